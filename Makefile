@@ -1,0 +1,33 @@
+# Every target sets up what it needs: a virtual environment of this clone's own, with pip alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help test demo check format
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local]' --group dev
+	touch $@
+
+test: $(READY) ## Run the tests, on a real Postgres with the real PGMQ
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(READY) ## Deliver webhooks end to end: enqueue, work, retry, dead-letter, replay
+	$(BIN)/python examples/webhook_delivery.py
+
+check: $(READY) ## Format check, lint, types, import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
