@@ -1,0 +1,176 @@
+-- Checks of arguments, and the memory that makes a repeated request harmless.
+
+create or replace function meshhook._refuse(p_field text, p_value text, p_problem text, p_fix text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'MH002',
+    message = format('%s %s', p_field, p_problem),
+    detail = jsonb_build_object('field', p_field, 'value', left(p_value, 200))::text,
+    hint = p_fix;
+end
+$$;
+comment on function meshhook._refuse(text, text, text, text) is
+  'Raise MH002: the argument, its value, what is wrong with it and how to mend it.';
+
+create or replace function meshhook._check_number(
+  p_field text, p_value double precision, p_low double precision, p_high double precision
+)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  -- NaN sorts above every number, so it fails the second comparison.
+  if p_value is null or not (p_value >= p_low and p_value <= p_high) then
+    perform meshhook._refuse(
+      p_field, p_value::text, format('must be a number from %s to %s', p_low, p_high), 'Give a number in that range.'
+    );
+  end if;
+end
+$$;
+comment on function meshhook._check_number(text, double precision, double precision, double precision) is
+  'Raise MH002 unless the number is within the range.';
+
+create or replace function meshhook._check_delay(p_field text, p_value double precision)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  perform meshhook._check_number(p_field, p_value, 0, 31622400);
+end
+$$;
+comment on function meshhook._check_delay(text, double precision) is
+  'Raise MH002 unless a delay is from 0 seconds to 366 days.';
+
+-- PGMQ folds the case of a name and refuses more than 47 characters; a name that it would change, or
+-- that two queues could share a table under, is refused here.
+create or replace function meshhook._check_queue_name(p_field text, p_value text)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if p_value is null or p_value !~ '^[a-z0-9_]([a-z0-9_-]{0,46})$' or p_value like '%--%' then
+    perform meshhook._refuse(
+      p_field, p_value, 'is not a usable queue name',
+      'Use 1 to 47 characters out of a-z, 0-9, _ and single -, and do not begin with -.'
+    );
+  end if;
+end
+$$;
+comment on function meshhook._check_queue_name(text, text) is
+  'Raise MH002 unless PGMQ would store the queue name as it is.';
+
+create or replace function meshhook._check_receipts(p_msg_ids bigint[], p_read_cts integer[])
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if p_msg_ids is null or array_position(p_msg_ids, null) is not null then
+    perform meshhook._refuse(
+      'msg_ids', p_msg_ids::text, 'must be an array of message ids', 'Leave out nulls.'
+    );
+  end if;
+  if cardinality(p_msg_ids) > 10000 then
+    perform meshhook._refuse(
+      'msg_ids', cardinality(p_msg_ids)::text, 'holds more than 10000 ids', 'Split the call.'
+    );
+  end if;
+  if p_read_cts is not null and cardinality(p_read_cts) <> cardinality(p_msg_ids) then
+    perform meshhook._refuse(
+      'read_cts', cardinality(p_read_cts)::text, 'must have one read count for each message id',
+      'Give as many read_cts as msg_ids, or none at all.'
+    );
+  end if;
+end
+$$;
+comment on function meshhook._check_receipts(bigint[], integer[]) is
+  'Raise MH002 unless the two arrays form receipts.';
+
+-- The lock is taken before the look-up: a repeat that overtakes its first try waits until that has
+-- committed, and then finds its answer.
+create or replace function meshhook._recall(p_queue_name text, p_verb text, p_request_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if p_request_id is null then
+    return null;
+  end if;
+  if length(p_request_id) not between 1 and 255 then
+    perform meshhook._refuse(
+      'request_id', p_request_id, 'must have from 1 to 255 characters', 'Use a shorter key, such as a UUID.'
+    );
+  end if;
+  perform pg_advisory_xact_lock(
+    hashtextextended(concat_ws(chr(31), 'meshhook', p_queue_name, p_verb, p_request_id), 0)
+  );
+  return (
+    select r.answer
+    from meshhook.requests r
+    where r.queue_name = p_queue_name and r.verb = p_verb and r.request_id = p_request_id
+      and r.expires_at > clock_timestamp()
+  );
+end
+$$;
+comment on function meshhook._recall(text, text, text) is
+  'Return what a request was answered before, or null, and hold off its repeats until commit.';
+
+create or replace function meshhook._remember(
+  p_queue_name text, p_verb text, p_request_id text, p_answer jsonb, p_seconds double precision default 600
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if p_request_id is not null then
+    insert into meshhook.requests as r (queue_name, verb, request_id, answer, expires_at)
+    values (
+      p_queue_name, p_verb, p_request_id, p_answer, clock_timestamp() + make_interval(secs => p_seconds)
+    )
+    on conflict (queue_name, verb, request_id)
+    do update set answer = excluded.answer, expires_at = excluded.expires_at;
+    -- Each request may have to clear away one that has expired; in batches, so that most need not.
+    if random() < 0.01 then
+      perform meshhook._forget(200);
+    end if;
+  end if;
+  return p_answer;
+end
+$$;
+comment on function meshhook._remember(text, text, text, jsonb, double precision) is
+  'Keep the answer to a request for its repeats, by default for ten minutes, and return it.';
+
+create or replace function meshhook._forget(p_limit integer)
+returns bigint
+language sql
+set search_path = ''
+as $$
+  with expired as (
+    select r.queue_name, r.verb, r.request_id
+    from meshhook.requests r
+    where r.expires_at <= clock_timestamp()
+    order by r.expires_at
+    limit p_limit
+    for update skip locked
+  ), gone as (
+    delete from meshhook.requests r
+    using expired e
+    where r.queue_name = e.queue_name and r.verb = e.verb and r.request_id = e.request_id
+    returning 1
+  )
+  select count(*) from gone
+$$;
+comment on function meshhook._forget(integer) is 'Delete up to so many expired answers.';

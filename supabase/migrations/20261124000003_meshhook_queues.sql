@@ -1,0 +1,266 @@
+-- Queues: what MeshHook knows of them, and how they come and go.
+
+create or replace function meshhook._dlq_name(p_queue_name text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  -- PGMQ's limit is 47 characters; where the suffix does not fit, a hash keeps the names apart.
+  select case
+    when length(p_queue_name) <= 43 then p_queue_name || '_dlq'
+    else left(p_queue_name, 34) || '_' || left(md5(p_queue_name), 8) || '_dlq'
+  end
+$$;
+comment on function meshhook._dlq_name(text) is 'Return the name of a queue''s dead letter queue.';
+
+create or replace function meshhook._queue(p_queue_name text)
+returns meshhook.queues
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_queue meshhook.queues;
+begin
+  select q.* into v_queue from meshhook.queues q where q.queue_name = p_queue_name;
+  if not found then
+    v_queue := meshhook._adopt(p_queue_name);
+  end if;
+  return v_queue;
+end
+$$;
+comment on function meshhook._queue(text) is
+  'Return a queue and its settings; raise MH001 where there is no such queue.';
+
+-- A queue that PGMQ has and MeshHook has not seen yet (made in the dashboard, or by another client) is
+-- taken as it is, without a change to its table.
+create or replace function meshhook._adopt(p_queue_name text)
+returns meshhook.queues
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_queue meshhook.queues;
+begin
+  perform meshhook._check_queue_name('queue_name', p_queue_name);
+  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
+    raise exception using
+      errcode = 'MH001',
+      message = format('The queue "%s" does not exist.', p_queue_name),
+      detail = jsonb_build_object('field', 'queue_name', 'value', p_queue_name)::text,
+      hint = 'Create it once, with create_queue() or select meshhook_create_queue(...).';
+  end if;
+  insert into meshhook.queues (queue_name, dlq_name)
+  values (p_queue_name, meshhook._dlq_name(p_queue_name))
+  on conflict (queue_name) do nothing;
+  select q.* into v_queue from meshhook.queues q where q.queue_name = p_queue_name;
+  return v_queue;
+end
+$$;
+comment on function meshhook._adopt(text) is 'Take up a queue that PGMQ has, with default settings.';
+
+-- Row level security on a new queue keeps out whoever the dashboard's "Expose Queues via PostgREST"
+-- lets near it; these functions run as the owner of the table and are not held up by it.
+create or replace function meshhook._ensure_pgmq_queue(p_queue_name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
+    return false;
+  end if;
+  -- PGMQ 1.4.4 does not guard against two creations at once.
+  perform pg_advisory_xact_lock(hashtextextended(concat_ws(chr(31), 'meshhook', 'create', p_queue_name), 0));
+  if exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
+    return false;
+  end if;
+  perform pgmq.create(p_queue_name);
+  execute format('alter table pgmq.%I enable row level security', 'q_' || p_queue_name);
+  execute format('alter table pgmq.%I enable row level security', 'a_' || p_queue_name);
+  return true;
+end
+$$;
+comment on function meshhook._ensure_pgmq_queue(text) is
+  'Create a PGMQ queue unless it is there; return whether it was created.';
+
+create or replace function meshhook._queue_json(p_queue meshhook.queues)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'queue_name', p_queue.queue_name,
+    'dlq_name', p_queue.dlq_name,
+    'vt_seconds', p_queue.vt_seconds,
+    'max_attempts', p_queue.max_attempts,
+    'base_delay_ms', p_queue.base_delay_ms,
+    'max_delay_ms', p_queue.max_delay_ms,
+    'keeps_history', p_queue.keeps_history,
+    'created_at', p_queue.created_at
+  )
+$$;
+comment on function meshhook._queue_json(meshhook.queues) is 'Return a queue''s settings as JSON.';
+
+create or replace function meshhook._check_queue_settings(
+  p_vt_seconds double precision, p_max_attempts integer, p_base_delay_ms integer, p_max_delay_ms integer
+)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  perform meshhook._check_number('vt_seconds', coalesce(p_vt_seconds, 30), 1, 86400);
+  perform meshhook._check_number('max_attempts', coalesce(p_max_attempts, 5), 1, 1000000);
+  perform meshhook._check_number('base_delay_ms', coalesce(p_base_delay_ms, 0), 0, 2147483647);
+  perform meshhook._check_number(
+    'max_delay_ms', coalesce(p_max_delay_ms, 2147483647), coalesce(p_base_delay_ms, 0), 2147483647
+  );
+end
+$$;
+comment on function meshhook._check_queue_settings(double precision, integer, integer, integer) is
+  'Raise MH002 unless each setting that is given is usable.';
+
+create or replace function public.meshhook_create_queue(
+  queue_name text,
+  dlq_name text default null,
+  vt_seconds double precision default null,
+  max_attempts integer default null,
+  base_delay_ms integer default null,
+  max_delay_ms integer default null,
+  keeps_history boolean default null
+)
+returns jsonb
+language plpgsql
+security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
+set search_path = ''
+as $$
+declare
+  v_name constant text := meshhook_create_queue.queue_name;
+  v_dlq_name constant text := coalesce(meshhook_create_queue.dlq_name, meshhook._dlq_name(v_name));
+  v_created boolean;
+  v_queue meshhook.queues;
+begin
+  perform meshhook._check_queue_name('queue_name', v_name);
+  perform meshhook._check_queue_name('dlq_name', v_dlq_name);
+  if v_dlq_name = v_name then
+    perform meshhook._refuse('dlq_name', v_dlq_name, 'is the queue itself', 'Leave it out, or name another queue.');
+  end if;
+  perform meshhook._check_queue_settings(vt_seconds, max_attempts, base_delay_ms, max_delay_ms);
+
+  v_created := meshhook._ensure_pgmq_queue(v_name);
+  perform meshhook._ensure_pgmq_queue(v_dlq_name);
+  insert into meshhook.queues as q (queue_name, dlq_name)
+  values (v_name, v_dlq_name)
+  on conflict on constraint queue_names_are_unique do nothing;
+  update meshhook.queues q
+  set dlq_name = coalesce(meshhook_create_queue.dlq_name, q.dlq_name),
+      vt_seconds = coalesce(meshhook_create_queue.vt_seconds, q.vt_seconds),
+      max_attempts = coalesce(meshhook_create_queue.max_attempts, q.max_attempts),
+      base_delay_ms = coalesce(meshhook_create_queue.base_delay_ms, q.base_delay_ms),
+      max_delay_ms = greatest(
+        coalesce(meshhook_create_queue.max_delay_ms, q.max_delay_ms),
+        coalesce(meshhook_create_queue.base_delay_ms, q.base_delay_ms)
+      ),
+      keeps_history = coalesce(meshhook_create_queue.keeps_history, q.keeps_history)
+  where q.queue_name = v_name
+  returning q.* into v_queue;
+  return meshhook._queue_json(v_queue) || jsonb_build_object('created', v_created);
+end
+$$;
+
+comment on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean) is
+  'Create a queue and its dead letter queue, or change the settings of one that is there; what is left out stays as it is.';
+revoke all on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean)
+  from public, anon, authenticated;
+grant execute on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean)
+  to service_role;
+
+create or replace function meshhook._drop_pgmq_queue(p_queue_name text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
+    return false;
+  end if;
+  begin
+    perform pgmq.drop_queue(p_queue_name);
+  exception when object_not_in_prerequisite_state then
+    -- On Supabase, a project that has been paused keeps its queues but no longer as members of the
+    -- extension, and older versions of pgmq.drop_queue trip over that.
+    execute format('drop table if exists pgmq.%I', 'q_' || p_queue_name);
+    execute format('drop table if exists pgmq.%I', 'a_' || p_queue_name);
+    delete from pgmq.meta m where m.queue_name = p_queue_name;
+  end;
+  return true;
+end
+$$;
+comment on function meshhook._drop_pgmq_queue(text) is
+  'Drop a PGMQ queue with its archive; return whether there was one.';
+
+create or replace function public.meshhook_drop_queue(
+  queue_name text, drop_dlq boolean default false, request_id text default null
+)
+returns boolean
+language plpgsql
+security definer -- see meshhook_create_queue
+set search_path = ''
+as $$
+declare
+  v_name constant text := meshhook_drop_queue.queue_name;
+  v_dlq_name text;
+  v_dropped boolean;
+  v_answer jsonb := meshhook._recall(v_name, 'drop_queue', request_id);
+begin
+  if v_answer is not null then
+    return v_answer::boolean;
+  end if;
+  perform meshhook._check_queue_name('queue_name', v_name);
+  delete from meshhook.queues q where q.queue_name = v_name returning q.dlq_name into v_dlq_name;
+  v_dropped := meshhook._drop_pgmq_queue(v_name);
+  v_dlq_name := coalesce(v_dlq_name, meshhook._dlq_name(v_name));
+  if drop_dlq and not exists (select from meshhook.queues q where q.dlq_name = v_dlq_name) then
+    delete from meshhook.queues q where q.queue_name = v_dlq_name;
+    perform meshhook._drop_pgmq_queue(v_dlq_name);
+  end if;
+  -- A queue of the same name that comes later starts anew, its idempotency keys too.
+  delete from meshhook.requests r where r.queue_name = v_name;
+  perform meshhook._remember(v_name, 'drop_queue', request_id, to_jsonb(v_dropped));
+  return v_dropped;
+end
+$$;
+comment on function public.meshhook_drop_queue(text, boolean, text) is
+  'Drop a queue with all its jobs and its archive; if asked, its dead letter queue too, unless another queue uses it. Return whether there was one.';
+revoke all on function public.meshhook_drop_queue(text, boolean, text) from public, anon, authenticated;
+grant execute on function public.meshhook_drop_queue(text, boolean, text) to service_role;
+
+create or replace function public.meshhook_list_queues()
+returns jsonb
+language sql
+stable
+security definer -- see meshhook_create_queue
+set search_path = ''
+as $$
+  select coalesce(
+    jsonb_agg(
+      case when q.queue_id is null then '{}' else meshhook._queue_json(q) end
+      || jsonb_build_object(
+        'queue_name', m.queue_name,
+        'created_at', m.created_at,
+        'is_dlq', exists (select from meshhook.queues o where o.dlq_name = m.queue_name)
+      )
+      order by m.queue_name
+    ),
+    '[]'
+  )
+  from pgmq.meta m
+  left join meshhook.queues q on q.queue_name = m.queue_name
+$$;
+comment on function public.meshhook_list_queues() is
+  'Return every PGMQ queue with its settings; those that MeshHook has not used yet have none.';
+revoke all on function public.meshhook_list_queues() from public, anon, authenticated;
+grant execute on function public.meshhook_list_queues() to service_role;

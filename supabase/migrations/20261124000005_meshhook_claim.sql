@@ -1,0 +1,318 @@
+-- Claims: which job comes next, and which attempt of it this is.
+--
+-- attempt = message.attempt + deliveries since that was written, where "reads" under the reserved key
+-- says at which read_ct it was written. A retry writes attempt + 1, a hand-back writes the same attempt
+-- again; a crash writes nothing, so the next delivery counts one more. A message that nobody has settled
+-- yet has no "reads": its first delivery is message.attempt itself, or 1.
+
+create or replace function meshhook._attempt_sql()
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select $sql$
+    least(1000000, greatest(1,
+      case when jsonb_typeof(q.message -> 'attempt') = 'number' then (q.message -> 'attempt')::numeric else 1 end
+      + q.read_ct - 1
+      - least(q.read_ct - 1, greatest(0,
+          case when jsonb_typeof(q.message -> '_meshhook' -> 'reads') = 'number'
+            then (q.message -> '_meshhook' -> 'reads')::numeric else 0 end))
+    ))::integer
+  $sql$
+$$;
+comment on function meshhook._attempt_sql() is
+  'Return the SQL expression for the attempt that the last delivery of row q was. Text, because a function call for each row would cost more than the claim.';
+
+create or replace function meshhook._own_max_attempts_sql()
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select $sql$
+    case
+      when q.message -> '_meshhook' -> 'default_max_attempts' = 'true'::jsonb then null
+      when jsonb_typeof(q.message -> 'max_attempts') = 'number'
+        then least(1000000, (q.message -> 'max_attempts')::numeric)::integer
+    end
+  $sql$
+$$;
+comment on function meshhook._own_max_attempts_sql() is
+  'Return the SQL expression for the max_attempts that the sender of row q chose, null if he left it open.';
+
+create or replace function meshhook._malformed_sql()
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select $sql$
+    case
+      when jsonb_typeof(q.message) is distinct from 'object' then 'the message is not a JSON object'
+      when q.message ? 'attempt' and case when jsonb_typeof(q.message -> 'attempt') = 'number'
+          then (q.message -> 'attempt')::numeric not between 1 and 1000000
+            or (q.message -> 'attempt')::numeric <> trunc((q.message -> 'attempt')::numeric)
+          else true end
+        then '"attempt" is not a whole number from 1 to 1000000'
+      when q.message ? 'max_attempts' and case when jsonb_typeof(q.message -> 'max_attempts') = 'number'
+          then (q.message -> 'max_attempts')::numeric not between 1 and 1000000
+            or (q.message -> 'max_attempts')::numeric <> trunc((q.message -> 'max_attempts')::numeric)
+          else true end
+        then '"max_attempts" is not a whole number from 1 to 1000000'
+    end
+  $sql$
+$$;
+comment on function meshhook._malformed_sql() is
+  'Return the SQL expression for what makes row q impossible to work on, null if nothing does.';
+
+-- PGMQ's own read() walks the primary key past every row that is not visible. This one follows PGMQ's
+-- index on vt: visible first, oldest first, and no step for a delayed, claimed or later job. Two things
+-- keep it that way. The time is a parameter, because an index cannot be searched for a volatile
+-- function. And "order by vt" stands alone: the index gives rows of one vt in the order in which they
+-- were written, while a second sort key would have all of them sorted before the first is taken.
+--
+-- "materialized" and "offset 0" have each expression worked out once for a row, not once for each use.
+create or replace function meshhook._claim_rows(
+  p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer,
+  out jobs json, out receipts jsonb, out unfit jsonb, out lapsed jsonb, out claimed integer
+)
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute format(
+    $sql$
+    with due as materialized (
+      select q.msg_id, q.vt
+      from pgmq.%1$I q
+      where q.vt <= $1
+      order by q.vt
+      limit $2
+      for update skip locked
+    ), taken as (
+      update pgmq.%1$I q
+      set vt = $3, read_ct = q.read_ct + 1
+      from due
+      where q.msg_id = due.msg_id
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.message, due.vt as due_vt
+    ), job as materialized (
+      select
+        q.*, u.malformed,
+        case when u.malformed is null then %2$s end as attempt,
+        case when u.malformed is null then coalesce(%3$s, $4, $5) end as max_attempts,
+        u.malformed is null and q.read_ct > 1
+          and q.message -> '_meshhook' -> 'reads' is distinct from to_jsonb(q.read_ct - 1) as after_lapse
+      from taken q, lateral (select %4$s as malformed offset 0) u
+    )
+    select
+      json_agg(
+        json_build_object(
+          'msg_id', msg_id, 'read_ct', read_ct, 'enqueued_at', enqueued_at,
+          'attempt', attempt, 'max_attempts', max_attempts, 'message', message
+        )
+        order by due_vt
+      ) filter (where attempt <= max_attempts),
+      jsonb_agg(jsonb_build_array(msg_id, read_ct) order by due_vt) filter (where attempt <= max_attempts),
+      jsonb_agg(
+        jsonb_build_object(
+          'msg_id', msg_id, 'read_ct', read_ct, 'malformed', malformed,
+          'after_lapse', after_lapse, 'last_error', message -> 'last_error'
+        )
+      ) filter (where malformed is not null or attempt > max_attempts),
+      jsonb_agg(jsonb_build_object('msg_id', msg_id, 'read_ct', read_ct - 1, 'attempt', attempt - 1))
+        filter (where after_lapse),
+      count(*)::integer
+    from job
+    $sql$,
+    'q_' || p_queue.queue_name,
+    meshhook._attempt_sql(),
+    meshhook._own_max_attempts_sql(),
+    meshhook._malformed_sql()
+  )
+  into jobs, receipts, unfit, lapsed, claimed
+  using clock_timestamp(), p_quantity, p_vt, p_max_attempts, p_queue.max_attempts;
+end
+$$;
+comment on function meshhook._claim_rows(meshhook.queues, integer, timestamptz, integer) is
+  'Claim up to so many due rows: those to hand out, those unfit to be, and deliveries that lapsed before.';
+
+create or replace function meshhook._record_lapses(p_queue meshhook.queues, p_lapsed jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into meshhook.attempts (queue_id, msg_id, read_ct, attempt, outcome, error_type, error_message)
+  select
+    p_queue.queue_id, l.msg_id, l.read_ct, l.attempt, 'lapsed', 'LeaseExpired',
+    'The worker did not settle this delivery: it crashed, was killed or lost its lease.'
+  from jsonb_to_recordset(p_lapsed) as l (msg_id bigint, read_ct integer, attempt integer)
+  where p_queue.keeps_history
+  on conflict on constraint attempts_pkey do nothing
+$$;
+comment on function meshhook._record_lapses(meshhook.queues, jsonb) is
+  'Keep deliveries that were never settled in the history, when the next delivery shows them.';
+
+-- The read count that this claim added to an unfit job is no delivery: nobody got it.
+create or replace function meshhook._bury_unfit(p_queue meshhook.queues, p_unfit jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_outcomes jsonb;
+begin
+  select jsonb_agg(
+    jsonb_build_object('outcome', 'dead_letter', 'msg_id', u.msg_id, 'read_ct', u.read_ct, 'undelivered', true)
+    || case
+      when u.malformed is not null then
+        jsonb_build_object('error_type', 'MalformedMessage', 'error_message', 'MalformedMessage: ' || u.malformed)
+      when u.after_lapse or u.last_error is null then
+        jsonb_build_object(
+          'error_type', 'LeaseExpired',
+          'error_message',
+          'LeaseExpired: the last attempt was delivered and never settled; its worker crashed, was killed or lost its lease'
+        )
+      else jsonb_build_object('error_message', u.last_error)
+    end
+  )
+  into v_outcomes
+  from jsonb_to_recordset(p_unfit) as u (
+    msg_id bigint, read_ct integer, malformed text, after_lapse boolean, last_error text
+  );
+  perform meshhook._settle(p_queue, v_outcomes);
+  return (
+    select jsonb_agg(jsonb_build_object('msg_id', o -> 'msg_id', 'error_message', o -> 'error_message'))
+    from jsonb_array_elements(v_outcomes) o
+  );
+end
+$$;
+comment on function meshhook._bury_unfit(meshhook.queues, jsonb) is
+  'Move claimed jobs that may not be handed out to the dead letter queue, and return which and why.';
+
+-- Jobs unfit to be handed out do not use up the quantity: the claim goes on behind them, for a bounded
+-- number of rounds, so that an empty answer means an empty queue.
+create or replace function meshhook._claim(
+  p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer,
+  out jobs json, out receipts jsonb, out dead_lettered jsonb
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_round record;
+begin
+  dead_lettered := '[]';
+  for i in 1..20 loop
+    select * into v_round from meshhook._claim_rows(p_queue, p_quantity, p_vt, p_max_attempts);
+    if v_round.lapsed is not null then
+      perform meshhook._record_lapses(p_queue, v_round.lapsed);
+    end if;
+    if v_round.unfit is not null then
+      dead_lettered := dead_lettered || meshhook._bury_unfit(p_queue, v_round.unfit);
+    end if;
+    exit when v_round.jobs is not null or v_round.claimed = 0;
+  end loop;
+  jobs := coalesce(v_round.jobs, '[]');
+  receipts := coalesce(v_round.receipts, '[]');
+end
+$$;
+comment on function meshhook._claim(meshhook.queues, integer, timestamptz, integer) is
+  'Claim due jobs; move those past their last attempt to the dead letter queue instead of handing them out.';
+
+-- A claim whose answer was lost is asked for again with the same request id. Its jobs are still hidden;
+-- those that nobody else has read since are handed out again under the receipts of the first answer.
+create or replace function meshhook._claim_again(
+  p_queue meshhook.queues, p_answer jsonb, p_vt timestamptz, p_max_attempts integer
+)
+returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_jobs json;
+begin
+  execute format(
+    $sql$
+    with receipt as (
+      select r.ord, (r.value ->> 0)::bigint as msg_id, (r.value ->> 1)::integer as read_ct
+      from jsonb_array_elements($1) with ordinality as r(value, ord)
+    ), held as materialized (
+      select q.msg_id, r.ord
+      from pgmq.%1$I q
+      join receipt r on q.msg_id = r.msg_id and q.read_ct = r.read_ct
+      order by q.msg_id
+      for update of q
+    ), taken as (
+      update pgmq.%1$I q
+      set vt = greatest(q.vt, $2)
+      from held
+      where q.msg_id = held.msg_id
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.message, held.ord
+    )
+    select json_agg(
+      json_build_object(
+        'msg_id', q.msg_id, 'read_ct', q.read_ct, 'enqueued_at', q.enqueued_at,
+        'attempt', %2$s, 'max_attempts', coalesce(%3$s, $3, $4), 'message', q.message
+      )
+      order by q.ord
+    )
+    from taken q
+    $sql$,
+    'q_' || p_queue.queue_name,
+    meshhook._attempt_sql(),
+    meshhook._own_max_attempts_sql()
+  )
+  into v_jobs
+  using p_answer -> 'receipts', p_vt, p_max_attempts, p_queue.max_attempts;
+  return json_build_object('vt', p_vt, 'jobs', coalesce(v_jobs, '[]'), 'dead_lettered', p_answer -> 'dead_lettered');
+end
+$$;
+comment on function meshhook._claim_again(meshhook.queues, jsonb, timestamptz, integer) is
+  'Hand out again the jobs of a claim whose answer was lost.';
+
+create or replace function public.meshhook_dequeue(
+  queue_name text,
+  quantity integer default 1,
+  vt_seconds double precision default null,
+  max_attempts integer default null,
+  request_id text default null
+)
+returns json -- not jsonb: the messages are printed once instead of being rebuilt, a third of the claim's time
+language plpgsql
+security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
+set search_path = ''
+as $$
+declare
+  v_name constant text := meshhook_dequeue.queue_name;
+  v_queue meshhook.queues;
+  v_vt timestamptz;
+  v_earlier jsonb := meshhook._recall(v_name, 'dequeue', request_id);
+  v_claim record;
+begin
+  v_queue := meshhook._queue(v_name);
+  perform meshhook._check_number('quantity', quantity, 1, 1000);
+  perform meshhook._check_number('vt_seconds', coalesce(vt_seconds, v_queue.vt_seconds), 0, 86400);
+  perform meshhook._check_number('max_attempts', coalesce(max_attempts, 1), 1, 1000000);
+  v_vt := clock_timestamp() + make_interval(secs => coalesce(vt_seconds, v_queue.vt_seconds));
+  if v_earlier is not null then
+    return meshhook._claim_again(v_queue, v_earlier, v_vt, max_attempts);
+  end if;
+
+  select * into v_claim from meshhook._claim(v_queue, quantity, v_vt, max_attempts);
+  -- An empty claim needs no memory: its repeat claims what has come since.
+  if v_claim.receipts <> '[]' or v_claim.dead_lettered <> '[]' then
+    perform meshhook._remember(
+      v_name, 'dequeue', request_id,
+      jsonb_build_object('receipts', v_claim.receipts, 'dead_lettered', v_claim.dead_lettered)
+    );
+  end if;
+  return json_build_object('vt', v_vt, 'jobs', v_claim.jobs, 'dead_lettered', v_claim.dead_lettered);
+end
+$$;
+comment on function public.meshhook_dequeue(text, integer, double precision, integer, text) is
+  'Claim up to quantity due jobs for vt_seconds. A job past its last attempt goes to the dead letter queue instead.';
+revoke all on function public.meshhook_dequeue(text, integer, double precision, integer, text)
+  from public, anon, authenticated;
+grant execute on function public.meshhook_dequeue(text, integer, double precision, integer, text)
+  to service_role;
