@@ -1,0 +1,222 @@
+"""What an answer over HTTP means: data, or one of MeshHook's errors.
+
+Pure functions from status, headers and body. Errors are told apart by PostgREST's and Postgres'
+codes and by the status, never by their text, except for "JWT expired", which older PostgREST gives
+the code of any other bad token.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from meshhook import exceptions as errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MISSING_FUNCTIONS = frozenset({"PGRST202", "PGRST203", "PGRST106", "42883"})
+_QUEUE_NOT_FOUND = frozenset({"MH001", "42P01"})
+_UNAVAILABLE_CODES = frozenset(
+    {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "40001", "40P01", "55P03"}
+)
+_UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
+_REJECTED_CLASSES = frozenset({"22", "23", "54"})
+_INVALID_KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302"})
+# 520 to 530 are Cloudflare's, in front of hosted Supabase.
+_UNAVAILABLE_STATUSES = frozenset({500, 502, 503, 504, *range(520, 531)})
+
+_FIXES: dict[type[errors.RequestError], str] = {
+    errors.ExpiredKeyError: "Use a key or token that has not expired.",
+    errors.InvalidKeyError: (
+        "Check that SUPABASE_KEY is the secret (service role) key of the project at SUPABASE_URL."
+    ),
+    errors.MissingFunctionsError: (
+        "Apply MeshHook's migrations to this project (supabase db push), and if they are applied, "
+        "reload the API's schema cache (notify pgrst, 'reload schema')."
+    ),
+    errors.PermissionDeniedError: (
+        "Use the project's secret (service role) key; anon and publishable keys may not do this."
+    ),
+    errors.QueueNotFoundError: "Create it once with create_queue().",
+    errors.RateLimitedError: "Send fewer requests, or larger batches.",
+    errors.ServerUnavailableError: "Wait; if it lasts, look at the project's status and logs.",
+    errors.StatementTimeoutError: (
+        "Ask for less at once, or raise the statement_timeout of service_role."
+    ),
+    errors.UnexpectedAnswerError: "Check that SUPABASE_URL is the URL of a Supabase project.",
+}
+
+
+@attrs.frozen
+class Answer:
+    """An HTTP answer.
+
+    Attributes:
+        status: The status.
+        headers: The headers, whose names may be asked for in any case.
+        body: The body.
+    """
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+
+def data(function: str, answer: Answer) -> Any:
+    """Return the JSON of a successful answer.
+
+    Args:
+        function: The function that was called.
+        answer: Its answer.
+
+    Returns:
+        The decoded JSON; None for an empty body.
+
+    Raises:
+        RequestError: The answer is an error, or is not JSON.
+    """
+    if not 200 <= answer.status < 300:  # noqa: PLR2004 - the HTTP success range
+        raise failure(function, answer)
+    if not answer.body:
+        return None
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise unexpected(function, answer, "is not JSON") from error
+
+
+def unexpected(function: str, answer: Answer, what: str) -> errors.UnexpectedAnswerError:
+    """Return the error for a success that makes no sense."""
+    begin = answer.body[:80].decode("utf-8", "replace")
+    return errors.UnexpectedAnswerError(
+        f"The answer to {function} {what} (HTTP {answer.status}, {len(answer.body)} bytes, "
+        f"begins {begin!r}). {_FIXES[errors.UnexpectedAnswerError]}",
+        function=function,
+        status=answer.status,
+    )
+
+
+def failure(function: str, answer: Answer) -> errors.RequestError:
+    """Return the error that an answer stands for.
+
+    Args:
+        function: The function that was called.
+        answer: Its answer, with a status other than success.
+
+    Returns:
+        The error, with what to do about it in its text.
+    """
+    said = error_body(answer)
+    code = said["code"]
+    kind = _kind(answer.status, code, said["message"])
+    fix = _FIXES.get(kind, "")
+    error = kind(
+        " ".join(
+            part
+            for part in (_told(function, answer.status, code, said["message"]), said["hint"], fix)
+            if part
+        ),
+        function=function,
+        status=answer.status,
+        code=code,
+        details=said["details"],
+        hint=said["hint"],
+    )
+    if isinstance(error, errors.OutageError):
+        error.retry_after_seconds = retry_after_seconds(answer)
+    if isinstance(error, errors.RejectedError):
+        error.field, error.value = _rejected_field(said["details"])
+    return error
+
+
+def _told(function: str, status: int, code: str | None, message: str | None) -> str:
+    return f"{function}: {message or 'no message'} (HTTP {status}{f', {code}' if code else ''})."
+
+
+def error_body(answer: Answer) -> dict[str, str | None]:
+    """Return message, code, details and hint of an error, None for what it does not have.
+
+    Args:
+        answer: The answer; its body may be of PostgREST, of a gateway before it, or no JSON at all.
+
+    Returns:
+        The four parts, as text.
+    """
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        body = {"message": _reason(answer)}
+    part = {name: _text(body.get(name)) for name in ("message", "code", "details", "hint")}
+    # Kong and the auth gateway say "error" or "msg" where PostgREST says "message".
+    part["message"] = part["message"] or _text(body.get("error")) or _text(body.get("msg"))
+    return part
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _reason(answer: Answer) -> str:
+    text = " ".join(answer.body[:500].decode("utf-8", "replace").split())
+    return f"not a JSON answer: {text[:120]!r}" if text else "an empty answer"
+
+
+def _kind(status: int, code: str | None, message: str | None) -> type[errors.RequestError]:
+    """Return the class of error; the code decides, and the status where there is none."""
+    if code is not None and (kind := _kind_of_code(code, message)) is not None:
+        return kind
+    if status in _UNAVAILABLE_STATUSES:
+        # A 500 with a code of its own has been told apart above, or is a fault that waiting does
+        # not mend.
+        has_cause = status == 500 and code is not None  # noqa: PLR2004 - HTTP's
+        return errors.UnexpectedAnswerError if has_cause else errors.ServerUnavailableError
+    by_status: dict[int, type[errors.RequestError]] = {
+        401: errors.InvalidKeyError,
+        403: errors.PermissionDeniedError,
+        408: errors.RequestTimeoutError,
+        413: errors.RejectedError,
+        429: errors.RateLimitedError,
+    }
+    return by_status.get(status, errors.UnexpectedAnswerError)
+
+
+def _kind_of_code(code: str, message: str | None) -> type[errors.RequestError] | None:
+    kinds: dict[type[errors.RequestError], bool] = {
+        errors.ExpiredKeyError: code == "PGRST303" or message == "JWT expired",
+        errors.InvalidKeyError: code in _INVALID_KEY_CODES,
+        errors.PermissionDeniedError: code == "42501",
+        errors.MissingFunctionsError: code in _MISSING_FUNCTIONS,
+        errors.QueueNotFoundError: code in _QUEUE_NOT_FOUND,
+        errors.StatementTimeoutError: code == "57014",
+        errors.ServerUnavailableError: code in _UNAVAILABLE_CODES
+        or (_is_sqlstate(code) and code[:2] in _UNAVAILABLE_CLASSES),
+        errors.RejectedError: code == "MH002"
+        or (_is_sqlstate(code) and code[:2] in _REJECTED_CLASSES),
+    }
+    return next((kind for kind, holds in kinds.items() if holds), None)
+
+
+def _is_sqlstate(code: str) -> bool:
+    return len(code) == 5 and code.isalnum()  # noqa: PLR2004 - SQLSTATEs have five characters
+
+
+def _rejected_field(details: str | None) -> tuple[str | None, str | None]:
+    """Return the argument and its value, which our own errors (MH002) carry as JSON."""
+    try:
+        named = json.loads(details or "")
+        return named["field"], named["value"]
+    except (ValueError, KeyError, TypeError):
+        return None, None
+
+
+def retry_after_seconds(answer: Answer) -> float | None:
+    """Return how long the answer asks to wait, in seconds; None if it does not say in seconds."""
+    try:
+        return max(0.0, float(answer.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None

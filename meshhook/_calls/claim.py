@@ -1,0 +1,94 @@
+"""Calls that claim jobs."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from meshhook import _validation as check
+from meshhook._calls.base import Call, given, request_id
+from meshhook.models import Job, JobMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@attrs.frozen
+class Claim:
+    """The answer to a claim.
+
+    Attributes:
+        jobs: The jobs that are handed out, the one that has been due longest first.
+        dead_lettered: The ids of the jobs that were past their last attempt, with the errors under
+            which they went to the dead letter queue.
+    """
+
+    jobs: tuple[Job, ...]
+    dead_lettered: tuple[tuple[int, str], ...] = ()
+
+
+def batch(
+    queue_name: str,
+    quantity: int,
+    vt_seconds: float | None = None,
+    *,
+    max_attempts: int | None = None,
+) -> Call[Claim]:
+    """Build the call that claims up to so many jobs."""
+
+    def decode(answer: Any) -> Claim:
+        claimed = time.monotonic()
+        vt = datetime.fromisoformat(answer["vt"])
+        return Claim(
+            tuple(_job(queue_name, vt, claimed, row) for row in answer["jobs"]),
+            tuple((row["msg_id"], row["error_message"]) for row in answer["dead_lettered"]),
+        )
+
+    if vt_seconds is not None:
+        check.vt_seconds("vt_seconds", vt_seconds)
+    params = given(
+        queue_name=queue_name,
+        quantity=check.whole_number("quantity", quantity, 1, check.MAX_CLAIM),
+        vt_seconds=vt_seconds,
+        max_attempts=max_attempts,
+        request_id=request_id(),
+    )
+    return Call("meshhook_dequeue", params, decode)
+
+
+def one(queue_name: str, vt_seconds: float) -> Call[Job | None]:
+    """Build the call that claims one job."""
+    claimed = batch(queue_name, 1, vt_seconds)
+
+    def decode(answer: Any) -> Job | None:
+        return next(iter(claimed.decode(answer).jobs), None)
+
+    return Call(claimed.function, claimed.params, decode)
+
+
+def many(queue_name: str, quantity: int, vt_seconds: float) -> Call[list[Job]]:
+    """Build the call that claims up to so many jobs and asks for nothing but them."""
+    claimed = batch(queue_name, quantity, vt_seconds)
+    return Call(claimed.function, claimed.params, lambda answer: list(claimed.decode(answer).jobs))
+
+
+def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) -> Job:
+    message = JobMessage(row["message"])
+    message.pop("_meshhook", None)
+    # What the row says counts deliveries that nobody settled; the message cannot know of them.
+    message["attempt"] = row["attempt"]
+    message["max_attempts"] = row["max_attempts"]
+    return Job(
+        queue_name=queue_name,
+        msg_id=row["msg_id"],
+        read_ct=row["read_ct"],
+        enqueued_at=datetime.fromisoformat(row["enqueued_at"]),
+        vt=vt,
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        message=message,
+        claimed=claimed,
+    )

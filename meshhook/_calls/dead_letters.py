@@ -1,0 +1,134 @@
+"""Calls that look at dead letters, replay and delete them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from meshhook import _validation as check
+from meshhook._calls.base import Call, given, list_of, request_id
+from meshhook._calls.lookup import attempt_records
+from meshhook.exceptions import JobNotFoundError, QueueNotFoundError
+from meshhook.models import (
+    DeadLetter,
+    DeadLetterMessage,
+    DLQMetrics,
+    ReplayError,
+    ReplayResult,
+    ReplaySummary,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from meshhook.exceptions import MeshHookError
+
+
+def list_page(dlq_name: str, limit: int, after_msg_id: int) -> Call[list[DeadLetter]]:
+    """Build the call that lists dead letters, oldest first."""
+    params = {
+        "dlq_name": dlq_name,
+        "quantity": check.whole_number("limit", limit, 1, check.MAX_LIST),
+        "after_msg_id": check.whole_number("after_msg_id", after_msg_id, 0, check.MAX_MSG_ID),
+    }
+    return Call(
+        "meshhook_list_dead_letters",
+        params,
+        lambda answer: [_dead(dlq_name, row) for row in list_of(answer)],
+    )
+
+
+def get(dlq_name: str, msg_id: int) -> Call[DeadLetter | None]:
+    """Build the call that fetches one dead letter."""
+    params = {"dlq_name": dlq_name, "msg_id": check.msg_id("msg_id", msg_id)}
+    return Call(
+        "meshhook_get_dead_letter",
+        params,
+        lambda answer: None if answer is None else _dead(dlq_name, answer),
+    )
+
+
+def by_error(dlq_name: str, limit: int) -> Call[dict[str, list[DeadLetter]]]:
+    """Build the call that groups dead letters by error."""
+
+    def decode(answer: Any) -> dict[str, list[DeadLetter]]:
+        return {
+            row["error"]: [_dead(dlq_name, job) for job in row["jobs"]] for row in list_of(answer)
+        }
+
+    params = {
+        "dlq_name": dlq_name,
+        "quantity": check.whole_number("limit", limit, 1, check.MAX_BATCH),
+    }
+    return Call("meshhook_group_dead_letters", params, decode)
+
+
+def _dead(dlq_name: str, row: Mapping[str, Any]) -> DeadLetter:
+    # Somebody may have put anything in that queue; it is shown all the same.
+    message = row["message"]
+    message = DeadLetterMessage(message if isinstance(message, dict) else {"message": message})
+    state = message.pop("_meshhook", None)
+    if isinstance(state, dict) and "original" in state:
+        message["message"] = state["original"]
+    return DeadLetter(
+        dlq_name=dlq_name,
+        msg_id=row["msg_id"],
+        enqueued_at=datetime.fromisoformat(row["enqueued_at"]),
+        message=message,
+        attempts=attempt_records(row.get("attempts", ())),
+    )
+
+
+def metrics(dlq_name: str) -> Call[DLQMetrics]:
+    """Build the call that measures a dead letter queue."""
+    return Call("meshhook_dlq_metrics", {"dlq_name": dlq_name}, lambda answer: DLQMetrics(**answer))
+
+
+def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> Call[ReplaySummary]:
+    """Build the call that moves dead letters back to their queues."""
+
+    def decode(answer: Any) -> ReplaySummary:
+        rows = list_of(answer)
+        return ReplaySummary(
+            replayed=tuple(_replayed(row) for row in rows if row["status"] == "replayed"),
+            errors=tuple(
+                ReplayError(msg_id=row["msg_id"], error=str(_not_replayed(dlq_name, row)))
+                for row in rows
+                if row["status"] != "replayed"
+            ),
+        )
+
+    if target_queue is not None:
+        check.queue_name("target_queue", target_queue)
+    params = given(
+        dlq_name=dlq_name,
+        msg_ids=check.msg_ids("msg_ids", msg_ids),
+        target_queue=target_queue,
+        request_id=request_id(),
+    )
+    return Call("meshhook_replay", params, decode)
+
+
+def replay_one(dlq_name: str, msg_id: int, target_queue: str | None) -> Call[ReplayResult]:
+    """Build the call that moves one dead letter back, and raises where it could not go."""
+    many = replay(dlq_name, [msg_id], target_queue)
+
+    def decode(answer: Any) -> ReplayResult:
+        (row,) = list_of(answer)
+        if row["status"] != "replayed":
+            raise _not_replayed(dlq_name, row)
+        return _replayed(row)
+
+    return Call(many.function, many.params, decode)
+
+
+def _replayed(row: Mapping[str, Any]) -> ReplayResult:
+    return ReplayResult(
+        msg_id=row["msg_id"], new_msg_id=row["new_msg_id"], target_queue=row["target_queue"]
+    )
+
+
+def _not_replayed(dlq_name: str, row: Mapping[str, Any]) -> MeshHookError:
+    if row["status"] == "missing":
+        return JobNotFoundError(dlq_name, row["msg_id"])
+    return QueueNotFoundError(row["error"], function="meshhook_replay")

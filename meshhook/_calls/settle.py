@@ -1,0 +1,196 @@
+"""Calls that say what becomes of claimed jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from meshhook import _validation as check
+from meshhook._calls.base import Call, given, list_of, request_id
+from meshhook.exceptions import InvalidInputError, Problem
+from meshhook.models import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ERROR_MESSAGE_LIMIT = 4_000
+"""The most characters of an error message that are kept."""
+
+ERROR_STACK_LIMIT = 32_000
+"""The most characters of a stack that are kept."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What becomes of one claimed job.
+
+    Attributes:
+        outcome: ``complete``, ``archive``, ``retry``, ``release`` or ``dead_letter``.
+        msg_id: The job.
+        read_ct: The delivery that is settled.
+        seconds: How long the handler took.
+        delay_seconds: After which time the job is visible again, for a retry or a release.
+        error_type: The class of the error.
+        error_message: What it said.
+        error_stack: Where it was raised.
+        worker: Who says so.
+    """
+
+    outcome: str
+    msg_id: int
+    read_ct: int
+    seconds: float | None = None
+    delay_seconds: float | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    error_stack: str | None = None
+    worker: str | None = None
+
+
+def _receipts(queue_name: str, jobs: Sequence[Job | int]) -> dict[str, Any]:
+    """Return the parameters that name jobs: with their read counts unless bare ids were given."""
+    ids: list[int] = []
+    read_cts: list[int | None] = []
+    for job in jobs:
+        if isinstance(job, Job):
+            if job.queue_name != queue_name:
+                fix = f'settle it through a service for the queue "{job.queue_name}"'
+                raise InvalidInputError(
+                    [Problem("job", f"of another queue than {queue_name}", fix)]
+                )
+            ids.append(job.msg_id)
+            read_cts.append(job.read_ct)
+        else:
+            ids.append(check.msg_id("job_or_msg_id", job))
+            read_cts.append(None)
+    params: dict[str, Any] = {"queue_name": queue_name, "msg_ids": ids}
+    if any(read_ct is not None for read_ct in read_cts):
+        params["read_cts"] = read_cts
+    return params
+
+
+def _seconds(jobs: Sequence[Job | int]) -> list[float | None]:
+    now = time.monotonic()
+    return [
+        round(max(0.0, now - job._claimed), 6) if isinstance(job, Job) and job._claimed else None  # noqa: SLF001 - ours
+        for job in jobs
+    ]
+
+
+def _all_ok(answer: Any) -> list[bool]:
+    return [status == "ok" for status in list_of(answer)]
+
+
+def _one_ok(answer: Any) -> bool:
+    (ok,) = _all_ok(answer)
+    return ok
+
+
+def acknowledge(queue_name: str, jobs: Sequence[Job | int]) -> Call[list[bool]]:
+    """Build the call that deletes processed jobs."""
+    params = {**_receipts(queue_name, jobs), "seconds": _seconds(jobs), "request_id": request_id()}
+    return Call("meshhook_acknowledge", params, _all_ok)
+
+
+def archive(queue_name: str, job: Job | int) -> Call[bool]:
+    """Build the call that moves a processed job to PGMQ's archive."""
+    params = {
+        **_receipts(queue_name, [job]),
+        "seconds": _seconds([job]),
+        "request_id": request_id(),
+    }
+    return Call("meshhook_archive", params, _one_ok)
+
+
+def retry(
+    queue_name: str,
+    job: Job | int,
+    delay_seconds: float = 0,
+    error_message: str | None = None,
+    error_stack: str | None = None,
+) -> Call[bool]:
+    """Build the call that settles a job as failed and lets it become visible again."""
+    params = {
+        **_receipts(queue_name, [job]),
+        "delay_seconds": check.delay_seconds("delay_seconds", delay_seconds),
+        **_error(error_message, error_stack),
+        "request_id": request_id(),
+    }
+    return Call("meshhook_retry", params, _one_ok)
+
+
+def release(queue_name: str, job: Job | int, delay_seconds: float = 0) -> Call[bool]:
+    """Build the call that hands a job back with its attempt unused."""
+    params = {
+        **_receipts(queue_name, [job]),
+        "delay_seconds": check.delay_seconds("delay_seconds", delay_seconds),
+        "request_id": request_id(),
+    }
+    return Call("meshhook_release", params, _one_ok)
+
+
+def extend(queue_name: str, jobs: Sequence[Job | int], vt_seconds: float) -> Call[list[bool]]:
+    """Build the call that extends leases. The receipts make it safe to repeat."""
+    params = {
+        **_receipts(queue_name, jobs),
+        "vt_seconds": check.vt_seconds("vt_seconds", vt_seconds),
+    }
+    return Call("meshhook_extend", params, lambda answer: _all_ok(answer["statuses"]))
+
+
+def dead_letter(
+    queue_name: str,
+    job: Job | int,
+    error_message: str,
+    error_stack: str | None = None,
+    *,
+    dlq_name: str | None = None,
+) -> Call[bool]:
+    """Build the call that moves a job to the dead letter queue."""
+    params = {
+        **_receipts(queue_name, [job]),
+        **_error(error_message, error_stack),
+        **given(dlq_name=dlq_name),
+        "request_id": request_id(),
+    }
+    return Call("meshhook_dead_letter", params, _one_ok)
+
+
+def settle(queue_name: str, outcomes: Sequence[Outcome]) -> Call[list[str]]:
+    """Build the call that settles many jobs, each in its own way."""
+    rows = [
+        {
+            **given(
+                outcome=o.outcome,
+                msg_id=o.msg_id,
+                read_ct=o.read_ct,
+                seconds=o.seconds,
+                delay_seconds=o.delay_seconds,
+                error_type=o.error_type,
+                worker=o.worker,
+            ),
+            **_error(o.error_message, o.error_stack),
+        }
+        for o in outcomes
+    ]
+    params = {"queue_name": queue_name, "outcomes": rows, "request_id": request_id()}
+    return Call("meshhook_settle", params, list_of)
+
+
+def _error(message: str | None, stack: str | None) -> dict[str, Any]:
+    return given(
+        error_message=check.storable(message, ERROR_MESSAGE_LIMIT),
+        error_stack=check.storable(stack, ERROR_STACK_LIMIT),
+    )
+
+
+def delete(queue_name: str, msg_id: int) -> Call[bool]:
+    """Build the call that deletes a job or dead letter whoever holds it."""
+    params = {
+        "queue_name": queue_name,
+        "msg_ids": [check.msg_id("msg_id", msg_id)],
+        "request_id": request_id(),
+    }
+    return Call("meshhook_delete", params, _one_ok)

@@ -1,0 +1,269 @@
+"""Sending calls through a Supabase client, async and sync, and repeating those that an outage hit.
+
+Requests and answers of httpx and postgrest are known here alone. A call goes out as a POST through
+the client's own `rpc`, so URL, headers and connections are the client's. The answer is read from
+the HTTP response itself, because postgrest's exception no longer has the status.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import attrs
+import httpx
+from postgrest import APIError
+from supabase import AsyncClient, Client
+
+from meshhook import _answers
+from meshhook import exceptions as errors
+from meshhook._calls.base import REQUEST_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from meshhook._calls.base import Call
+
+T = TypeVar("T")
+
+_BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError, httpx.DecodingError)
+
+
+@attrs.frozen(kw_only=True)
+class RepeatPolicy:
+    """How often and after which pauses a call that an outage hit is repeated.
+
+    Attributes:
+        tries: How often a call is sent at the most.
+        base_seconds: The pause after the first try, without jitter.
+        max_seconds: What a pause never exceeds, one that the server asked for included.
+        total_seconds: How long after its first try a call is still repeated. The database forgets
+            request ids after ten minutes, and would carry a forgotten call out a second time.
+    """
+
+    tries: int = 5
+    base_seconds: float = 0.2
+    max_seconds: float = 10.0
+    total_seconds: float = attrs.field(
+        default=REQUEST_SECONDS / 2, validator=attrs.validators.le(REQUEST_SECONDS / 2)
+    )
+
+    def pause(self, tried: int, elapsed_seconds: float, error: errors.OutageError) -> float | None:
+        """Return how long to wait before the next try.
+
+        Args:
+            tried: How often the call has been sent.
+            elapsed_seconds: How long ago it was sent first.
+            error: What the last try met.
+
+        Returns:
+            The pause in seconds, or None if the call should not be repeated.
+        """
+        pause: float = self.base_seconds * 2 ** (tried - 1) * (1 + random.random())  # noqa: S311 - a jitter is no secret
+        pause = min(max(pause, error.retry_after_seconds or 0.0), self.max_seconds)
+        if tried >= self.tries or elapsed_seconds + pause > self.total_seconds:
+            return None
+        return pause
+
+
+NEVER = RepeatPolicy(tries=1)
+"""Send each call once: for those who have a back-off of their own."""
+
+
+def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncClient:
+    """Return the client if it is an async one.
+
+    Args:
+        client: What was given as client.
+        owner: The class that it was given to.
+        has_sync: Whether there is a ``Sync…`` class beside that one.
+
+    Returns:
+        The client.
+
+    Raises:
+        TypeError: It is something else; the text names the right class.
+    """
+    if isinstance(client, AsyncClient):
+        return client
+    made = "make one with meshhook.connect() or supabase.acreate_client()"
+    advice = f"use Sync{owner} for that" if has_sync and isinstance(client, Client) else made
+    raise TypeError(f"{owner} takes a supabase.AsyncClient, not {_kind(client)}: {advice}")
+
+
+def sync_client(client: object, owner: str) -> Client:
+    """Return the client if it is a sync one; see `async_client`.
+
+    Args:
+        client: What was given as client.
+        owner: The class that it was given to.
+
+    Returns:
+        The client.
+
+    Raises:
+        TypeError: It is something else; the text names the right class.
+    """
+    if isinstance(client, Client):
+        return client
+    made = "make one with meshhook.connect_sync() or supabase.create_client()"
+    advice = (
+        f"use {owner.removeprefix('Sync')} for that" if isinstance(client, AsyncClient) else made
+    )
+    raise TypeError(f"{owner} takes a sync supabase.Client, not {_kind(client)}: {advice}")
+
+
+def _kind(client: object) -> str:
+    if isinstance(client, AsyncClient | Client):
+        return f"supabase.{type(client).__name__}"
+    return type(client).__qualname__
+
+
+class AsyncTransport:
+    """Runs calls through an `AsyncClient`.
+
+    Args:
+        client: The client.
+        policy: When to repeat a call.
+        sleep: How to wait; tests put their own here.
+        clock: What time it is, in seconds from any start.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        policy: RepeatPolicy | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._policy = policy or RepeatPolicy()
+        self._sleep = sleep
+        self._clock = clock
+
+    async def run(self, call: Call[T]) -> T:
+        """Send a call and return its result, repeating it while an outage lasts.
+
+        Args:
+            call: The call.
+
+        Returns:
+            What the call's answer decodes to.
+
+        Raises:
+            RequestError: The call failed, or the outage outlasted the repeats.
+        """
+        tried, begin = 0, self._clock()
+        while True:
+            try:
+                return await self._send(call)
+            except errors.OutageError as error:
+                tried += 1
+                pause = self._policy.pause(tried, self._clock() - begin, error)
+                if pause is None:
+                    raise
+                await self._sleep(pause)
+
+    async def _send(self, call: Call[T]) -> T:
+        try:
+            request = _rpc(self._client, call).request
+            response = await request.send(httpx.Headers())
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+            raise _no_answer(call.function, error) from error
+        return _result(call, response)
+
+
+class SyncTransport:
+    """Runs calls through a sync `Client`; see `AsyncTransport`.
+
+    Args:
+        client: The client.
+        policy: When to repeat a call.
+        sleep: How to wait; tests put their own here.
+        clock: What time it is, in seconds from any start.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        policy: RepeatPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._policy = policy or RepeatPolicy()
+        self._sleep = sleep
+        self._clock = clock
+
+    def run(self, call: Call[T]) -> T:
+        """Send a call and return its result; see `AsyncTransport.run`.
+
+        Args:
+            call: The call.
+
+        Returns:
+            What the call's answer decodes to.
+
+        Raises:
+            RequestError: The call failed, or the outage outlasted the repeats.
+        """
+        tried, begin = 0, self._clock()
+        while True:
+            try:
+                return self._send(call)
+            except errors.OutageError as error:
+                tried += 1
+                pause = self._policy.pause(tried, self._clock() - begin, error)
+                if pause is None:
+                    raise
+                self._sleep(pause)
+
+    def _send(self, call: Call[T]) -> T:
+        try:
+            response = _rpc(self._client, call).request.send(httpx.Headers())
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+            raise _no_answer(call.function, error) from error
+        return _result(call, response)
+
+
+def _rpc(client: Any, call: Call[Any]) -> Any:
+    """Return the request of a call: always a POST, which postgrest itself never repeats."""
+    postgrest = client.postgrest
+    if postgrest.headers.get("Content-Profile") != "public":
+        # The client may have been made for another schema; MeshHook's functions are in this one.
+        postgrest = postgrest.schema("public")
+    return postgrest.rpc(call.function, dict(call.params))
+
+
+def _result(call: Call[T], response: httpx.Response) -> T:
+    answer = _answers.Answer(response.status_code, response.headers, response.content)
+    try:
+        decoded = _answers.data(call.function, answer)
+    except errors.UnexpectedAnswerError:
+        raise
+    except errors.RequestError as error:
+        raise error from APIError(_answers.error_body(answer))
+    try:
+        return call.decode(decoded)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _answers.unexpected(
+            call.function, answer, "has another shape than expected"
+        ) from error
+
+
+def _no_answer(function: str, error: Exception) -> errors.MeshHookError:
+    """Return our error for a request that got no answer."""
+    what = str(error) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return errors.RequestTimeoutError(
+            f"{function}: no answer in time ({what}).", function=function
+        )
+    if isinstance(error, _BROKEN):
+        return errors.UnreachableError(f"{function}: no connection ({what}).", function=function)
+    if isinstance(error, httpx.LocalProtocolError):
+        # Its text may quote a header, and with it the key.
+        what = "a header, such as the key, has characters that HTTP does not allow"
+        error.args = (what,)
+    return errors.ConfigurationError(f"{function}: the client cannot send ({what}).")

@@ -1,0 +1,358 @@
+"""Checks of inputs before anything is sent.
+
+Each check finds every problem of what it is given and raises them as one `InvalidInputError`. The
+limits are those of the SQL functions, so that the database refuses nothing that passes here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from meshhook.exceptions import InvalidInputError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+MAX_ATTEMPTS = 1_000_000
+MAX_BATCH = 10_000
+MAX_CLAIM = 1000
+MAX_DELAY_SECONDS = 366 * 86_400
+MAX_DEPTH = 200
+MAX_INTEGER_BITS = 4096
+MAX_LIST = 1000
+MAX_MSG_ID = 2**63 - 1
+MAX_REQUEST_ID = 255
+MAX_VT_SECONDS = 86_400
+
+ID_FIELDS = ("run_id", "workflow_id", "project_id")
+
+# What MeshHook itself writes into a message. A job that brought these along would lose them when it
+# fails, or pass for one that has failed already.
+RESERVED_FIELDS = frozenset(
+    {
+        "_meshhook",
+        "enqueued_at",
+        "error_message",
+        "error_stack",
+        "last_error",
+        "last_error_at",
+        "moved_to_dlq_at",
+        "original_enqueued_at",
+        "original_msg_id",
+        "read_count",
+    }
+)
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_-]{0,46}")
+
+
+def shown(value: object) -> str:
+    """Return a value as a short text for an error message."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a broken repr() must not hide the real problem
+        text = f"<{type(value).__name__} whose repr() raises {type(error).__name__}>"
+    return text if len(text) <= 100 else f"{text[:97]}..."  # noqa: PLR2004 - a line's worth
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise all the problems as one error, or return if there are none."""
+    found = tuple(problems)
+    if found:
+        raise InvalidInputError(found)
+
+
+def _whole_number(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        yield Problem(field, shown(value), f"give a whole number from {low} to {high}")
+
+
+def _number(field: str, value: object, low: float, high: float) -> Iterator[Problem]:
+    # The comparison is false for NaN.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        yield Problem(field, shown(value), f"give a number of seconds from {low:g} to {high:g}")
+
+
+def queue_name(field: str, value: object) -> str:
+    """Check a queue's name: PGMQ would fold its case and refuse more than 47 characters.
+
+    Args:
+        field: What the caller calls it.
+        value: The name.
+
+    Returns:
+        The name.
+
+    Raises:
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+    if not isinstance(value, str) or not _QUEUE_NAME.fullmatch(value):
+        fix = "use 1 to 47 characters out of a-z, 0-9, _ and single -, and do not begin with -"
+        refuse([Problem(field, shown(value), fix)])
+    return str(value)
+
+
+def attempt(value: object) -> None:
+    """Check the number of an attempt."""
+    refuse(_whole_number("attempt", value, 1, MAX_ATTEMPTS))
+
+
+def retry_settings(base_delay_ms: object, max_delay_ms: object, max_attempts: object) -> None:
+    """Check the settings of a retry strategy."""
+    problems = [
+        *_whole_number("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+        *_whole_number("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+        *_whole_number("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
+    ]
+    if not problems and base_delay_ms > max_delay_ms:  # type: ignore[operator]  # both are int here
+        fix = f"give at least base_delay_ms, {base_delay_ms}"
+        problems.append(Problem("max_delay_ms", shown(max_delay_ms), fix))
+    refuse(problems)
+
+
+def known_names(field: str, given: Collection[str], known: Sequence[str]) -> None:
+    """Check that a mapping of settings has no name that nobody reads."""
+    refuse(
+        Problem(f"{field}[{shown(name)}]", "unknown", f"use {', '.join(known)}")
+        for name in given
+        if name not in known
+    )
+
+
+def delay_seconds(field: str, value: object) -> float:
+    """Check a delay: from 0 seconds to 366 days."""
+    refuse(_number(field, value, 0, MAX_DELAY_SECONDS))
+    return value  # type: ignore[return-value]  # a number, as just checked
+
+
+def vt_seconds(field: str, value: object) -> float:
+    """Check a visibility timeout: from 0 seconds (visible at once) to a day."""
+    refuse(_number(field, value, 0, MAX_VT_SECONDS))
+    return value  # type: ignore[return-value]  # a number, as just checked
+
+
+def positive_seconds(field: str, value: object, high: float = MAX_DELAY_SECONDS) -> float:
+    """Check a duration that must be longer than nothing."""
+    problems = list(_number(field, value, 0, high))
+    if not problems and not value:
+        problems.append(Problem(field, shown(value), "give a number of seconds above 0"))
+    refuse(problems)
+    return value  # type: ignore[return-value]  # a number, as just checked
+
+
+def whole_number(field: str, value: object, low: int, high: int) -> int:
+    """Check a whole number and its range."""
+    refuse(_whole_number(field, value, low, high))
+    return value  # type: ignore[return-value]  # an int, as just checked
+
+
+def msg_id(field: str, value: object) -> int:
+    """Check a message id."""
+    return whole_number(field, value, 1, MAX_MSG_ID)
+
+
+def msg_ids(field: str, values: Iterable[object]) -> list[int]:
+    """Check several message ids."""
+    listed = list(values)
+    if len(listed) > MAX_BATCH:
+        refuse([Problem(field, f"{len(listed)} ids", f"give at most {MAX_BATCH} at once")])
+    refuse(
+        problem
+        for position, value in enumerate(listed)
+        for problem in _whole_number(f"{field}[{position}]", value, 1, MAX_MSG_ID)
+    )
+    return listed  # type: ignore[return-value]  # every one an int, as just checked
+
+
+def run_id(value: object) -> str:
+    """Check a run id and return it as text."""
+    refuse(_uuid("run_id", value))
+    return str(value)
+
+
+def request_id(field: str, value: object) -> str:
+    """Check an idempotency key."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_REQUEST_ID or _text_problem(value):
+        fix = f"give a text of 1 to {MAX_REQUEST_ID} characters"
+        refuse([Problem(field, shown(value), fix)])
+    return str(value)
+
+
+def _uuid(field: str, value: object) -> Iterator[Problem]:
+    if isinstance(value, UUID):
+        return
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        yield Problem(field, shown(value), "give a UUID, such as str(uuid.uuid4())")
+
+
+def job_data(given: object, where: str = "") -> dict[str, Any]:
+    """Check the data of a job of the default type and return what is sent for it.
+
+    Args:
+        given: The mapping that was given to enqueue().
+        where: What stands before each field in an error, such as ``jobs[3].``.
+
+    Returns:
+        A new dict: the ids as text, everything else as it was given.
+
+    Raises:
+        InvalidInputError: With every problem of the data.
+    """
+    data, problems = _job_data(given, where)
+    refuse(problems)
+    return data
+
+
+def jobs_data(given: Iterable[object]) -> list[dict[str, Any]]:
+    """Check the data of many jobs; see `job_data`."""
+    checked = [_job_data(data, f"jobs[{position}].") for position, data in enumerate(given)]
+    refuse(problem for _, problems in checked for problem in problems)
+    return [data for data, _ in checked]
+
+
+def _job_data(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
+    try:
+        data: dict[str, Any] = dict(given)  # type: ignore[call-overload]  # that is the question
+    except (TypeError, ValueError):
+        fix = "give a mapping with run_id, workflow_id and project_id"
+        return {}, [Problem(where.rstrip(".") or "job_data", shown(given), fix)]
+    problems: list[Problem] = []
+    for field in ID_FIELDS:
+        if field not in data:
+            problems.append(
+                Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
+            )
+        else:
+            problems += _uuid(where + field, data[field])
+            data[field] = str(data[field])
+    problems += _attempts(data, where)
+    problems += _other_fields(data, where)
+    return data, problems
+
+
+def _attempts(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    for field in ("attempt", "max_attempts"):
+        if field in data:
+            yield from _whole_number(where + field, data[field], 1, MAX_ATTEMPTS)
+
+
+def _other_fields(data: Mapping[Any, Any], where: str) -> Iterator[Problem]:
+    if "metadata" in data and not isinstance(data["metadata"], dict):
+        yield Problem(where + "metadata", shown(data["metadata"]), "give a dict")
+    for field, value in data.items():
+        if field in RESERVED_FIELDS:
+            fix = "leave it out, or put it under metadata: MeshHook writes that field itself"
+            yield Problem(where + str(field), "reserved", fix)
+        elif field not in ID_FIELDS:
+            yield from not_json(
+                f"{where}{field}", {field: value} if not isinstance(field, str) else value
+            )
+
+
+def not_json(path: str, value: object) -> Iterator[Problem]:
+    """Find everything in a value that a JSON column of Postgres cannot hold.
+
+    Args:
+        path: What the value is called.
+        value: What should be JSON.
+
+    Yields:
+        A problem for each part that is not.
+    """
+    # A stack of its own, since Python's would be the first thing that a deep value overflows. With
+    # each value goes the chain of containers around it, in which a cycle shows.
+    stack: list[tuple[str, object, tuple[int, ...]]] = [(path, value, ())]
+    while stack:
+        place, part, around = stack.pop()
+        if isinstance(part, dict | list | tuple):
+            problem = _container_problem(part, around)
+            if problem is None:
+                yield from _key_problems(place, part)
+                stack += _children(place, part, (*around, id(part)))
+        else:
+            problem = _scalar_problem(part)
+        if problem is not None:
+            yield Problem(place, *problem)
+
+
+def _container_problem(part: object, around: tuple[int, ...]) -> tuple[str, str] | None:
+    if id(part) in around:
+        return "a value that contains itself", "break the cycle"
+    if len(around) >= MAX_DEPTH:
+        return f"nested more than {MAX_DEPTH} levels deep", "flatten it"
+    return None
+
+
+def _key_problems(place: str, part: object) -> Iterator[Problem]:
+    if isinstance(part, dict):
+        for key in part:
+            if not isinstance(key, str):
+                yield Problem(
+                    f"{place}[{shown(key)}]",
+                    f"under a key of type {type(key).__name__}",
+                    "use text as keys",
+                )
+            elif problem := _text_problem(key):
+                yield Problem(f"{place}[{shown(key)}]", *problem)
+
+
+def _children(
+    place: str, part: dict[Any, Any] | list[Any] | tuple[Any, ...], around: tuple[int, ...]
+) -> Iterator[tuple[str, object, tuple[int, ...]]]:
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield f"{place}.{key}", value, around
+    else:
+        for position, value in enumerate(part):
+            yield f"{place}[{position}]", value, around
+
+
+def _scalar_problem(part: object) -> tuple[str, str] | None:
+    if part is None or isinstance(part, bool):
+        return None
+    if isinstance(part, str):
+        return _text_problem(part)
+    if isinstance(part, int):
+        return _integer_problem(part)
+    if isinstance(part, float):
+        return None if math.isfinite(part) else (shown(part), "JSON has no such number; use None")
+    if isinstance(part, bytes | bytearray | memoryview):
+        return "bytes", "send text, such as base64"
+    return f"a {type(part).__name__}", "use only dict, list, str, int, float, bool and None"
+
+
+def _integer_problem(part: int) -> tuple[str, str] | None:
+    if part.bit_length() > MAX_INTEGER_BITS:
+        return f"a whole number of {part.bit_length()} bits", "send it as text"
+    return None
+
+
+def _text_problem(text: str) -> tuple[str, str] | None:
+    if "\0" in text:
+        return "text with a NUL character", "remove it: Postgres cannot store it"
+    if not text.isascii() and _SURROGATE.search(text):
+        return "text with half a surrogate pair", "encode it properly, or replace that character"
+    return None
+
+
+def storable(text: str | None, limit: int) -> str | None:
+    """Return an error text as Postgres can store it, cut to a length.
+
+    Args:
+        text: Any text, or None.
+        limit: The most characters to keep.
+
+    Returns:
+        The text with what cannot be stored replaced, and a note of what was cut.
+    """
+    if text is None:
+        return None
+    if len(text) > limit:
+        note = f"... ({len(text)} characters, cut)"
+        text = text[: limit - len(note)] + note
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,146 @@
+"""Supabase clients made for queue work, from the environment."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import httpx
+from supabase import (
+    AsyncClient,
+    AsyncClientOptions,
+    Client,
+    ClientOptions,
+    SupabaseException,
+    acreate_client,
+    create_client,
+)
+
+from meshhook.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+__all__ = ["connect", "connect_sync"]
+
+KEY_VARIABLES = ("SUPABASE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+
+# The read time is above the 8 seconds after which hosted Supabase cuts a statement off, so that the
+# cause of a slow call is told by the database and not guessed by the client.
+TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30.0)
+
+
+@attrs.frozen
+class _Target:
+    url: str
+    key: str = attrs.field(repr=False)
+
+
+@asynccontextmanager
+async def connect(url: str | None = None, key: str | None = None) -> AsyncIterator[AsyncClient]:
+    """Open an async Supabase client made for queue work.
+
+    It speaks HTTP/1.1, since long-lived HTTP/2 connections to Supabase are dropped more often than
+    they are worth, gives up on a connection after 5 seconds and on an answer after 20, and is
+    closed at the end of the block.
+
+    Args:
+        url: The project's URL; by default the environment's ``SUPABASE_URL``.
+        key: The secret (service role) key; by default the first of ``SUPABASE_KEY``,
+            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment.
+
+    Yields:
+        The client.
+
+    Raises:
+        ConfigurationError: URL or key are missing or cannot be used.
+    """
+    target = _target(url, key)
+    hooks = {"request": [_async_send_key_once]}
+    async with httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
+        try:
+            client = await acreate_client(
+                target.url, target.key, AsyncClientOptions(httpx_client=http)
+            )
+        except SupabaseException as error:
+            raise ConfigurationError(f"The Supabase client cannot be made: {error}") from error
+        yield client
+
+
+@contextmanager
+def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Client]:
+    """Open a sync Supabase client made for queue work; see `connect`.
+
+    Args:
+        url: The project's URL; by default the environment's ``SUPABASE_URL``.
+        key: The secret (service role) key; by default the first of ``SUPABASE_KEY``,
+            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment.
+
+    Yields:
+        The client.
+
+    Raises:
+        ConfigurationError: URL or key are missing or cannot be used.
+    """
+    target = _target(url, key)
+    hooks = {"request": [_send_key_once]}
+    with httpx.Client(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
+        try:
+            client = create_client(target.url, target.key, ClientOptions(httpx_client=http))
+        except SupabaseException as error:
+            raise ConfigurationError(f"The Supabase client cannot be made: {error}") from error
+        yield client
+
+
+def _target(url: str | None, key: str | None) -> _Target:
+    url = (url or os.environ.get("SUPABASE_URL", "")).strip()
+    key = (key or next(filter(None, map(os.environ.get, KEY_VARIABLES)), "")).strip()
+    missing = [
+        name for name, value in (("SUPABASE_URL", url), (KEY_VARIABLES[0], key)) if not value
+    ]
+    if missing:
+        message = (
+            f"{' and '.join(missing)} not set: give url and key, or set them in the environment."
+        )
+        raise ConfigurationError(message)
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"SUPABASE_URL is {url!r}: it must begin with https:// or http://."
+        )
+    if not key.isascii() or not key.isprintable():
+        raise ConfigurationError("SUPABASE_KEY has characters that no key has.")
+    role = _role(key)
+    if role not in {None, "service_role"}:
+        raise ConfigurationError(
+            f"SUPABASE_KEY is a key of the role {role}. Use the secret (service role) key."
+        )
+    return _Target(url, key)
+
+
+def _role(key: str) -> str | None:
+    """Return the role that a key says it is for, None if it does not say."""
+    if key.startswith("sb_publishable_"):
+        return "anon"
+    try:
+        payload = key.split(".")[1]
+        return str(
+            json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["role"]
+        )
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _send_key_once(request: httpx.Request) -> None:
+    # The new keys are no JWTs. Supabase takes them in "apikey"; as a bearer token, where
+    # supabase-py puts them too, some of its gateways refuse them.
+    if request.headers.get("authorization", "").startswith("Bearer sb_"):
+        del request.headers["authorization"]
+
+
+async def _async_send_key_once(request: httpx.Request) -> None:
+    _send_key_once(request)

@@ -1,0 +1,208 @@
+"""Dead letters: looking at them, replaying and deleting them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshhook import _validation as check
+from meshhook._calls import dead_letters, queues, settle
+from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from supabase import AsyncClient
+
+    from meshhook.models import DeadLetter, DLQMetrics, Job, ReplayResult, ReplaySummary
+
+__all__ = ["DLQService"]
+
+DEFAULT_DLQ = "workflow_jobs_dlq"
+
+
+class DLQService:
+    """A dead letter queue, through an async Supabase client.
+
+    Looking at dead letters never changes them. For what every method may raise, see
+    `QueueService`.
+
+    Args:
+        client: An async client with the project's secret (service role) key.
+        dlq_name: The dead letter queue.
+        repeat_policy: How calls that an outage hits are repeated.
+
+    Raises:
+        TypeError: The client is not an async one.
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        dlq_name: str = DEFAULT_DLQ,
+        *,
+        repeat_policy: RepeatPolicy | None = None,
+    ) -> None:
+        self.dlq_name = check.queue_name("dlq_name", dlq_name)
+        self._transport = AsyncTransport(async_client(client, "DLQService"), repeat_policy)
+
+    async def list_dead_letter_jobs(
+        self, limit: int = 100, *, after_msg_id: int = 0
+    ) -> list[DeadLetter]:
+        """List dead letters, oldest first.
+
+        Args:
+            limit: How many at the most, from 1 to 1,000.
+            after_msg_id: The last id of the page before. `iterate_dead_letter_jobs` pages by
+                itself.
+
+        Returns:
+            The dead letters.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
+
+    async def iterate_dead_letter_jobs(self, page_size: int = 100) -> AsyncIterator[DeadLetter]:
+        """Go through all dead letters, oldest first, page by page.
+
+        Args:
+            page_size: How many each RPC fetches, from 1 to 1,000.
+
+        Yields:
+            Each dead letter.
+
+        Raises:
+            RequestError: A call failed.
+        """
+        after = 0
+        while page := await self.list_dead_letter_jobs(page_size, after_msg_id=after):
+            for job in page:
+                yield job
+            after = page[-1].msg_id
+
+    async def get_dead_letter_job(self, msg_id: int) -> DeadLetter | None:
+        """Fetch one dead letter with each of its failed attempts.
+
+        Args:
+            msg_id: Its id in the dead letter queue.
+
+        Returns:
+            The dead letter, or None if there is none under that id.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(dead_letters.get(self.dlq_name, msg_id))
+
+    async def replay_dead_letter_job(
+        self, msg_id: int, target_queue: str | None = None
+    ) -> ReplayResult:
+        """Move a dead letter back to its queue as a new job, from its first attempt on.
+
+        Args:
+            msg_id: Its id in the dead letter queue.
+            target_queue: The queue to move it to; by default the one that it came from.
+
+        Returns:
+            Its new id, and the queue.
+
+        Raises:
+            JobNotFoundError: There is no dead letter under that id.
+            RequestError: The call failed, or its queue is gone.
+        """
+        return await self._transport.run(
+            dead_letters.replay_one(self.dlq_name, msg_id, target_queue)
+        )
+
+    async def replay_multiple_jobs(
+        self, msg_ids: Iterable[int], target_queue: str | None = None
+    ) -> ReplaySummary:
+        """Move dead letters back to their queues, in one transaction.
+
+        One that is not there, or whose queue is gone, does not hold up the others.
+
+        Args:
+            msg_ids: Their ids in the dead letter queue; at most 10,000.
+            target_queue: The queue to move them to; by default the one that each came from.
+
+        Returns:
+            How many went (``success``), how many did not (``failed``), and why (``errors``).
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(dead_letters.replay(self.dlq_name, msg_ids, target_queue))
+
+    async def delete_dead_letter_job(self, msg_id: int) -> bool:
+        """Delete a dead letter.
+
+        Args:
+            msg_id: Its id in the dead letter queue.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(settle.delete(self.dlq_name, msg_id))
+
+    async def get_dlq_metrics(self) -> DLQMetrics:
+        """Measure the dead letter queue.
+
+        Returns:
+            How many dead letters there are, and how old the oldest and the newest are.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(dead_letters.metrics(self.dlq_name))
+
+    async def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetter]]:
+        """Group the oldest dead letters by the first line of their errors.
+
+        Args:
+            limit: How many dead letters to look at, from 1 to 10,000.
+
+        Returns:
+            The dead letters of each error, the most frequent error first.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(dead_letters.by_error(self.dlq_name, limit))
+
+    async def purge_dlq(self) -> int:
+        """Delete every dead letter.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(queues.purge(self.dlq_name))
+
+    async def move_to_dead_letter(
+        self, job: Job, error_message: str, error_stack: str | None = None
+    ) -> bool:
+        """Move a claimed job here.
+
+        Args:
+            job: The job, as it was claimed.
+            error_message: Why it is given up.
+            error_stack: Where that was raised.
+
+        Returns:
+            Whether it was moved: False if the lease is lost or the job is gone.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            settle.dead_letter(
+                job.queue_name, job, error_message, error_stack, dlq_name=self.dlq_name
+            )
+        )

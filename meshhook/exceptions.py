@@ -1,0 +1,239 @@
+"""Every error that MeshHook raises.
+
+    MeshHookError
+    ├── InvalidInputError (ValueError)        refused before anything was sent
+    ├── ConfigurationError                    the environment or the client is not usable
+    ├── JobNotFoundError (LookupError)        no such job or dead letter
+    ├── LeaseLostError                        somebody else has the job now
+    ├── JobTimeoutError                       a handler took longer than its time
+    └── RequestError                          a call to Supabase failed
+        ├── OutageError                       waiting mends it; calls are repeated by themselves
+        │   ├── UnreachableError              no connection, or it broke
+        │   ├── RequestTimeoutError           no answer in time
+        │   ├── StatementTimeoutError         Postgres cut the call off
+        │   ├── ServerUnavailableError        5xx, pool exhausted, database restarting
+        │   └── RateLimitedError              429
+        ├── AuthenticationError
+        │   ├── InvalidKeyError               the key is not one of this project's
+        │   └── ExpiredKeyError               the key was good once
+        ├── PermissionDeniedError             the key is good, but not for this
+        ├── MissingFunctionsError             MeshHook's migrations are not (all) applied
+        ├── QueueNotFoundError                no such queue
+        ├── RejectedError                     the database refused an argument
+        └── UnexpectedAnswerError             an answer that MeshHook cannot make sense of
+
+What stands below (httpx, postgrest) never reaches the caller but as the ``__cause__`` of one of
+these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "ExpiredKeyError",
+    "InvalidInputError",
+    "InvalidKeyError",
+    "JobNotFoundError",
+    "JobTimeoutError",
+    "LeaseLostError",
+    "MeshHookError",
+    "MissingFunctionsError",
+    "OutageError",
+    "PermissionDeniedError",
+    "Problem",
+    "QueueNotFoundError",
+    "RateLimitedError",
+    "RejectedError",
+    "RequestError",
+    "RequestTimeoutError",
+    "ServerUnavailableError",
+    "StatementTimeoutError",
+    "UnexpectedAnswerError",
+    "UnreachableError",
+]
+
+
+class MeshHookError(Exception):
+    """The root of every error that MeshHook raises."""
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong with an input.
+
+    Attributes:
+        field: Where it stands, such as ``metadata.items[3]``.
+        value: What stands there, as a short text.
+        fix: What to give instead.
+    """
+
+    field: str
+    value: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.value}: {self.fix}"
+
+
+class InvalidInputError(MeshHookError, ValueError):
+    """An input is not usable; nothing was sent and nothing has changed.
+
+    Args:
+        problems: Everything that is wrong, not only the first.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+class ConfigurationError(MeshHookError):
+    """The settings or the client cannot be used for MeshHook."""
+
+
+class JobNotFoundError(MeshHookError, LookupError):
+    """There is no dead letter under that id.
+
+    Args:
+        queue_name: The queue that was searched.
+        msg_id: The id that it does not hold.
+    """
+
+    def __init__(self, queue_name: str, msg_id: int) -> None:
+        self.queue_name = queue_name
+        self.msg_id = msg_id
+        super().__init__(f'The queue "{queue_name}" holds no message with msg_id {msg_id}.')
+
+
+class LeaseLostError(MeshHookError):
+    """The job has been read by somebody else since; this holder may not settle it any more.
+
+    Args:
+        queue_name: The job's queue.
+        msg_id: The job's id.
+    """
+
+    def __init__(self, queue_name: str, msg_id: int) -> None:
+        self.queue_name = queue_name
+        self.msg_id = msg_id
+        super().__init__(f'The lease of job {msg_id} in the queue "{queue_name}" is lost.')
+
+
+class JobTimeoutError(MeshHookError):
+    """A handler took longer than the time it was given.
+
+    Args:
+        timeout_seconds: That time.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        super().__init__(f"The handler did not finish within {timeout_seconds:g} seconds.")
+
+
+class RequestError(MeshHookError):
+    """A call to Supabase failed.
+
+    Args:
+        message: What happened and what to do.
+        function: The database function that was called.
+        status: The HTTP status, if there was an answer.
+        code: PostgREST's or Postgres' error code, if the answer had one.
+        details: What the answer said beside its message.
+        hint: What the answer advised.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str,
+        status: int | None = None,
+        code: str | None = None,
+        details: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.function = function
+        self.status = status
+        self.code = code
+        self.details = details
+        self.hint = hint
+        super().__init__(message)
+
+
+class OutageError(RequestError):
+    """Supabase cannot be used at the moment; waiting mends it.
+
+    Attributes:
+        retry_after_seconds: How long the answer asks to wait, if it says.
+    """
+
+    retry_after_seconds: float | None = None
+
+
+class UnreachableError(OutageError):
+    """There is no connection, or it broke before the answer was complete."""
+
+
+class RequestTimeoutError(OutageError):
+    """The answer did not come in time."""
+
+
+class StatementTimeoutError(OutageError):
+    """Postgres cut the call off, because it took longer than the role's statement_timeout."""
+
+
+class ServerUnavailableError(OutageError):
+    """Something between here and the database is down, restarting or full."""
+
+
+class RateLimitedError(OutageError):
+    """Supabase asks for fewer requests."""
+
+
+class AuthenticationError(RequestError):
+    """The key was not accepted."""
+
+
+class InvalidKeyError(AuthenticationError):
+    """The key is not one of this project's keys."""
+
+
+class ExpiredKeyError(AuthenticationError):
+    """The key or token was good once, and has expired."""
+
+
+class PermissionDeniedError(RequestError):
+    """The key is good, but not for this: MeshHook needs the secret (service role) key."""
+
+
+class MissingFunctionsError(RequestError):
+    """The database does not have the function: MeshHook's migrations are not (all) applied."""
+
+
+class QueueNotFoundError(RequestError):
+    """There is no such queue."""
+
+
+class RejectedError(RequestError):
+    """The database refused an argument; nothing has changed.
+
+    Attributes:
+        field: The argument, if the database named it.
+        value: What was given for it, if the database named it.
+    """
+
+    field: str | None = None
+    value: str | None = None
+
+
+class UnexpectedAnswerError(RequestError):
+    """The answer makes no sense: not JSON, cut off, of another shape, or an unknown error."""

@@ -1,0 +1,401 @@
+"""Putting jobs in a queue, taking them out by hand, and looking at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshhook import _validation as check
+from meshhook._calls import claim, enqueue, lookup, queues, settle
+from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
+from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from supabase import AsyncClient
+
+    from meshhook.models import (
+        EnqueueBatch,
+        EnqueueResult,
+        Job,
+        JobRecord,
+        QueueInfo,
+        QueueMetrics,
+    )
+
+__all__ = ["QueueService", "list_queues"]
+
+DEFAULT_QUEUE = "workflow_jobs"
+
+
+class QueueService:
+    """A queue, through an async Supabase client.
+
+    Every method is one RPC, and one RPC is one transaction. An outage is waited out for a few
+    seconds: each call may be repeated without harm, so it is. Every method may raise a
+    `RequestError`; one that takes input may raise an `InvalidInputError` before anything is sent.
+
+    Args:
+        client: An async client with the project's secret (service role) key.
+        queue_name: The queue.
+        repeat_policy: How calls that an outage hits are repeated.
+
+    Raises:
+        TypeError: The client is not an async one.
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        queue_name: str = DEFAULT_QUEUE,
+        *,
+        repeat_policy: RepeatPolicy | None = None,
+    ) -> None:
+        self.queue_name = check.queue_name("queue_name", queue_name)
+        self._transport = AsyncTransport(async_client(client, "QueueService"), repeat_policy)
+
+    async def enqueue(
+        self,
+        job_data: Mapping[str, Any],
+        delay_seconds: float = 0,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+    ) -> EnqueueResult:
+        """Enqueue a job.
+
+        Args:
+            job_data: ``run_id``, ``workflow_id`` and ``project_id`` (UUIDs); if wanted ``attempt``
+                (1), ``max_attempts`` (the worker's, or 5) and ``metadata`` (a dict).
+            delay_seconds: How long the job stays hidden, in seconds.
+            idempotency_key: A name for this enqueue. Another with the same name in this queue
+                enqueues nothing and returns the id of this one.
+            idempotency_seconds: How long that name is remembered, in seconds; a day by default.
+
+        Returns:
+            The job's id, and whether the key had been used before.
+
+        Raises:
+            InvalidInputError: With everything that is wrong with the input; nothing was sent.
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            enqueue.one(
+                self.queue_name,
+                job_data,
+                delay_seconds,
+                idempotency_key=idempotency_key,
+                idempotency_seconds=idempotency_seconds,
+            )
+        )
+
+    async def enqueue_many(
+        self,
+        jobs: Iterable[Mapping[str, Any]],
+        delay_seconds: float | Sequence[float] = 0,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+    ) -> EnqueueBatch:
+        """Enqueue many jobs in one transaction: all or none.
+
+        Args:
+            jobs: The data of each job, as for `enqueue`; at most 10,000.
+            delay_seconds: How long they stay hidden, in seconds: one number for all or a list with
+                one for each.
+            idempotency_key: A name for this enqueue; see `enqueue`.
+            idempotency_seconds: How long that name is remembered, in seconds; a day by default.
+
+        Returns:
+            The jobs' ids in the order in which the jobs were given.
+
+        Raises:
+            InvalidInputError: With everything that is wrong with any of the jobs.
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            enqueue.many(
+                self.queue_name,
+                jobs,
+                delay_seconds,
+                idempotency_key=idempotency_key,
+                idempotency_seconds=idempotency_seconds,
+            )
+        )
+
+    async def dequeue(self, vt_seconds: float = 30) -> Job | None:
+        """Claim the job that has been due longest.
+
+        A job that is past its last attempt is not handed out: it goes to the dead letter queue.
+
+        Args:
+            vt_seconds: The visibility timeout: how long nobody else gets the job, in seconds.
+
+        Returns:
+            The job, or None if none is due.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(claim.one(self.queue_name, vt_seconds))
+
+    async def dequeue_many(self, quantity: int, vt_seconds: float = 30) -> list[Job]:
+        """Claim the jobs that have been due longest; see `dequeue`.
+
+        Args:
+            quantity: How many at the most, from 1 to 1,000.
+            vt_seconds: The visibility timeout in seconds.
+
+        Returns:
+            The jobs, the one that has been due longest first; an empty list if none is due.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(claim.many(self.queue_name, quantity, vt_seconds))
+
+    async def acknowledge(self, job_or_msg_id: Job | int) -> bool:
+        """Delete a processed job.
+
+        Args:
+            job_or_msg_id: The claimed job, which nobody else may have read since; or a bare id,
+                which deletes the job whoever holds it.
+
+        Returns:
+            Whether it was deleted: False if the lease is lost or the job is gone.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        (ok,) = await self.acknowledge_many([job_or_msg_id])
+        return ok
+
+    async def acknowledge_many(self, jobs: Sequence[Job | int]) -> list[bool]:
+        """Delete processed jobs in one transaction; see `acknowledge`.
+
+        Args:
+            jobs: The claimed jobs, or bare ids.
+
+        Returns:
+            For each, in order, whether it was deleted.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(settle.acknowledge(self.queue_name, jobs))
+
+    async def archive_job(self, job_or_msg_id: Job | int) -> bool:
+        """Move a processed job to PGMQ's archive of the queue, where its message is kept.
+
+        Args:
+            job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
+
+        Returns:
+            Whether it was moved: False if the lease is lost or the job is gone.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(settle.archive(self.queue_name, job_or_msg_id))
+
+    async def retry(
+        self,
+        job_or_msg_id: Job | int,
+        delay_seconds: float = 0,
+        error_message: str | None = None,
+        error_stack: str | None = None,
+    ) -> bool:
+        """Settle a job as failed: it comes again under the same id, one attempt on.
+
+        Past its last attempt it goes to the dead letter queue instead of coming again.
+
+        Args:
+            job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
+            delay_seconds: The backoff: how long it stays hidden, in seconds.
+            error_message: What went wrong; the message keeps it as ``last_error``.
+            error_stack: Where it was raised; the history keeps it.
+
+        Returns:
+            Whether it was settled: False if the lease is lost or the job is gone.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            settle.retry(self.queue_name, job_or_msg_id, delay_seconds, error_message, error_stack)
+        )
+
+    async def release(self, job_or_msg_id: Job | int, delay_seconds: float = 0) -> bool:
+        """Hand a job back with its attempt unused: a release, or with a delay a snooze.
+
+        Args:
+            job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
+            delay_seconds: How long it stays hidden, in seconds.
+
+        Returns:
+            Whether it was handed back: False if the lease is lost or the job is gone.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            settle.release(self.queue_name, job_or_msg_id, delay_seconds)
+        )
+
+    async def extend(self, job_or_msg_id: Job | int, vt_seconds: float = 30) -> bool:
+        """Extend the lease of a claimed job.
+
+        Args:
+            job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
+            vt_seconds: How long nobody else gets it from now on, in seconds.
+
+        Returns:
+            Whether it was extended: False if the lease is lost or the job is gone.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        (ok,) = await self._transport.run(
+            settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)
+        )
+        return ok
+
+    async def delete_job(self, msg_id: int) -> bool:
+        """Delete a job whoever holds it, without counting it as processed.
+
+        Args:
+            msg_id: Its id.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(settle.delete(self.queue_name, msg_id))
+
+    async def get_job(self, msg_id: int) -> JobRecord | None:
+        """Look up one job: waiting, running or finished, with each of its failed attempts.
+
+        Args:
+            msg_id: Its id.
+
+        Returns:
+            What is known of it, or None if there is no trace.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(lookup.job(self.queue_name, msg_id))
+
+    async def find_jobs(self, run_id: str, limit: int = 100) -> list[JobRecord]:
+        """Look up the jobs of a run, oldest first.
+
+        Finished jobs are found by index; waiting ones by a walk through the queue, which takes its
+        time in a queue of millions.
+
+        Args:
+            run_id: The run.
+            limit: How many at the most, from 1 to 1,000.
+
+        Returns:
+            What is known of them.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
+
+    async def get_queue_metrics(self) -> QueueMetrics:
+        """Measure the queue.
+
+        Returns:
+            How many jobs it holds, visible and not, and how old the oldest and the newest are.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(lookup.queue_metrics(self.queue_name))
+
+    async def purge_queue(self) -> int:
+        """Delete every job of the queue, running ones too.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(queues.purge(self.queue_name))
+
+    async def create_queue(
+        self,
+        *,
+        dlq_name: str | None = None,
+        vt_seconds: float | None = None,
+        max_attempts: int | None = None,
+        base_delay_ms: int | None = None,
+        max_delay_ms: int | None = None,
+        keeps_history: bool | None = None,
+    ) -> QueueInfo:
+        """Create the queue and its dead letter queue, or change the settings of one that is there.
+
+        Args:
+            dlq_name: Its dead letter queue; by default ``<queue_name>_dlq``.
+            vt_seconds: The visibility timeout of a claim that names none, in seconds (30).
+            max_attempts: The last attempt where neither sender nor worker sets one (5).
+            base_delay_ms: The delay after a first failure, in milliseconds (1,000).
+            max_delay_ms: What a delay never exceeds, in milliseconds (300,000).
+            keeps_history: Whether finished jobs and failed attempts are kept (True).
+
+        Returns:
+            The settings as they are now; what was left out stays as it was.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            queues.create(
+                self.queue_name,
+                dlq_name=dlq_name,
+                vt_seconds=vt_seconds,
+                max_attempts=max_attempts,
+                base_delay_ms=base_delay_ms,
+                max_delay_ms=max_delay_ms,
+                keeps_history=keeps_history,
+            )
+        )
+
+    async def drop_queue(self, *, drop_dlq: bool = False) -> bool:
+        """Drop the queue with all its jobs and its archive.
+
+        Args:
+            drop_dlq: Whether to drop its dead letter queue too, unless another queue uses it.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(queues.drop(self.queue_name, drop_dlq=drop_dlq))
+
+    @staticmethod
+    async def list_queues(client: AsyncClient) -> list[QueueInfo]:
+        """List every queue of the project.
+
+        Args:
+            client: A client, as for the class.
+
+        Returns:
+            The queues by name, dead letter queues and queues that MeshHook has not used too.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await AsyncTransport(async_client(client, "QueueService")).run(queues.list_all())
+
+
+list_queues = QueueService.list_queues

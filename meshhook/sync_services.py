@@ -1,0 +1,245 @@
+"""The services for a sync Supabase client.
+
+They do what `QueueService` and `DLQService` do, without await, and have their docstrings from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshhook import _validation as check
+from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
+from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
+from meshhook._parity import documented_by
+from meshhook._transport import RepeatPolicy, SyncTransport, sync_client
+from meshhook.dlq_service import DEFAULT_DLQ, DLQService
+from meshhook.queue_service import DEFAULT_QUEUE, QueueService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from supabase import Client
+
+    from meshhook.models import (
+        DeadLetter,
+        DLQMetrics,
+        EnqueueBatch,
+        EnqueueResult,
+        Job,
+        JobRecord,
+        QueueInfo,
+        QueueMetrics,
+        ReplayResult,
+        ReplaySummary,
+    )
+
+__all__ = ["SyncDLQService", "SyncQueueService", "list_queues_sync"]
+
+
+@documented_by(QueueService)
+class SyncQueueService:
+    """A queue, through a sync Supabase client: `QueueService` without await.
+
+    Args:
+        client: A sync client with the project's secret (service role) key.
+        queue_name: The queue.
+        repeat_policy: How calls that an outage hits are repeated.
+
+    Raises:
+        TypeError: The client is not a sync one.
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        queue_name: str = DEFAULT_QUEUE,
+        *,
+        repeat_policy: RepeatPolicy | None = None,
+    ) -> None:
+        self.queue_name = check.queue_name("queue_name", queue_name)
+        self._transport = SyncTransport(sync_client(client, "SyncQueueService"), repeat_policy)
+
+    def enqueue(
+        self,
+        job_data: Mapping[str, Any],
+        delay_seconds: float = 0,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+    ) -> EnqueueResult:
+        return self._transport.run(
+            enqueue.one(
+                self.queue_name,
+                job_data,
+                delay_seconds,
+                idempotency_key=idempotency_key,
+                idempotency_seconds=idempotency_seconds,
+            )
+        )
+
+    def enqueue_many(
+        self,
+        jobs: Iterable[Mapping[str, Any]],
+        delay_seconds: float | Sequence[float] = 0,
+        *,
+        idempotency_key: str | None = None,
+        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+    ) -> EnqueueBatch:
+        return self._transport.run(
+            enqueue.many(
+                self.queue_name,
+                jobs,
+                delay_seconds,
+                idempotency_key=idempotency_key,
+                idempotency_seconds=idempotency_seconds,
+            )
+        )
+
+    def dequeue(self, vt_seconds: float = 30) -> Job | None:
+        return self._transport.run(claim.one(self.queue_name, vt_seconds))
+
+    def dequeue_many(self, quantity: int, vt_seconds: float = 30) -> list[Job]:
+        return self._transport.run(claim.many(self.queue_name, quantity, vt_seconds))
+
+    def acknowledge(self, job_or_msg_id: Job | int) -> bool:
+        (ok,) = self.acknowledge_many([job_or_msg_id])
+        return ok
+
+    def acknowledge_many(self, jobs: Sequence[Job | int]) -> list[bool]:
+        return self._transport.run(settle.acknowledge(self.queue_name, jobs))
+
+    def archive_job(self, job_or_msg_id: Job | int) -> bool:
+        return self._transport.run(settle.archive(self.queue_name, job_or_msg_id))
+
+    def retry(
+        self,
+        job_or_msg_id: Job | int,
+        delay_seconds: float = 0,
+        error_message: str | None = None,
+        error_stack: str | None = None,
+    ) -> bool:
+        return self._transport.run(
+            settle.retry(self.queue_name, job_or_msg_id, delay_seconds, error_message, error_stack)
+        )
+
+    def release(self, job_or_msg_id: Job | int, delay_seconds: float = 0) -> bool:
+        return self._transport.run(settle.release(self.queue_name, job_or_msg_id, delay_seconds))
+
+    def extend(self, job_or_msg_id: Job | int, vt_seconds: float = 30) -> bool:
+        (ok,) = self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
+        return ok
+
+    def delete_job(self, msg_id: int) -> bool:
+        return self._transport.run(settle.delete(self.queue_name, msg_id))
+
+    def get_job(self, msg_id: int) -> JobRecord | None:
+        return self._transport.run(lookup.job(self.queue_name, msg_id))
+
+    def find_jobs(self, run_id: str, limit: int = 100) -> list[JobRecord]:
+        return self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
+
+    def get_queue_metrics(self) -> QueueMetrics:
+        return self._transport.run(lookup.queue_metrics(self.queue_name))
+
+    def purge_queue(self) -> int:
+        return self._transport.run(queues.purge(self.queue_name))
+
+    def create_queue(
+        self,
+        *,
+        dlq_name: str | None = None,
+        vt_seconds: float | None = None,
+        max_attempts: int | None = None,
+        base_delay_ms: int | None = None,
+        max_delay_ms: int | None = None,
+        keeps_history: bool | None = None,
+    ) -> QueueInfo:
+        return self._transport.run(
+            queues.create(
+                self.queue_name,
+                dlq_name=dlq_name,
+                vt_seconds=vt_seconds,
+                max_attempts=max_attempts,
+                base_delay_ms=base_delay_ms,
+                max_delay_ms=max_delay_ms,
+                keeps_history=keeps_history,
+            )
+        )
+
+    def drop_queue(self, *, drop_dlq: bool = False) -> bool:
+        return self._transport.run(queues.drop(self.queue_name, drop_dlq=drop_dlq))
+
+    @staticmethod
+    def list_queues(client: Client) -> list[QueueInfo]:
+        return SyncTransport(sync_client(client, "SyncQueueService")).run(queues.list_all())
+
+
+@documented_by(DLQService)
+class SyncDLQService:
+    """A dead letter queue, through a sync Supabase client: `DLQService` without await.
+
+    Args:
+        client: A sync client with the project's secret (service role) key.
+        dlq_name: The dead letter queue.
+        repeat_policy: How calls that an outage hits are repeated.
+
+    Raises:
+        TypeError: The client is not a sync one.
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        dlq_name: str = DEFAULT_DLQ,
+        *,
+        repeat_policy: RepeatPolicy | None = None,
+    ) -> None:
+        self.dlq_name = check.queue_name("dlq_name", dlq_name)
+        self._transport = SyncTransport(sync_client(client, "SyncDLQService"), repeat_policy)
+
+    def list_dead_letter_jobs(self, limit: int = 100, *, after_msg_id: int = 0) -> list[DeadLetter]:
+        return self._transport.run(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
+
+    def iterate_dead_letter_jobs(self, page_size: int = 100) -> Iterator[DeadLetter]:
+        after = 0
+        while page := self.list_dead_letter_jobs(page_size, after_msg_id=after):
+            yield from page
+            after = page[-1].msg_id
+
+    def get_dead_letter_job(self, msg_id: int) -> DeadLetter | None:
+        return self._transport.run(dead_letters.get(self.dlq_name, msg_id))
+
+    def replay_dead_letter_job(self, msg_id: int, target_queue: str | None = None) -> ReplayResult:
+        return self._transport.run(dead_letters.replay_one(self.dlq_name, msg_id, target_queue))
+
+    def replay_multiple_jobs(
+        self, msg_ids: Iterable[int], target_queue: str | None = None
+    ) -> ReplaySummary:
+        return self._transport.run(dead_letters.replay(self.dlq_name, msg_ids, target_queue))
+
+    def delete_dead_letter_job(self, msg_id: int) -> bool:
+        return self._transport.run(settle.delete(self.dlq_name, msg_id))
+
+    def get_dlq_metrics(self) -> DLQMetrics:
+        return self._transport.run(dead_letters.metrics(self.dlq_name))
+
+    def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetter]]:
+        return self._transport.run(dead_letters.by_error(self.dlq_name, limit))
+
+    def purge_dlq(self) -> int:
+        return self._transport.run(queues.purge(self.dlq_name))
+
+    def move_to_dead_letter(
+        self, job: Job, error_message: str, error_stack: str | None = None
+    ) -> bool:
+        return self._transport.run(
+            settle.dead_letter(
+                job.queue_name, job, error_message, error_stack, dlq_name=self.dlq_name
+            )
+        )
+
+
+list_queues_sync = SyncQueueService.list_queues
