@@ -31,7 +31,7 @@ from meshhook.exceptions import (
 )
 from meshhook.models import (
     AttemptRecord,
-    DeadLetter,
+    DeadLetterJob,
     DeadLetterMessage,
     DLQMetrics,
     EnqueueBatch,
@@ -50,14 +50,28 @@ from meshhook.models import (
 from meshhook.queue_service import QueueService, list_queues
 from meshhook.retry import RetryStrategy
 from meshhook.sync_services import SyncDLQService, SyncQueueService, list_queues_sync
+from meshhook.worker import (
+    CurrentJob,
+    DeadLetter,
+    JobHandler,
+    Retry,
+    Snooze,
+    StopReport,
+    Worker,
+    WorkerStats,
+    create_job_handler,
+    current_job,
+)
 
 __all__ = [
     "AttemptRecord",
     "AuthenticationError",
     "ConfigurationError",
+    "CurrentJob",
     "DLQMetrics",
     "DLQService",
     "DeadLetter",
+    "DeadLetterJob",
     "DeadLetterMessage",
     "EnqueueBatch",
     "EnqueueResult",
@@ -65,6 +79,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidKeyError",
     "Job",
+    "JobHandler",
     "JobMessage",
     "JobNotFoundError",
     "JobRecord",
@@ -87,17 +102,24 @@ __all__ = [
     "ReplaySummary",
     "RequestError",
     "RequestTimeoutError",
+    "Retry",
     "RetryConfig",
     "RetryInfo",
     "RetryStrategy",
     "ServerUnavailableError",
+    "Snooze",
     "StatementTimeoutError",
+    "StopReport",
     "SyncDLQService",
     "SyncQueueService",
     "UnexpectedAnswerError",
     "UnreachableError",
+    "Worker",
+    "WorkerStats",
     "connect",
     "connect_sync",
+    "create_job_handler",
+    "current_job",
     "list_queues",
     "list_queues_sync",
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
-    from meshhook.models import DeadLetter, DLQMetrics, Job, ReplayResult, ReplaySummary
+    from meshhook.models import DeadLetterJob, DLQMetrics, Job, ReplayResult, ReplaySummary
 
 __all__ = ["DLQService"]
 
@@ -48,7 +48,7 @@ class DLQService:
 
     async def list_dead_letter_jobs(
         self, limit: int = 100, *, after_msg_id: int = 0
-    ) -> list[DeadLetter]:
+    ) -> list[DeadLetterJob]:
         """List dead letters, oldest first.
 
         Args:
@@ -64,7 +64,7 @@ class DLQService:
         """
         return await self._transport.run(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
 
-    async def iterate_dead_letter_jobs(self, page_size: int = 100) -> AsyncIterator[DeadLetter]:
+    async def iterate_dead_letter_jobs(self, page_size: int = 100) -> AsyncIterator[DeadLetterJob]:
         """Go through all dead letters, oldest first, page by page.
 
         Args:
@@ -82,7 +82,7 @@ class DLQService:
                 yield job
             after = page[-1].msg_id
 
-    async def get_dead_letter_job(self, msg_id: int) -> DeadLetter | None:
+    async def get_dead_letter_job(self, msg_id: int) -> DeadLetterJob | None:
         """Fetch one dead letter with each of its failed attempts.
 
         Args:
@@ -160,7 +160,7 @@ class DLQService:
         """
         return await self._transport.run(dead_letters.metrics(self.dlq_name))
 
-    async def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetter]]:
+    async def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
         """Group the oldest dead letters by the first line of their errors.
 
         Args:

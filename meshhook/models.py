@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptRecord",
     "DLQMetrics",
-    "DeadLetter",
+    "DeadLetterJob",
     "DeadLetterMessage",
     "EnqueueBatch",
     "EnqueueResult",
@@ -229,7 +229,7 @@ class JobRecord:
 
 
 @attrs.frozen(kw_only=True)
-class DeadLetter:
+class DeadLetterJob:
     """A job that used up its attempts or was given up, kept with the reason.
 
     Attributes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supabase import Client
 
     from meshhook.models import (
-        DeadLetter,
+        DeadLetterJob,
         DLQMetrics,
         EnqueueBatch,
         EnqueueResult,
@@ -200,16 +200,18 @@ class SyncDLQService:
         self.dlq_name = check.queue_name("dlq_name", dlq_name)
         self._transport = SyncTransport(sync_client(client, "SyncDLQService"), repeat_policy)
 
-    def list_dead_letter_jobs(self, limit: int = 100, *, after_msg_id: int = 0) -> list[DeadLetter]:
+    def list_dead_letter_jobs(
+        self, limit: int = 100, *, after_msg_id: int = 0
+    ) -> list[DeadLetterJob]:
         return self._transport.run(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
 
-    def iterate_dead_letter_jobs(self, page_size: int = 100) -> Iterator[DeadLetter]:
+    def iterate_dead_letter_jobs(self, page_size: int = 100) -> Iterator[DeadLetterJob]:
         after = 0
         while page := self.list_dead_letter_jobs(page_size, after_msg_id=after):
             yield from page
             after = page[-1].msg_id
 
-    def get_dead_letter_job(self, msg_id: int) -> DeadLetter | None:
+    def get_dead_letter_job(self, msg_id: int) -> DeadLetterJob | None:
         return self._transport.run(dead_letters.get(self.dlq_name, msg_id))
 
     def replay_dead_letter_job(self, msg_id: int, target_queue: str | None = None) -> ReplayResult:
@@ -226,7 +228,7 @@ class SyncDLQService:
     def get_dlq_metrics(self) -> DLQMetrics:
         return self._transport.run(dead_letters.metrics(self.dlq_name))
 
-    def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetter]]:
+    def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
         return self._transport.run(dead_letters.by_error(self.dlq_name, limit))
 
     def purge_dlq(self) -> int:

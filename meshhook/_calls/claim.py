@@ -24,10 +24,16 @@ class Claim:
         jobs: The jobs that are handed out, the one that has been due longest first.
         dead_lettered: The ids of the jobs that were past their last attempt, with the errors under
             which they went to the dead letter queue.
+        vt_seconds: How long the leases last, in seconds.
+        base_delay_ms: The queue's delay after a first failure, in milliseconds.
+        max_delay_ms: What a delay of the queue never exceeds, in milliseconds.
     """
 
     jobs: tuple[Job, ...]
-    dead_lettered: tuple[tuple[int, str], ...] = ()
+    dead_lettered: tuple[tuple[int, str], ...]
+    vt_seconds: float
+    base_delay_ms: int
+    max_delay_ms: int
 
 
 def batch(
@@ -45,6 +51,9 @@ def batch(
         return Claim(
             tuple(_job(queue_name, vt, claimed, row) for row in answer["jobs"]),
             tuple((row["msg_id"], row["error_message"]) for row in answer["dead_lettered"]),
+            answer["vt_seconds"],
+            answer["base_delay_ms"],
+            answer["max_delay_ms"],
         )
 
     if vt_seconds is not None:

@@ -10,7 +10,7 @@ from meshhook._calls.base import Call, given, list_of, request_id
 from meshhook._calls.lookup import attempt_records
 from meshhook.exceptions import JobNotFoundError, QueueNotFoundError
 from meshhook.models import (
-    DeadLetter,
+    DeadLetterJob,
     DeadLetterMessage,
     DLQMetrics,
     ReplayError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from meshhook.exceptions import MeshHookError
 
 
-def list_page(dlq_name: str, limit: int, after_msg_id: int) -> Call[list[DeadLetter]]:
+def list_page(dlq_name: str, limit: int, after_msg_id: int) -> Call[list[DeadLetterJob]]:
     """Build the call that lists dead letters, oldest first."""
     params = {
         "dlq_name": dlq_name,
@@ -38,7 +38,7 @@ def list_page(dlq_name: str, limit: int, after_msg_id: int) -> Call[list[DeadLet
     )
 
 
-def get(dlq_name: str, msg_id: int) -> Call[DeadLetter | None]:
+def get(dlq_name: str, msg_id: int) -> Call[DeadLetterJob | None]:
     """Build the call that fetches one dead letter."""
     params = {"dlq_name": dlq_name, "msg_id": check.msg_id("msg_id", msg_id)}
     return Call(
@@ -48,10 +48,10 @@ def get(dlq_name: str, msg_id: int) -> Call[DeadLetter | None]:
     )
 
 
-def by_error(dlq_name: str, limit: int) -> Call[dict[str, list[DeadLetter]]]:
+def by_error(dlq_name: str, limit: int) -> Call[dict[str, list[DeadLetterJob]]]:
     """Build the call that groups dead letters by error."""
 
-    def decode(answer: Any) -> dict[str, list[DeadLetter]]:
+    def decode(answer: Any) -> dict[str, list[DeadLetterJob]]:
         return {
             row["error"]: [_dead(dlq_name, job) for job in row["jobs"]] for row in list_of(answer)
         }
@@ -63,14 +63,14 @@ def by_error(dlq_name: str, limit: int) -> Call[dict[str, list[DeadLetter]]]:
     return Call("meshhook_group_dead_letters", params, decode)
 
 
-def _dead(dlq_name: str, row: Mapping[str, Any]) -> DeadLetter:
+def _dead(dlq_name: str, row: Mapping[str, Any]) -> DeadLetterJob:
     # Somebody may have put anything in that queue; it is shown all the same.
     message = row["message"]
     message = DeadLetterMessage(message if isinstance(message, dict) else {"message": message})
     state = message.pop("_meshhook", None)
     if isinstance(state, dict) and "original" in state:
         message["message"] = state["original"]
-    return DeadLetter(
+    return DeadLetterJob(
         dlq_name=dlq_name,
         msg_id=row["msg_id"],
         enqueued_at=datetime.fromisoformat(row["enqueued_at"]),

@@ -220,10 +220,28 @@ $$;
 comment on function meshhook._claim(meshhook.queues, integer, timestamptz, integer) is
   'Claim due jobs; move those past their last attempt to the dead letter queue instead of handing them out.';
 
+-- The queue's settings go with every claim, so that a worker follows a change of them while it runs.
+create or replace function meshhook._claim_json(
+  p_queue meshhook.queues, p_vt timestamptz, p_vt_seconds double precision, p_jobs json, p_dead_lettered jsonb
+)
+returns json
+language sql
+stable
+set search_path = ''
+as $$
+  select json_build_object(
+    'vt', p_vt, 'vt_seconds', p_vt_seconds,
+    'base_delay_ms', p_queue.base_delay_ms, 'max_delay_ms', p_queue.max_delay_ms,
+    'jobs', p_jobs, 'dead_lettered', p_dead_lettered
+  )
+$$;
+comment on function meshhook._claim_json(meshhook.queues, timestamptz, double precision, json, jsonb) is
+  'Return the answer to a claim.';
+
 -- A claim whose answer was lost is asked for again with the same request id. Its jobs are still hidden;
 -- those that nobody else has read since are handed out again under the receipts of the first answer.
 create or replace function meshhook._claim_again(
-  p_queue meshhook.queues, p_answer jsonb, p_vt timestamptz, p_max_attempts integer
+  p_queue meshhook.queues, p_receipts jsonb, p_vt timestamptz, p_max_attempts integer
 )
 returns json
 language plpgsql
@@ -264,8 +282,8 @@ begin
     meshhook._own_max_attempts_sql()
   )
   into v_jobs
-  using p_answer -> 'receipts', p_vt, p_max_attempts, p_queue.max_attempts;
-  return json_build_object('vt', p_vt, 'jobs', coalesce(v_jobs, '[]'), 'dead_lettered', p_answer -> 'dead_lettered');
+  using p_receipts, p_vt, p_max_attempts, p_queue.max_attempts;
+  return coalesce(v_jobs, '[]');
 end
 $$;
 comment on function meshhook._claim_again(meshhook.queues, jsonb, timestamptz, integer) is
@@ -286,17 +304,22 @@ as $$
 declare
   v_name constant text := meshhook_dequeue.queue_name;
   v_queue meshhook.queues;
+  v_seconds double precision;
   v_vt timestamptz;
   v_earlier jsonb := meshhook._recall(v_name, 'dequeue', request_id);
   v_claim record;
 begin
   v_queue := meshhook._queue(v_name);
   perform meshhook._check_number('quantity', quantity, 1, 1000);
-  perform meshhook._check_number('vt_seconds', coalesce(vt_seconds, v_queue.vt_seconds), 0, 86400);
+  v_seconds := coalesce(vt_seconds, v_queue.vt_seconds);
+  perform meshhook._check_number('vt_seconds', v_seconds, 0, 86400);
   perform meshhook._check_number('max_attempts', coalesce(max_attempts, 1), 1, 1000000);
-  v_vt := clock_timestamp() + make_interval(secs => coalesce(vt_seconds, v_queue.vt_seconds));
+  v_vt := clock_timestamp() + make_interval(secs => v_seconds);
   if v_earlier is not null then
-    return meshhook._claim_again(v_queue, v_earlier, v_vt, max_attempts);
+    return meshhook._claim_json(
+      v_queue, v_vt, v_seconds,
+      meshhook._claim_again(v_queue, v_earlier -> 'receipts', v_vt, max_attempts), v_earlier -> 'dead_lettered'
+    );
   end if;
 
   select * into v_claim from meshhook._claim(v_queue, quantity, v_vt, max_attempts);
@@ -307,7 +330,7 @@ begin
       jsonb_build_object('receipts', v_claim.receipts, 'dead_lettered', v_claim.dead_lettered)
     );
   end if;
-  return json_build_object('vt', v_vt, 'jobs', v_claim.jobs, 'dead_lettered', v_claim.dead_lettered);
+  return meshhook._claim_json(v_queue, v_vt, v_seconds, v_claim.jobs, v_claim.dead_lettered);
 end
 $$;
 comment on function public.meshhook_dequeue(text, integer, double precision, integer, text) is

@@ -1,0 +1,22 @@
+"""The worker: it claims jobs, hands them to a handler and settles what comes of them."""
+
+from __future__ import annotations
+
+from meshhook.worker.context import CurrentJob, current_job
+from meshhook.worker.control import DeadLetter, Retry, Snooze
+from meshhook.worker.handler import JobHandler, create_job_handler
+from meshhook.worker.stats import StopReport, WorkerStats
+from meshhook.worker.worker import Worker
+
+__all__ = [
+    "CurrentJob",
+    "DeadLetter",
+    "JobHandler",
+    "Retry",
+    "Snooze",
+    "StopReport",
+    "Worker",
+    "WorkerStats",
+    "create_job_handler",
+    "current_job",
+]

@@ -1,0 +1,151 @@
+"""Claiming jobs: as many as there is room for, from the queue whose turn it is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+from meshhook._calls import claim
+from meshhook.exceptions import RequestError
+from meshhook.worker.health import Backoff, Repeated
+from meshhook.worker.held import HeldJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshhook._calls.base import Call
+    from meshhook._calls.claim import Claim
+    from meshhook._transport import AsyncTransport
+    from meshhook.models import Job
+    from meshhook.worker.health import Health
+    from meshhook.worker.held import Hand
+    from meshhook.worker.queues import Turns, WorkedQueue
+    from meshhook.worker.reporter import Reporter
+
+MAX_CLAIM = 500
+
+
+class Claimer:
+    """Polls the queues and passes the jobs on.
+
+    Error handling: an outage is waited out with growing pauses, and the claim that it hit is sent
+    again under the same request id, so that jobs of an answer that was lost are handed out again.
+    What waiting does not mend is raised.
+
+    Args:
+        transport: What sends each call once.
+        turns: The queues, and whose turn it is.
+        hand: The jobs in hand, which say how many more there is room for.
+        health: What tells outages from the rest.
+        reporter: Who is told.
+        pass_on: What is called with each claimed job.
+        poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
+        vt_seconds: The visibility timeout, or None for each queue's own.
+        max_attempts: The last attempt where the sender sets none, or None for each queue's own.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one collaborator or one setting
+        self,
+        *,
+        transport: AsyncTransport,
+        turns: Turns,
+        hand: Hand,
+        health: Health,
+        reporter: Reporter,
+        pass_on: Callable[[HeldJob], None],
+        poll_interval_seconds: float,
+        vt_seconds: float | None,
+        max_attempts: int | None,
+    ) -> None:
+        self._transport = transport
+        self._turns = turns
+        self._hand = hand
+        self._health = health
+        self._reporter = reporter
+        self._pass_on = pass_on
+        self._poll_interval_seconds = poll_interval_seconds
+        self._vt_seconds = vt_seconds
+        self._max_attempts = max_attempts
+        self._backoff = Backoff()
+        self._unanswered: dict[str, Repeated[Claim]] = {}
+        self._waiting = anyio.CancelScope()
+        self._asking: anyio.CancelScope | None = None
+        self.ended = anyio.Event()
+
+    async def run(self) -> None:
+        """Claim until stopped.
+
+        Raises:
+            RequestError: A claim failed with what waiting does not mend.
+        """
+        try:
+            with self._waiting:
+                while True:
+                    await self._hand.wait_free()
+                    await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
+                    for queue in self._turns.due():
+                        if self._hand.free:
+                            await self._poll(queue)
+        finally:
+            self.ended.set()
+
+    def stop(self) -> None:
+        """Claim no more. A claim that is on its way is waited for: its jobs must be handed back."""
+        self._waiting.cancel()
+
+    def abort(self) -> None:
+        """Wait for nothing any more, not even for a claim that is on its way."""
+        self._waiting.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _poll(self, queue: WorkedQueue) -> None:
+        quantity = min(self._hand.free, MAX_CLAIM)
+        asked_at = time.monotonic()
+        try:
+            answer = await self._ask(self._call(queue, quantity))
+        except RequestError as error:
+            self._reporter.outage(error, news=self._health.failed(error))
+            await anyio.sleep(self._backoff.failed(error))
+            return
+        del self._unanswered[queue.name]
+        self._backoff.succeeded()
+        if (outage := self._health.succeeded()) is not None:
+            self._reporter.recovered(outage)
+        self._take(queue, answer, asked_at)
+        if len(answer.jobs) < quantity:
+            queue.drained(asked_at, self._poll_interval_seconds)
+
+    async def _ask(self, call: Call[Claim]) -> Claim:
+        with anyio.CancelScope(shield=True) as self._asking:
+            return await self._transport.run(call)
+        # Aborted: the wait that this is a part of is cancelled too, and says so here.
+        await anyio.lowlevel.checkpoint()
+        raise AssertionError
+
+    def _call(self, queue: WorkedQueue, quantity: int) -> Call[Claim]:
+        repeated = self._unanswered.get(queue.name)
+        if repeated is None:
+            repeated = Repeated(
+                lambda: claim.batch(
+                    queue.name, quantity, self._vt_seconds, max_attempts=self._max_attempts
+                )
+            )
+            self._unanswered[queue.name] = repeated
+        return repeated.call()
+
+    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
+        queue.learn(answer)
+        for msg_id, error in answer.dead_lettered:
+            self._reporter.buried(queue, msg_id, error)
+        for job in answer.jobs:
+            self._pass_on(self._held(queue, job, asked_at))
+
+    def _held(self, queue: WorkedQueue, job: Job, asked_at: float) -> HeldJob:
+        # The database counts from when the call arrived, so counting from when it was sent is on
+        # the safe side.
+        held = HeldJob(job, queue, lease_ends=asked_at + queue.vt_seconds)
+        self._hand.take(held)
+        return held

@@ -1,0 +1,71 @@
+"""What a handler can ask about the job that it works on."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshhook.models import Job
+    from meshhook.worker.held import HeldJob
+
+__all__ = ["CurrentJob", "current_job"]
+
+_current: ContextVar[CurrentJob | None] = ContextVar("meshhook_current_job", default=None)
+
+
+class CurrentJob:
+    """The job that the handler works on, as it stands now.
+
+    A plain ``def`` that takes long should look at `lease_lost` and `stopping` now and then: nothing
+    else can stop it.
+    """
+
+    def __init__(self, held: HeldJob) -> None:
+        self._held = held
+
+    @property
+    def job(self) -> Job:
+        """The job as it was claimed."""
+        return self._held.job
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1 on."""
+        return self._held.job.attempt
+
+    @property
+    def deadline(self) -> float | None:
+        """When the handler's time is up, on the clock of `time.monotonic`; None if it never is."""
+        return self._held.deadline
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether the job is somebody else's now, so that nothing that is still done counts."""
+        return self._held.lost
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker hands the job back instead of waiting for it any longer."""
+        return self._held.recalled
+
+
+def current_job() -> CurrentJob:
+    """Return the job that the calling handler works on.
+
+    Returns:
+        The job; also in the tasks and threads that the handler starts.
+
+    Raises:
+        LookupError: The caller is not a handler that a worker runs.
+    """
+    current = _current.get()
+    if current is None:
+        message = "current_job() is for handlers, while a worker runs them"
+        raise LookupError(message)
+    return current
+
+
+def enter(held: HeldJob) -> None:
+    """Make a job the current one of the calling task."""
+    _current.set(CurrentJob(held))

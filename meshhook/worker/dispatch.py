@@ -1,0 +1,147 @@
+"""Getting claimed jobs into handlers, as many at once as the worker allows."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+
+from meshhook.worker.execute import outcome
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from meshhook.worker.execute import Executor
+    from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.reporter import Reporter
+    from meshhook.worker.settle import Settler
+
+# Handlers that never wait would keep everything else in the event loop from running.
+SLICE_SECONDS = 0.005
+
+# How long a job is put off whose earlier attempt still has a thread at work here.
+OCCUPIED_SECONDS = 5.0
+
+
+class Dispatcher:
+    """Runs jobs in a varying number of tasks.
+
+    A task takes one job after the other, and ends when none is left. Another one is started only
+    when all those there are wait for something, so that jobs whose handlers never wait, however
+    many, need one task and not one each.
+
+    Args:
+        concurrency: How many handlers may run at once.
+        executor: What hands a job to the handler.
+        settler: What outcomes are given to.
+        hand: The jobs in hand.
+        reporter: Who is told.
+    """
+
+    def __init__(
+        self,
+        concurrency: int,
+        executor: Executor,
+        settler: Settler,
+        hand: Hand,
+        reporter: Reporter,
+    ) -> None:
+        self._concurrency = concurrency
+        self._executor = executor
+        self._settler = settler
+        self._hand = hand
+        self._reporter = reporter
+        self._waiting: deque[HeldJob] = deque()
+        self._arrived = anyio.Event()
+        self._running: set[HeldJob] = set()
+        self._tasks = 0
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def pass_on(self, held: HeldJob) -> None:
+        """Take a claimed job; returns at once."""
+        if held.key in self._hand.occupied:
+            # A thread that nothing can stop is still at work on an earlier attempt.
+            self._hand.handled()
+            self._settler.submit(held, outcome(held, "release", delay_seconds=OCCUPIED_SECONDS))
+            return
+        self._waiting.append(held)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Start tasks for what comes, for ever."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                await self._arrived.wait()
+                self._arrived = anyio.Event()
+                more = 1
+                while wanted := min(len(self._waiting), self._concurrency - self._tasks, more):
+                    for _ in range(wanted):
+                        self._start_task(tasks)
+                    # The new tasks run until their handlers wait for something; only then does
+                    # this one see whether more are needed, and goes on in larger steps.
+                    await anyio.lowlevel.checkpoint()
+                    more *= 2
+
+    def withdraw(self) -> list[HeldJob]:
+        """Take back the jobs that no handler has seen yet."""
+        withdrawn = list(self._waiting)
+        self._waiting.clear()
+        for _ in withdrawn:
+            self._hand.handled()
+        return withdrawn
+
+    def recall(self) -> None:
+        """Cancel the handlers that still run; their jobs are handed back."""
+        for held in tuple(self._running):
+            held.recall()
+
+    def running(self) -> list[HeldJob]:
+        """Return the jobs whose handlers still run."""
+        return list(self._running)
+
+    async def wait_idle(self) -> None:
+        """Wait until no handler runs any more."""
+        await self._idle.wait()
+
+    def _start_task(self, tasks: TaskGroup) -> None:
+        self._tasks += 1
+        if self._idle.is_set():
+            self._idle = anyio.Event()
+        tasks.start_soon(self._work, name="meshhook job")
+
+    async def _work(self) -> None:
+        try:
+            slice_ends = time.monotonic() + SLICE_SECONDS
+            while self._waiting:
+                await self._work_on(self._waiting.popleft())
+                if time.monotonic() > slice_ends:
+                    await anyio.lowlevel.checkpoint()
+                    slice_ends = time.monotonic() + SLICE_SECONDS
+        finally:
+            self._tasks -= 1
+            if not self._tasks:
+                self._idle.set()
+            elif self._waiting:
+                self._arrived.set()
+
+    async def _work_on(self, held: HeldJob) -> None:
+        if held.lost:
+            self._hand.handled()
+            self._hand.drop(held)
+            return
+        self._running.add(held)
+        self._reporter.started(held)
+        try:
+            result = await self._executor.run(held)
+        finally:
+            self._running.discard(held)
+            self._reporter.ended(held)
+            self._hand.handled()
+        if result is None:
+            self._hand.drop(held)
+        else:
+            self._settler.submit(held, result)

@@ -1,0 +1,201 @@
+"""One job in its handler: from the job to its outcome, step by step, each a value.
+
+    invoke   run the handler until it returns, raises, or is cut off
+    judge    what that means: done, failed, put off, given up, handed back, or nothing at all
+    outcome  what is told to the database
+
+Nothing here settles a job; the outcome goes to the `Settler`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from meshhook._calls.settle import Outcome
+from meshhook.exceptions import JobTimeoutError
+from meshhook.worker import context
+from meshhook.worker.control import DeadLetter, JobControl, Retry, Snooze
+from meshhook.worker.failure import Failure, describe, leaves
+
+if TYPE_CHECKING:
+    from meshhook.models import JobMessage
+    from meshhook.retry import RetryStrategy
+    from meshhook.worker.handler import JobHandler
+    from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.threads import HandlerThreads
+
+
+@attrs.frozen
+class Ended:
+    """How a handler came to its end.
+
+    Attributes:
+        seconds: How long it took.
+        error: What it raised, or the time-out; None if it returned.
+        cut: Whether it was cancelled because the job was lost or recalled.
+    """
+
+    seconds: float
+    error: BaseException | None = None
+    cut: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Executor:
+    """Runs the handler for one job after the other.
+
+    Attributes:
+        handler: The handler.
+        job_timeout_seconds: How long an attempt may take where the handler does not say.
+        fatal_exceptions: What a handler raises when no further attempt makes sense.
+        strategy: The back-off, or None to leave it to each queue.
+        threads: Where plain handlers run.
+        hand: The jobs in hand.
+        worker_name: Who is told to have worked on the job.
+    """
+
+    handler: JobHandler
+    job_timeout_seconds: float | None
+    fatal_exceptions: tuple[type[BaseException], ...]
+    strategy: RetryStrategy | None
+    threads: HandlerThreads
+    hand: Hand
+    worker_name: str
+
+    async def run(self, held: HeldJob) -> Outcome | None:
+        """Hand a job to the handler.
+
+        Args:
+            held: The job.
+
+        Returns:
+            What becomes of it, or None if it is somebody else's now.
+        """
+        if problem := _missing_id(held.job.message):
+            return self._give_up(held, Failure("MalformedMessage", f"MalformedMessage: {problem}"))
+        return self._judge(held, await self._invoke(held))
+
+    async def _invoke(self, held: HeldJob) -> Ended:
+        """Run the handler; whatever it raises ends here, but for a cancellation from outside."""
+        begin = time.monotonic()
+        timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
+        held.deadline = begin + timeout if math.isfinite(timeout) else None
+        error: BaseException | None = None
+        with anyio.CancelScope(deadline=anyio.current_time() + timeout) as held.scope:
+            try:
+                await self._call_handler(held)
+            except anyio.get_cancelled_exc_class() as cancelled:
+                if held.scope.cancel_called or _is_cancelled_from_outside():
+                    raise
+                error = cancelled
+                _take_back_cancellation()
+            except BaseException as raised:  # noqa: BLE001 - a handler may raise anything, SystemExit too
+                error = raised
+        if held.scope.cancelled_caught and not (held.lost or held.recalled):
+            error = JobTimeoutError(timeout)
+        seconds = round(time.monotonic() - begin, 6)
+        return Ended(seconds, error, cut=held.scope.cancelled_caught and error is None)
+
+    async def _call_handler(self, held: HeldJob) -> None:
+        context.enter(held)
+        message = held.job.message
+        if self.handler.is_async:
+            await self.handler.function(message)
+            return
+        self.hand.occupied.add(held.key)
+        result = await self.threads.run(
+            lambda: self.handler.function(message), lambda: self.hand.occupied.discard(held.key)
+        )
+        if inspect.isawaitable(result):
+            await result
+
+    def _judge(self, held: HeldJob, ended: Ended) -> Outcome | None:
+        """Return what follows from how the handler ended."""
+        if held.lost:
+            return None
+        if ended.cut or (held.recalled and ended.error is not None):
+            # What a handler raises when it is cut off says nothing about the job.
+            return outcome(held, "release")
+        if ended.error is None:
+            return outcome(held, "complete", seconds=ended.seconds)
+        return self._judge_error(held, ended.error, ended.seconds)
+
+    def _judge_error(self, held: HeldJob, error: BaseException, seconds: float) -> Outcome:
+        answer = _answer(error)
+        if isinstance(answer, Snooze):
+            return outcome(held, "release", delay_seconds=answer.seconds)
+        failure = describe(answer or error)
+        if isinstance(answer, DeadLetter):
+            return self._give_up(held, attrs.evolve(failure, message=answer.reason), seconds)
+        is_fatal = any(isinstance(leaf, self.fatal_exceptions) for leaf in leaves(error))
+        is_last = held.job.attempt >= held.job.max_attempts
+        if is_last or (is_fatal and answer is None):
+            return self._give_up(held, failure, seconds)
+        delay = answer.after_seconds if isinstance(answer, Retry) else None
+        if delay is None:
+            delay = held.queue.delay_seconds(held.job.attempt, self.strategy)
+        return self._failed(held, "retry", failure, seconds, delay)
+
+    def _give_up(self, held: HeldJob, failure: Failure, seconds: float | None = None) -> Outcome:
+        return self._failed(held, "dead_letter", failure, seconds, None)
+
+    def _failed(
+        self, held: HeldJob, kind: str, failure: Failure, seconds: float | None, delay: float | None
+    ) -> Outcome:
+        return attrs.evolve(
+            outcome(held, kind, seconds=seconds, delay_seconds=delay),
+            error_type=failure.error_type,
+            error_message=failure.message,
+            error_stack=failure.stack,
+            worker=self.worker_name,
+        )
+
+
+def outcome(
+    held: HeldJob, kind: str, seconds: float | None = None, delay_seconds: float | None = None
+) -> Outcome:
+    """Return an outcome of a job, under the receipt of this delivery."""
+    return Outcome(
+        outcome=kind,
+        msg_id=held.job.msg_id,
+        read_ct=held.job.read_ct,
+        seconds=seconds,
+        delay_seconds=delay_seconds,
+    )
+
+
+def _answer(error: BaseException) -> JobControl | None:
+    """Return what a handler's exception answers, itself or somewhere in a group."""
+    answers = [leaf for leaf in leaves(error) if isinstance(leaf, JobControl)]
+    order: tuple[type[JobControl], ...] = (DeadLetter, Retry, Snooze)
+    return next((answer for kind in order for answer in answers if isinstance(answer, kind)), None)
+
+
+def _missing_id(message: JobMessage) -> str | None:
+    """Return what keeps a message from being a job of the default type, None if nothing does."""
+    for field in ("run_id", "workflow_id", "project_id"):
+        value = message.get(field)
+        if not isinstance(value, str) or not value:
+            return f"{field} is {'missing' if value is None else 'not a text'}"
+    return None
+
+
+def _is_cancelled_from_outside() -> bool:
+    return anyio.current_effective_deadline() == -math.inf
+
+
+def _take_back_cancellation() -> None:
+    """Undo what a handler did that cancelled the task that it runs in, so that the task goes on."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return  # trio, where a handler cannot do that
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -1,0 +1,94 @@
+"""Handlers: the user's functions that jobs are handed to."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from meshhook import _validation as check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshhook.models import JobMessage
+
+__all__ = ["JobHandler", "create_job_handler"]
+
+
+@attrs.frozen
+class JobHandler:
+    """A function that jobs are handed to; see `create_job_handler`.
+
+    Calling it calls the function, so a test of a handler needs no worker.
+
+    Attributes:
+        function: The function.
+        timeout_seconds: How long an attempt may take, in seconds; None for no limit of its own.
+        is_async: Whether the function is awaited; a plain one runs in a thread.
+    """
+
+    function: Callable[[JobMessage], Any]
+    timeout_seconds: float | None = None
+    is_async: bool = True
+
+    def __call__(self, message: JobMessage) -> Any:
+        """Hand a message to the function, and return what it returns."""
+        return self.function(message)
+
+
+def create_job_handler(
+    fn: Callable[[JobMessage], Any] | JobHandler, timeout_seconds: float | None = None
+) -> JobHandler:
+    """Check a function and make a handler of it.
+
+    Args:
+        fn: An ``async def`` or a plain ``def`` that takes the job's message. The plain one runs in
+            a thread of its own, so it may block.
+        timeout_seconds: How long an attempt may take, in seconds. It is a failed attempt when that
+            is over. An ``async def`` is cancelled then. A plain ``def`` cannot be: its thread goes
+            on, what it returns is thrown away, and this worker does not begin the job's next
+            attempt before the thread has ended; another worker may.
+
+    Returns:
+        The handler.
+
+    Raises:
+        TypeError: *fn* is not a function that takes one argument.
+        InvalidInputError: *timeout_seconds* is not a number above 0.
+    """
+    if timeout_seconds is not None:
+        check.positive_seconds("timeout_seconds", timeout_seconds)
+    if isinstance(fn, JobHandler):
+        return fn if timeout_seconds is None else attrs.evolve(fn, timeout_seconds=timeout_seconds)
+    _check_function(fn)
+    return JobHandler(fn, timeout_seconds, is_async=_is_async(fn))
+
+
+def _check_function(fn: object) -> None:
+    name = getattr(fn, "__qualname__", type(fn).__qualname__)
+    if not callable(fn):
+        message = f"a job handler is a function that takes a message, not {check.shown(fn)}"
+        raise TypeError(message)
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        message = f"the job handler {name} yields, so calling it would run none of it: use return"
+        raise TypeError(message)
+    try:
+        signature = inspect.signature(fn)
+    except ValueError:
+        return  # some built-in functions do not tell
+    try:
+        signature.bind(object())
+    except TypeError as error:
+        message = f"the job handler {name}{signature} cannot be called with a message: {error}"
+        raise TypeError(message) from error
+
+
+def _is_async(fn: object) -> bool:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        getattr(fn, "__call__", None)  # noqa: B004 - of an object whose __call__ is async def
+    )

@@ -1,0 +1,133 @@
+"""Whether Supabase can be reached, and how long to wait where it can't."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from meshhook._calls.base import REQUEST_SECONDS
+from meshhook.exceptions import ExpiredKeyError, OutageError, RequestError, UnexpectedAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshhook._calls.base import Call
+
+T = TypeVar("T")
+
+BASE_SECONDS = 0.5
+"""The pause after the first failed call."""
+
+CEILING_SECONDS = 30.0
+"""What a pause never exceeds: a worker goes on at the latest this long after an outage ended."""
+
+EXPIRED_KEY_SECONDS = 300.0
+"""How long a worker that has worked waits for an expired key to be replaced before it stops."""
+
+
+class Backoff:
+    """Pauses that grow from failure to failure, with jitter, up to a ceiling."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def failed(self, error: RequestError) -> float:
+        """Note a failure and return how long to wait, in seconds.
+
+        Args:
+            error: What the call met; a pause that the server asks for is kept to.
+
+        Returns:
+            The pause.
+        """
+        doubled: float = BASE_SECONDS * 2 ** min(self._failures, 10)
+        self._failures += 1
+        # Half of it is left to chance, so that a hundred workers do not come back at once.
+        pause = doubled * (0.5 + random.random() / 2)  # noqa: S311 - a jitter is no secret
+        asked = error.retry_after_seconds if isinstance(error, OutageError) else None
+        return min(max(pause, asked or 0.0), CEILING_SECONDS)
+
+    def succeeded(self) -> None:
+        """Note a success: the next failure is a first one."""
+        self._failures = 0
+
+
+class Repeated(Generic[T]):
+    """A call that is sent again and again as it is, so that the database can tell it for a repeat.
+
+    The database forgets a request id after a while; well before that, the call is made anew.
+
+    Args:
+        make: Makes the call.
+
+    Attributes:
+        is_renewed: Whether it had to be made anew.
+    """
+
+    def __init__(self, make: Callable[[], Call[T]]) -> None:
+        self._make = make
+        self._call = make()
+        self._since = time.monotonic()
+        self.is_renewed = False
+
+    def call(self) -> Call[T]:
+        """Return the call to send now."""
+        if time.monotonic() - self._since > REQUEST_SECONDS / 2:
+            self._call = self._make()
+            self._since = time.monotonic()
+            self.is_renewed = True
+        return self._call
+
+
+class Health:
+    """Tells outages, which are waited out, from what waiting does not mend.
+
+    Attributes:
+        last_success: When a call last succeeded.
+        unhealthy_since: Since when calls fail; None while they do not.
+    """
+
+    def __init__(self) -> None:
+        self.last_success: datetime | None = None
+        self.unhealthy_since: datetime | None = None
+        self._failing_from: float | None = None
+
+    def failed(self, error: RequestError) -> bool:
+        """Note a failed call.
+
+        Args:
+            error: What it met.
+
+        Returns:
+            Whether this is news: the call before had succeeded.
+
+        Raises:
+            RequestError: The error, if waiting does not mend it.
+        """
+        news = self._failing_from is None
+        if self._failing_from is None:
+            self._failing_from = time.monotonic()
+            self.unhealthy_since = datetime.now(UTC)
+        if not self._is_worth_waiting_for(error):
+            raise error
+        return news
+
+    def succeeded(self) -> float | None:
+        """Note a call that succeeded.
+
+        Returns:
+            How long calls had failed before, in seconds; None if the last one had not.
+        """
+        self.last_success = datetime.now(UTC)
+        failing_from, self._failing_from, self.unhealthy_since = self._failing_from, None, None
+        return None if failing_from is None else time.monotonic() - failing_from
+
+    def _is_worth_waiting_for(self, error: RequestError) -> bool:
+        if isinstance(error, OutageError | UnexpectedAnswerError):
+            return True
+        if isinstance(error, ExpiredKeyError) and self.last_success is not None:
+            failing_for = time.monotonic() - (self._failing_from or time.monotonic())
+            return failing_for < EXPIRED_KEY_SECONDS
+        return False

@@ -1,0 +1,129 @@
+"""The jobs that a worker has in hand."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshhook.models import Job
+    from meshhook.worker.queues import WorkedQueue
+
+Key = tuple[str, int]
+
+
+@attrs.define(eq=False)
+class HeldJob:
+    """A job from its claim until it is settled.
+
+    Attributes:
+        job: The job as it was claimed.
+        queue: Its queue.
+        lease_ends: When the lease ends at the earliest, on the clock of `time.monotonic`.
+        scope: What cancels its handler, while that runs.
+        deadline: When its handler's time is up, on the same clock.
+        begun: Whether it has come to its handler.
+        settling: Whether its outcome is on the way, so that a missing row may be our own doing.
+        lost: Whether somebody else has the job.
+        recalled: Whether the worker stops and takes the job out of its handler's hands.
+    """
+
+    job: Job
+    queue: WorkedQueue
+    lease_ends: float
+    scope: anyio.CancelScope | None = None
+    deadline: float | None = None
+    begun: bool = False
+    settling: bool = False
+    lost: bool = False
+    recalled: bool = False
+
+    @property
+    def key(self) -> Key:
+        """The job's identity, in whichever queue."""
+        return self.job.queue_name, self.job.msg_id
+
+    def lose(self) -> None:
+        """Note that the lease is lost, and cancel the handler."""
+        self.lost = True
+        self._cancel()
+
+    def recall(self) -> None:
+        """Take the job out of its handler's hands, because the worker stops."""
+        self.recalled = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def lease_is_over(self) -> bool:
+        """Tell whether the lease has ended as far as is known here."""
+        return time.monotonic() >= self.lease_ends
+
+
+class Hand:
+    """All the jobs that a worker has in hand, and how many more it can take.
+
+    Args:
+        capacity: How many jobs may wait for or be in a handler at once.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held: dict[Key, HeldJob] = {}
+        self._unhandled = 0
+        self._changed = anyio.Event()
+        # Jobs that were given up while a thread, which nothing can stop, is still at work on them.
+        self.occupied: set[Key] = set()
+
+    def __iter__(self) -> Iterator[HeldJob]:
+        """Go through the jobs in hand, as they are now."""
+        return iter(tuple(self._held.values()))
+
+    def __len__(self) -> int:
+        """Count the jobs in hand, those that are being settled too."""
+        return len(self._held)
+
+    @property
+    def free(self) -> int:
+        """How many more jobs may be claimed."""
+        return max(0, self._capacity - self._unhandled)
+
+    def take(self, held: HeldJob) -> None:
+        """Take a claimed job in hand."""
+        self._held[held.key] = held
+        self._unhandled += 1
+        self._changed.set()
+
+    def handled(self) -> None:
+        """Note that a job has left its handler, or never came to one: there is room for another."""
+        self._unhandled -= 1
+        self._changed.set()
+
+    def drop(self, held: HeldJob) -> None:
+        """Let go of a job that is settled or lost."""
+        if self._held.get(held.key) is held:
+            del self._held[held.key]
+            self._changed.set()
+
+    async def wait_change(self) -> None:
+        """Wait until a job comes, leaves its handler, or goes."""
+        if self._changed.is_set():
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+    async def wait_free(self) -> None:
+        """Wait until there is room for a job."""
+        while not self.free:
+            await self.wait_change()
+
+    async def wait_filled(self) -> None:
+        """Wait until there is a job in hand."""
+        while not self._held:
+            await self.wait_change()

@@ -1,0 +1,140 @@
+"""The queues that a worker serves, and whose turn it is."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from meshhook import _validation as check
+from meshhook.exceptions import InvalidInputError, Problem
+from meshhook.retry import backoff_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meshhook._calls.claim import Claim
+    from meshhook.retry import RetryStrategy
+
+MAX_WEIGHT = 1000
+
+
+@attrs.define(eq=False)
+class WorkedQueue:
+    """A queue that a worker serves.
+
+    Attributes:
+        name: The queue.
+        weight: Its share of the turns, beside the other queues' weights.
+        next_poll: When to ask for jobs again, on the clock of `time.monotonic`.
+        credit: What it has coming in the distribution of turns.
+        vt_seconds: How long its leases last, as the last claim told.
+        base_delay_ms: The queue's own delay after a first failure, as the last claim told.
+        max_delay_ms: What a delay of the queue never exceeds, as the last claim told.
+    """
+
+    name: str
+    weight: int = 1
+    next_poll: float = 0.0
+    credit: int = 0
+    vt_seconds: float = 30.0
+    base_delay_ms: int = 1000
+    max_delay_ms: int = 300_000
+    _polled: bool = False
+
+    def learn(self, claim: Claim) -> None:
+        """Take over the queue's settings from a claim."""
+        self.vt_seconds = claim.vt_seconds
+        self.base_delay_ms = claim.base_delay_ms
+        self.max_delay_ms = claim.max_delay_ms
+
+    def drained(self, asked_at: float, interval_seconds: float) -> None:
+        """Note that the queue had fewer jobs than were asked for: no need to ask again at once.
+
+        Workers that start together would poll in step for ever, so the first pause is of any
+        length up to the interval. All later ones are the interval, counted from poll to poll.
+
+        Args:
+            asked_at: When it was asked.
+            interval_seconds: The poll interval.
+        """
+        pause = interval_seconds if self._polled else interval_seconds * random.random()  # noqa: S311
+        self._polled = True
+        self.next_poll = asked_at + pause
+
+    def delay_seconds(self, attempt: int, strategy: RetryStrategy | None) -> float:
+        """Return how long a job waits after a failed attempt, in seconds.
+
+        Args:
+            attempt: The attempt that failed.
+            strategy: The worker's back-off, or None if it leaves that to the queue.
+
+        Returns:
+            The delay.
+        """
+        if strategy is not None:
+            return strategy.get_delay_seconds(attempt)
+        jitter = random.random()  # noqa: S311 - a jitter is no secret
+        return backoff_ms(attempt, self.base_delay_ms, self.max_delay_ms, jitter) / 1000
+
+
+def queue_weights(given: str | Mapping[str, int] | Iterable[str]) -> dict[str, int]:
+    """Return the queues that a worker's ``queue_name`` stands for, and their weights.
+
+    Args:
+        given: One name, several, or a mapping of names to weights.
+
+    Returns:
+        The weight of each queue.
+
+    Raises:
+        InvalidInputError: A name or weight is not usable, or there is none.
+    """
+    if isinstance(given, str):
+        return {check.queue_name("queue_name", given): 1}
+    weights = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, 1)
+    if not weights:
+        raise InvalidInputError([Problem("queue_name", "empty", "name at least one queue")])
+    for name, weight in weights.items():
+        check.queue_name("queue_name", name)
+        check.whole_number(f"queue_name[{name!r}]", weight, 1, MAX_WEIGHT)
+    return weights
+
+
+class Turns:
+    """Which queue is asked first: each in proportion to its weight, and none is ever left out.
+
+    This is the smooth weighted round-robin: every queue earns its weight each turn, the richest
+    goes first and pays the sum of all weights.
+
+    Args:
+        queues: The queues.
+    """
+
+    def __init__(self, queues: tuple[WorkedQueue, ...]) -> None:
+        self._queues = queues
+
+    def due(self, now: float | None = None) -> list[WorkedQueue]:
+        """Return the queues that may be asked now, in the order of this turn.
+
+        Args:
+            now: The time on the clock of `time.monotonic`; by default now.
+
+        Returns:
+            Those whose next poll has come.
+        """
+        now = time.monotonic() if now is None else now
+        due = [queue for queue in self._queues if queue.next_poll <= now]
+        if len(due) > 1:
+            for queue in due:
+                queue.credit += queue.weight
+            due.sort(key=lambda queue: queue.credit, reverse=True)
+            due[0].credit -= sum(queue.weight for queue in due)
+        return due
+
+    def next_due(self) -> float:
+        """Return when the next queue may be asked, on the clock of `time.monotonic`."""
+        return min(queue.next_poll for queue in self._queues)

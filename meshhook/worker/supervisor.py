@@ -1,0 +1,240 @@
+"""The parts of a worker, and the order in which they stop.
+
+claimer     asks for jobs                       stops first
+dispatcher  runs handlers                       gets the grace period, is cut off then
+settler     tells the database what came of it  goes on until everything is told
+lease       keeps all jobs in hand              goes on as long as there are any
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from meshhook._transport import NEVER, AsyncTransport
+from meshhook.exceptions import MeshHookError
+from meshhook.worker.claim import Claimer
+from meshhook.worker.dispatch import Dispatcher
+from meshhook.worker.execute import Executor, outcome
+from meshhook.worker.health import Health
+from meshhook.worker.held import Hand
+from meshhook.worker.lease import LeaseKeeper
+from meshhook.worker.queues import Turns, WorkedQueue
+from meshhook.worker.reporter import Reporter
+from meshhook.worker.settle import Settler
+from meshhook.worker.stats import StopReport
+from meshhook.worker.threads import HandlerThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from supabase import AsyncClient
+
+    from meshhook.retry import RetryStrategy
+    from meshhook.worker.handler import JobHandler
+
+CANCEL_SECONDS = 5.0
+"""How long a cancelled handler may take to clean up."""
+
+SETTLE_SECONDS = 10.0
+"""How long a stop waits for the last outcomes to be settled."""
+
+HURRY_SECONDS = 2.0
+"""How long a stop that must be quick takes for both."""
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a worker was told.
+
+    Attributes:
+        client: The Supabase client.
+        handler: What jobs are handed to.
+        weights: The queues and their weights.
+        poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
+        vt_seconds: The visibility timeout, or None for each queue's own.
+        strategy: The back-off and the last attempt, or None for each queue's own.
+        concurrency: How many handlers may run at once.
+        prefetch: How many more jobs may be claimed than there are handlers free.
+        job_timeout_seconds: How long an attempt may take where the handler does not say.
+        grace_seconds: How long a stop waits for handlers.
+        fatal_exceptions: What a handler raises when no further attempt makes sense.
+        name: Who works.
+    """
+
+    client: AsyncClient = attrs.field(repr=False)
+    handler: JobHandler
+    weights: Mapping[str, int]
+    poll_interval_seconds: float
+    vt_seconds: float | None
+    strategy: RetryStrategy | None
+    concurrency: int
+    prefetch: int
+    job_timeout_seconds: float | None
+    grace_seconds: float
+    fatal_exceptions: tuple[type[BaseException], ...]
+    name: str
+
+
+class Supervisor:
+    """Builds the parts of one worker, runs them, and stops them in order.
+
+    Args:
+        settings: What the worker was told.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop_asked = anyio.Event()
+        self._hurry_asked = anyio.Event()
+        self._reason = ""
+        self._error: MeshHookError | None = None
+        self._threads = HandlerThreads()
+        self._hand = Hand(settings.concurrency + settings.prefetch)
+        health = Health()
+        self.reporter = Reporter(settings.name, health)
+        transport = AsyncTransport(settings.client, NEVER)
+        queues = tuple(
+            WorkedQueue(name, weight, vt_seconds=settings.vt_seconds or 30.0)
+            for name, weight in settings.weights.items()
+        )
+        self._settler = Settler(transport, self._hand, self.reporter)
+        self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter)
+        self._dispatcher = Dispatcher(
+            settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
+        )
+        self._claimer = Claimer(
+            transport=transport,
+            turns=Turns(queues),
+            hand=self._hand,
+            health=health,
+            reporter=self.reporter,
+            pass_on=self._dispatcher.pass_on,
+            poll_interval_seconds=settings.poll_interval_seconds,
+            vt_seconds=settings.vt_seconds,
+            max_attempts=settings.strategy.max_attempts if settings.strategy else None,
+        )
+
+    def _executor(self) -> Executor:
+        return Executor(
+            handler=self._settings.handler,
+            job_timeout_seconds=self._settings.job_timeout_seconds,
+            fatal_exceptions=self._settings.fatal_exceptions,
+            strategy=self._settings.strategy,
+            threads=self._threads,
+            hand=self._hand,
+            worker_name=self._settings.name,
+        )
+
+    def stop(self, reason: str) -> None:
+        """Ask the worker to stop; returns at once.
+
+        Args:
+            reason: Why. The first reason is kept.
+        """
+        self._reason = self._reason or reason
+        self._stop_asked.set()
+
+    def hurry(self) -> None:
+        """Ask a worker that stops to wait no longer for its handlers; returns at once."""
+        self._hurry_asked.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has been asked for."""
+        return self._stop_asked.is_set()
+
+    async def operate(self, started: anyio.Event) -> StopReport:
+        """Work until a stop is asked for, then stop in order.
+
+        It is not cancelled from outside: whoever would cancel it asks it to stop, and every step of
+        the stop has a limit of time.
+
+        Args:
+            started: Set when the parts run.
+
+        Returns:
+            How it stopped.
+
+        Raises:
+            MeshHookError: What made it stop by itself.
+        """
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as parts:
+                for part in (self._lease, self._settler, self._dispatcher, self._claimer):
+                    name = f"meshhook {type(part).__name__}"
+                    parts.start_soon(self._run_part, part.run, name=name)
+                self.reporter.state("worker started")
+                started.set()
+                await self._stop_asked.wait()
+                report = await self._wind_down()
+                parts.cancel_scope.cancel()
+            self._threads.close()
+            self.reporter.state("worker stopped: %s", report)
+        if self._error is not None:
+            raise self._error
+        return report
+
+    async def _run_part(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part; what it cannot mend stops the worker, in order like any other stop."""
+        try:
+            await run()
+        except MeshHookError as error:
+            self._error = self._error or error
+            self.stop(str(error))
+
+    async def _wind_down(self) -> StopReport:
+        finished = self.reporter.count("processed")
+        async with anyio.create_task_group() as watch:
+            watch.start_soon(self._abort_when_hurried)
+            self._claimer.stop()
+            await self._claimer.ended.wait()
+            self._hand_back_unstarted()
+            await self._wait_for_handlers()
+            await self._wait_for_settlement()
+            watch.cancel_scope.cancel()
+        return StopReport(
+            reason=self._reason,
+            finished=self.reporter.count("processed") - finished,
+            released=self.reporter.count("released"),
+            given_up=tuple(held.key for held in self._hand if not held.lost),
+        )
+
+    async def _abort_when_hurried(self) -> None:
+        await self._hurry_asked.wait()
+        self._claimer.abort()
+
+    def _hand_back_unstarted(self) -> None:
+        for held in self._dispatcher.withdraw():
+            if held.lost:
+                self._hand.drop(held)
+            else:
+                self._settler.submit(held, outcome(held, "release"))
+
+    async def _wait_for_handlers(self) -> None:
+        async with anyio.create_task_group() as race:
+            race.start_soon(self._cancel_when_hurried, race.cancel_scope)
+            with anyio.move_on_after(self._settings.grace_seconds):
+                await self._dispatcher.wait_idle()
+            race.cancel_scope.cancel()
+        self._dispatcher.recall()
+        with anyio.move_on_after(self._limit(CANCEL_SECONDS)):
+            await self._dispatcher.wait_idle()
+
+    async def _cancel_when_hurried(self, scope: anyio.CancelScope) -> None:
+        await self._hurry_asked.wait()
+        scope.cancel()
+
+    async def _wait_for_settlement(self) -> None:
+        """Wait for the outcomes; a handler that will not end has none."""
+        stubborn = self._dispatcher.running()
+        with anyio.move_on_after(self._limit(SETTLE_SECONDS)):
+            while len(self._hand) > len(stubborn):
+                await self._hand.wait_change()
+        for held in stubborn:
+            self.reporter.gave_up(held, "its handler does not end")
+
+    def _limit(self, seconds: float) -> float:
+        return HURRY_SECONDS if self._hurry_asked.is_set() else seconds
