@@ -2,10 +2,78 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import TYPE_CHECKING
+
+import psycopg
 import pytest
+
+from meshhook import DLQService, QueueService
+from meshhook.local import LocalStack
+from tests.clock import Clock
+from tests.faults import FaultInjector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from supabase import AsyncClient
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run every async test on both event loops."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """A real Postgres with the real PGMQ and MeshHook's migrations, behind the gateway."""
+    with LocalStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def admin(stack: LocalStack) -> Iterator[psycopg.Connection]:
+    """A connection that may do anything, for what no client could do: looking and moving time."""
+    with psycopg.connect(stack.admin_database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def queue_name(admin: psycopg.Connection) -> Iterator[str]:
+    """A queue of the test's own, with its dead letter queue."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    admin.execute("select public.meshhook_create_queue(%s)", [name])
+    yield name
+    admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [name])
+
+
+@pytest.fixture
+def clock(admin: psycopg.Connection, queue_name: str) -> Clock:
+    """The time of the test's queue, which can be moved on."""
+    return Clock(admin, queue_name)
+
+
+@pytest.fixture
+async def faults() -> AsyncIterator[FaultInjector]:
+    """What stands between the client and the gateway, and can break every call."""
+    async with FaultInjector() as injector:
+        yield injector
+
+
+@pytest.fixture
+async def client(stack: LocalStack, faults: FaultInjector) -> AsyncClient:
+    """An async client of the stack."""
+    return await faults.client(stack.url, stack.secret_key)
+
+
+@pytest.fixture
+async def queue(client: AsyncClient, queue_name: str) -> QueueService:
+    """The service of the test's queue."""
+    return QueueService(client, queue_name)
+
+
+@pytest.fixture
+async def dlq(client: AsyncClient, queue_name: str) -> DLQService:
+    """The service of the test's dead letter queue."""
+    return DLQService(client, f"{queue_name}_dlq")

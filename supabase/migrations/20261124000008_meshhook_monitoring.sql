@@ -197,9 +197,10 @@ language sql
 stable
 set search_path = ''
 as $$
-  select greatest(0, floor(extract(epoch from clock_timestamp() - p_time)))::integer
+  -- greatest() would make 0 of a null.
+  select case when p_time is not null then greatest(0, floor(extract(epoch from clock_timestamp() - p_time)))::integer end
 $$;
-comment on function meshhook._age(timestamptz) is 'Return an age in whole seconds, as PGMQ''s metrics do.';
+comment on function meshhook._age(timestamptz) is 'Return an age in whole seconds, as PGMQ''s metrics do; null for no time.';
 
 create or replace function public.meshhook_queue_metrics(queue_name text)
 returns jsonb
