@@ -1,0 +1,51 @@
+"""What the gateway is told by the process that starts it."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """The settings of a gateway; they travel over its standard input, never its command line.
+
+    Attributes:
+        database: The connection string for the role `authenticator`.
+        jwt_secret: What tokens are signed with (HS256).
+        anon_key: The legacy key of the role `anon`.
+        service_role_key: The legacy key of the role `service_role`.
+        publishable_key: The key that stands for `anon`.
+        secret_key: The key that stands for `service_role`.
+        listen_fd: The listening socket, inherited.
+        schema: The exposed schema.
+        extra_search_path: Schemas that functions find unqualified names in, after the exposed one.
+        max_rows: The largest number of rows that a set or a view gives; None for no limit.
+        pool_size: The largest number of connections to the database.
+        pool_timeout_seconds: How long a request waits for a free connection, in seconds.
+    """
+
+    database: str
+    jwt_secret: str = attrs.field(repr=False)
+    anon_key: str = attrs.field(repr=False)
+    service_role_key: str = attrs.field(repr=False)
+    publishable_key: str = attrs.field(repr=False)
+    secret_key: str = attrs.field(repr=False)
+    listen_fd: int = -1
+    schema: str = "public"
+    extra_search_path: tuple[str, ...] = attrs.field(
+        default=("public", "extensions"), converter=tuple
+    )
+    max_rows: int | None = 1000
+    pool_size: int = 10
+    pool_timeout_seconds: float = 10.0
+
+    def to_json(self) -> str:
+        """Write the settings as one line of JSON."""
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> GatewaySettings:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(line))
