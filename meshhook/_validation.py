@@ -183,6 +183,17 @@ def request_id(field: str, value: object) -> str:
     return str(value)
 
 
+def exception_classes(field: str, values: Iterable[object]) -> tuple[type[BaseException], ...]:
+    """Check classes of exceptions."""
+    listed = tuple(values)
+    refuse(
+        Problem(f"{field}[{position}]", shown(value), "give a class of exceptions")
+        for position, value in enumerate(listed)
+        if not (isinstance(value, type) and issubclass(value, BaseException))
+    )
+    return listed  # type: ignore[return-value]  # every one a class of exceptions, as just checked
+
+
 def _uuid(field: str, value: object) -> Iterator[Problem]:
     if isinstance(value, UUID):
         return

@@ -97,6 +97,10 @@ class FaultInjector(httpx.AsyncBaseTransport):
         """Return how many calls of a function were attempted."""
         return sum(called == function for called, _ in self.calls)
 
+    def answered(self, function: str) -> int:
+        """Return how many calls of a function the database has answered."""
+        return self._answered[function]
+
     async def wait_attempted(self, function: str, times: int = 1) -> None:
         """Wait until a function has been called so often."""
         while self.count(function) < times:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshhook.worker.context import CurrentJob, current_job
 from meshhook.worker.control import DeadLetter, Retry, Snooze
+from meshhook.worker.events import WorkerEvent
 from meshhook.worker.handler import JobHandler, create_job_handler
 from meshhook.worker.stats import StopReport, WorkerStats
 from meshhook.worker.worker import Worker
@@ -16,6 +17,7 @@ __all__ = [
     "Snooze",
     "StopReport",
     "Worker",
+    "WorkerEvent",
     "WorkerStats",
     "create_job_handler",
     "current_job",

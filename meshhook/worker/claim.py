@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
     from meshhook._transport import AsyncTransport
-    from meshhook.models import Job
     from meshhook.worker.health import Health
     from meshhook.worker.held import Hand
     from meshhook.worker.queues import Turns, WorkedQueue
@@ -139,13 +138,13 @@ class Claimer:
     def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
         queue.learn(answer)
         for msg_id, error in answer.dead_lettered:
-            self._reporter.buried(queue, msg_id, error)
-        for job in answer.jobs:
-            self._pass_on(self._held(queue, job, asked_at))
-
-    def _held(self, queue: WorkedQueue, job: Job, asked_at: float) -> HeldJob:
+            self._reporter.buried(queue.name, msg_id, error)
         # The database counts from when the call arrived, so counting from when it was sent is on
         # the safe side.
-        held = HeldJob(job, queue, lease_ends=asked_at + queue.vt_seconds)
-        self._hand.take(held)
-        return held
+        lease_ends = asked_at + queue.vt_seconds
+        for job in answer.jobs:
+            in_hand = self._hand.get(job)
+            if in_hand is None or not in_hand.renew(job, lease_ends):
+                held = HeldJob(job, queue, lease_ends)
+                self._reporter.claimed(held)
+                self._pass_on(held)

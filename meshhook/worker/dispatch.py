@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Handlers that never wait would keep everything else in the event loop from running.
 SLICE_SECONDS = 0.005
 
-# How long a job is put off whose earlier attempt still has a thread at work here.
+# How long a job is put off whose earlier attempt is still at work here.
 OCCUPIED_SECONDS = 5.0
 
 
@@ -57,17 +57,19 @@ class Dispatcher:
         self._waiting: deque[HeldJob] = deque()
         self._arrived = anyio.Event()
         self._running: set[HeldJob] = set()
+        self._is_closed = False
         self._tasks = 0
         self._idle = anyio.Event()
         self._idle.set()
 
     def pass_on(self, held: HeldJob) -> None:
         """Take a claimed job; returns at once."""
-        if held.key in self._hand.occupied:
-            # A thread that nothing can stop is still at work on an earlier attempt.
-            self._hand.handled()
+        if self._hand.get(held.job) is not None or held.key in self._hand.occupied:
+            # An earlier attempt is still at work here: a handler that was told to stop, or a
+            # thread that nothing can stop.
             self._settler.submit(held, outcome(held, "release", delay_seconds=OCCUPIED_SECONDS))
             return
+        self._hand.take(held)
         self._waiting.append(held)
         self._arrived.set()
 
@@ -78,13 +80,17 @@ class Dispatcher:
                 await self._arrived.wait()
                 self._arrived = anyio.Event()
                 more = 1
-                while wanted := min(len(self._waiting), self._concurrency - self._tasks, more):
+                while wanted := min(self._startable(), self._concurrency - self._tasks, more):
                     for _ in range(wanted):
                         self._start_task(tasks)
                     # The new tasks run until their handlers wait for something; only then does
                     # this one see whether more are needed, and goes on in larger steps.
                     await anyio.lowlevel.checkpoint()
                     more *= 2
+
+    def close(self) -> None:
+        """Let no more jobs into handlers."""
+        self._is_closed = True
 
     def withdraw(self) -> list[HeldJob]:
         """Take back the jobs that no handler has seen yet."""
@@ -107,6 +113,9 @@ class Dispatcher:
         """Wait until no handler runs any more."""
         await self._idle.wait()
 
+    def _startable(self) -> int:
+        return 0 if self._is_closed else len(self._waiting)
+
     def _start_task(self, tasks: TaskGroup) -> None:
         self._tasks += 1
         if self._idle.is_set():
@@ -116,7 +125,7 @@ class Dispatcher:
     async def _work(self) -> None:
         try:
             slice_ends = time.monotonic() + SLICE_SECONDS
-            while self._waiting:
+            while self._startable():
                 await self._work_on(self._waiting.popleft())
                 if time.monotonic() > slice_ends:
                     await anyio.lowlevel.checkpoint()
@@ -139,7 +148,7 @@ class Dispatcher:
             result = await self._executor.run(held)
         finally:
             self._running.discard(held)
-            self._reporter.ended(held)
+            self._reporter.ended()
             self._hand.handled()
         if result is None:
             self._hand.drop(held)

@@ -64,7 +64,7 @@ def create_job_handler(
     if isinstance(fn, JobHandler):
         return fn if timeout_seconds is None else attrs.evolve(fn, timeout_seconds=timeout_seconds)
     _check_function(fn)
-    return JobHandler(fn, timeout_seconds, is_async=_is_async(fn))
+    return JobHandler(fn, timeout_seconds, is_async=is_async(fn))
 
 
 def _check_function(fn: object) -> None:
@@ -86,7 +86,8 @@ def _check_function(fn: object) -> None:
         raise TypeError(message) from error
 
 
-def _is_async(fn: object) -> bool:
+def is_async(fn: object) -> bool:
+    """Tell whether calling a function gives something to await."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(

@@ -48,6 +48,26 @@ class HeldJob:
         """The job's identity, in whichever queue."""
         return self.job.queue_name, self.job.msg_id
 
+    def renew(self, job: Job, lease_ends: float) -> bool:
+        """Go on under a newer receipt, because this worker itself has claimed the job again.
+
+        That happens when the lease had lapsed unnoticed, the worker having been frozen or its event
+        loop blocked. Nobody else has read the job in between, so the handler that works on it may
+        finish.
+
+        Args:
+            job: The job as it was claimed again.
+            lease_ends: When the new lease ends.
+
+        Returns:
+            Whether it goes on; False if the handler has been told to stop already.
+        """
+        if self.lost or self.recalled:
+            return False
+        self.job = attrs.evolve(self.job, read_ct=job.read_ct, attempt=job.attempt, vt=job.vt)
+        self.lease_ends = lease_ends
+        return True
+
     def lose(self) -> None:
         """Note that the lease is lost, and cancel the handler."""
         self.lost = True
@@ -89,6 +109,10 @@ class Hand:
     def __len__(self) -> int:
         """Count the jobs in hand, those that are being settled too."""
         return len(self._held)
+
+    def get(self, job: Job) -> HeldJob | None:
+        """Return the job in hand that a claimed one is, if it is."""
+        return self._held.get((job.queue_name, job.msg_id))
 
     @property
     def free(self) -> int:

@@ -76,7 +76,8 @@ class LeaseKeeper:
     async def _extend(self, jobs: Sequence[HeldJob], seconds: float) -> bool:
         queue = jobs[0].queue
         asked_at = time.monotonic()
-        call = settle.extend(queue.name, [held.job for held in jobs], queue.vt_seconds)
+        receipts = [held.job for held in jobs]
+        call = settle.extend(queue.name, receipts, queue.vt_seconds)
         try:
             with anyio.fail_after(seconds):
                 still_held = await self._transport.run(call)
@@ -84,10 +85,10 @@ class LeaseKeeper:
             self._note_failure(error)
             self._lose_those_over(jobs)
             return False
-        for held, is_held in zip(jobs, still_held, strict=True):
+        for held, receipt, is_held in zip(jobs, receipts, still_held, strict=True):
             if is_held:
                 held.lease_ends = asked_at + queue.vt_seconds
-            elif not held.settling and not held.lost:
+            elif held.job is receipt and not held.settling and not held.lost:
                 self._lose(held, "somebody else has read the job, or it is gone")
         return True
 

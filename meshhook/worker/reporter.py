@@ -1,4 +1,4 @@
-"""What a worker does, told to its statistics and its log."""
+"""What a worker does, told to its statistics, its log and the user's hook."""
 
 from __future__ import annotations
 
@@ -6,36 +6,40 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from meshhook.worker.events import EventKind, WorkerEvent
 from meshhook.worker.stats import WorkerStats
 
 if TYPE_CHECKING:
     from meshhook._calls.settle import Outcome
     from meshhook.exceptions import RequestError
+    from meshhook.worker.events import EventHook
     from meshhook.worker.health import Health
     from meshhook.worker.held import HeldJob
-    from meshhook.worker.queues import WorkedQueue
 
 log = logging.getLogger("meshhook.worker")
 logging.getLogger("meshhook").addHandler(logging.NullHandler())
 
-_COUNTED = {
-    "complete": ("processed", "succeeded"),
-    "retry": ("processed", "failed", "retried"),
-    "dead_letter": ("processed", "failed", "moved_to_dlq"),
+# What is counted, and what is told, when an outcome is confirmed.
+_SETTLED: dict[str, tuple[tuple[str, ...], tuple[EventKind, ...]]] = {
+    "complete": (("processed", "succeeded"), ("succeeded",)),
+    "retry": (("processed", "failed", "retried"), ("failed", "retried")),
+    "dead_letter": (("processed", "failed", "moved_to_dlq"), ("failed", "dead_lettered")),
 }
 
 
 class Reporter:
-    """Counts and logs; never a message's content.
+    """Counts, logs and tells the user's hook; never a message's content.
 
     Args:
         worker_name: Who is reported about.
         health: Whether Supabase can be reached.
+        hook: Who else is told.
     """
 
-    def __init__(self, worker_name: str, health: Health) -> None:
+    def __init__(self, worker_name: str, health: Health, hook: EventHook) -> None:
         self._worker_name = worker_name
         self._health = health
+        self._hook = hook
         self._counts: Counter[str] = Counter()
         self._last_error: str | None = None
 
@@ -52,29 +56,36 @@ class Reporter:
         """Return one of the counts."""
         return self._counts[name]
 
+    def claimed(self, held: HeldJob) -> None:
+        """A job has been claimed."""
+        self._tell("claimed", held)
+
     def started(self, held: HeldJob) -> None:
         """A job goes into its handler."""
         held.begun = True
         self._counts["running"] += 1
-        log.debug("job started", extra=self._fields(held))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("job started", extra=self._fields(held))
+        self._tell("started", held)
 
-    def ended(self, held: HeldJob) -> None:
+    def ended(self) -> None:
         """A job leaves its handler."""
         self._counts["running"] -= 1
-        log.debug("job left its handler", extra=self._fields(held))
 
     def settled(self, held: HeldJob, outcome: Outcome) -> None:
         """The database has confirmed an outcome."""
-        names = _COUNTED.get(outcome.outcome)
-        if names is None:
-            names = ("snoozed",) if held.begun and not held.recalled else ("released",)
+        if outcome.outcome in _SETTLED:
+            names, kinds = _SETTLED[outcome.outcome]
+        elif held.begun and not held.recalled:
+            names, kinds = ("snoozed",), ("snoozed",)
+        else:
+            names, kinds = ("released",), ("released",)
         self._counts.update(names)
-        fields = self._fields(held, outcome=outcome.outcome, duration=outcome.seconds)
         if outcome.error_message is not None:
             self._last_error = outcome.error_message
-            fields["error_type"] = outcome.error_type
-        level = logging.WARNING if outcome.outcome == "dead_letter" else logging.DEBUG
-        log.log(level, "job settled: %s", outcome.outcome, extra=fields)
+        self._log_settled(held, outcome, kinds[-1])
+        for kind in kinds:
+            self._tell(kind, held, outcome)
 
     def lost(self, held: HeldJob, why: str) -> None:
         """A lease is lost."""
@@ -87,23 +98,28 @@ class Reporter:
             why,
             extra=self._fields(held, outcome="lost"),
         )
+        self._tell("lost", held, error_message=why)
 
-    def buried(self, queue: WorkedQueue, msg_id: int, error: str) -> None:
+    def buried(self, queue_name: str, msg_id: int, error: str) -> None:
         """A claim moved a job that was past its last attempt to the dead letter queue."""
         self._counts["moved_to_dlq"] += 1
         self._last_error = error
-        fields = {"worker": self._worker_name, "queue": queue.name, "msg_id": msg_id}
-        log.warning("job %s in %s went to the dead letter queue", msg_id, queue.name, extra=fields)
+        fields = {"worker": self._worker_name, "queue": queue_name, "msg_id": msg_id}
+        log.warning("job %s in %s: dead_lettered: %s", msg_id, queue_name, error, extra=fields)
+        self._emit("dead_lettered", queue_name=queue_name, msg_id=msg_id, error_message=error)
 
     def outage(self, error: RequestError, *, news: bool) -> None:
         """A call failed, and will be repeated."""
         self._last_error = str(error)
         level = logging.WARNING if news else logging.DEBUG
         log.log(level, "waiting for Supabase: %s", error, extra={"worker": self._worker_name})
+        if news:
+            self._emit("outage", error_type=type(error).__name__, error_message=str(error))
 
     def recovered(self, seconds: float) -> None:
         """Calls succeed again."""
         log.warning("Supabase is back after %.1f s", seconds, extra={"worker": self._worker_name})
+        self._emit("recovered", seconds=seconds)
 
     def gave_up(self, held: HeldJob, why: str) -> None:
         """A job could not be settled; it comes again when its lease ends."""
@@ -114,10 +130,44 @@ class Reporter:
             why,
             extra=self._fields(held, outcome="given_up"),
         )
+        self._tell("given_up", held, error_message=why)
 
-    def state(self, what: str, *args: Any) -> None:
+    def state(self, kind: EventKind, detail: str = "") -> None:
         """The worker itself begins, stops or ends."""
-        log.info(what, *args, extra={"worker": self._worker_name})
+        what = kind.replace("_", " ")
+        log.info("%s%s", what, detail and f": {detail}", extra={"worker": self._worker_name})
+        self._emit(kind)
+
+    def _log_settled(self, held: HeldJob, outcome: Outcome, kind: str) -> None:
+        level = logging.WARNING if kind == "dead_lettered" else logging.DEBUG
+        if log.isEnabledFor(level):
+            fields = self._fields(held, outcome=kind, duration=outcome.seconds)
+            fields["error_type"] = outcome.error_type
+            where = (held.job.msg_id, held.job.queue_name, held.job.attempt)
+            log.log(level, "job %s in %s, attempt %s: %s", *where, kind, extra=fields)
+
+    def _tell(
+        self,
+        kind: EventKind,
+        held: HeldJob,
+        outcome: Outcome | None = None,
+        error_message: str | None = None,
+    ) -> None:
+        if self._hook.is_set:
+            self._emit(
+                kind,
+                queue_name=held.job.queue_name,
+                msg_id=held.job.msg_id,
+                run_id=held.job.message.get("run_id"),
+                attempt=held.job.attempt,
+                seconds=outcome and outcome.seconds,
+                error_type=outcome and outcome.error_type,
+                error_message=outcome.error_message if outcome else error_message,
+            )
+
+    def _emit(self, kind: EventKind, **fields: Any) -> None:
+        if self._hook.is_set:
+            self._hook.emit(WorkerEvent(kind=kind, worker=self._worker_name, **fields))
 
     def _fields(self, held: HeldJob, **more: Any) -> dict[str, Any]:
         return {

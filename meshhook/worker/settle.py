@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from meshhook._calls import settle
 from meshhook.exceptions import OutageError, RejectedError, UnexpectedAnswerError
@@ -105,6 +106,10 @@ class Settler:
                 return ["ok" if repeated.is_renewed and s == "missing" else s for s in statuses]
 
     def _confirmed(self, held: HeldJob, outcome: Outcome, status: str) -> None:
+        if status == "lost" and held.job.read_ct > outcome.read_ct:
+            # We ourselves claimed the job again while this was on its way.
+            self.submit(held, attrs.evolve(outcome, read_ct=held.job.read_ct))
+            return
         self._hand.drop(held)
         if status == "ok":
             self._reporter.settled(held, outcome)

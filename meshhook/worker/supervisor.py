@@ -17,6 +17,7 @@ from meshhook._transport import NEVER, AsyncTransport
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
+from meshhook.worker.events import EventHook
 from meshhook.worker.execute import Executor, outcome
 from meshhook.worker.health import Health
 from meshhook.worker.held import Hand
@@ -29,6 +30,10 @@ from meshhook.worker.threads import HandlerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from meshhook.worker.events import Hook
+
+    Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer
 
     from supabase import AsyncClient
 
@@ -60,6 +65,7 @@ class Settings:
         prefetch: How many more jobs may be claimed than there are handlers free.
         job_timeout_seconds: How long an attempt may take where the handler does not say.
         grace_seconds: How long a stop waits for handlers.
+        on_event: Who is told what happens.
         fatal_exceptions: What a handler raises when no further attempt makes sense.
         name: Who works.
     """
@@ -74,6 +80,7 @@ class Settings:
     prefetch: int
     job_timeout_seconds: float | None
     grace_seconds: float
+    on_event: Hook | None
     fatal_exceptions: tuple[type[BaseException], ...]
     name: str
 
@@ -94,7 +101,8 @@ class Supervisor:
         self._threads = HandlerThreads()
         self._hand = Hand(settings.concurrency + settings.prefetch)
         health = Health()
-        self.reporter = Reporter(settings.name, health)
+        self._hook = EventHook(settings.on_event, self._threads)
+        self.reporter = Reporter(settings.name, health, self._hook)
         transport = AsyncTransport(settings.client, NEVER)
         queues = tuple(
             WorkedQueue(name, weight, vt_seconds=settings.vt_seconds or 30.0)
@@ -163,19 +171,24 @@ class Supervisor:
         """
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as parts:
-                for part in (self._lease, self._settler, self._dispatcher, self._claimer):
+                for part in self._parts():
                     name = f"meshhook {type(part).__name__}"
                     parts.start_soon(self._run_part, part.run, name=name)
-                self.reporter.state("worker started")
+                self.reporter.state("worker_started")
                 started.set()
                 await self._stop_asked.wait()
+                self.reporter.state("worker_stopping", self._reason)
                 report = await self._wind_down()
+                self.reporter.state("worker_stopped", str(report))
+                await self._hook.flush()
                 parts.cancel_scope.cancel()
             self._threads.close()
-            self.reporter.state("worker stopped: %s", report)
         if self._error is not None:
             raise self._error
         return report
+
+    def _parts(self) -> tuple[Part, ...]:
+        return (self._hook, self._lease, self._settler, self._dispatcher, self._claimer)
 
     async def _run_part(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part; what it cannot mend stops the worker, in order like any other stop."""
@@ -189,7 +202,9 @@ class Supervisor:
         finished = self.reporter.count("processed")
         async with anyio.create_task_group() as watch:
             watch.start_soon(self._abort_when_hurried)
+            self._dispatcher.close()
             self._claimer.stop()
+            self._hand_back_unstarted()
             await self._claimer.ended.wait()
             self._hand_back_unstarted()
             await self._wait_for_handlers()

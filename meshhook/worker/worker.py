@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from supabase import AsyncClient
 
     from meshhook.models import JobMessage, RetryConfig
+    from meshhook.worker.events import Hook
     from meshhook.worker.handler import JobHandler
 
 __all__ = ["Worker"]
@@ -89,6 +90,8 @@ class Worker:
         grace_seconds: How long a stop waits for running handlers, in seconds.
         fatal_exceptions: Classes of exceptions after which no further attempt makes sense: the job
             goes to the dead letter queue at once.
+        on_event: A function, ``async def`` or plain, that is called with each `WorkerEvent`, one
+            after the other, beside the work. One that raises or hangs does no harm.
         name: What the worker is called in logs and in the history of failed attempts; by default
             made of host and process.
 
@@ -111,6 +114,7 @@ class Worker:
         job_timeout_seconds: float | None = None,
         grace_seconds: float = 30,
         fatal_exceptions: Iterable[type[BaseException]] = (),
+        on_event: Hook | None = None,
         name: str | None = None,
     ) -> None:
         if visibility_timeout_seconds is not None:
@@ -131,7 +135,8 @@ class Worker:
             prefetch=check.whole_number("prefetch", prefetch, 0, MAX_CONCURRENCY),
             job_timeout_seconds=job_timeout_seconds,
             grace_seconds=check.delay_seconds("grace_seconds", grace_seconds),
-            fatal_exceptions=tuple(fatal_exceptions),
+            fatal_exceptions=check.exception_classes("fatal_exceptions", fatal_exceptions),
+            on_event=on_event,
             name=name or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
         )
         self._run: _Run | None = None

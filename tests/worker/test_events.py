@@ -1,0 +1,157 @@
+"""Watching a worker: events, logs, and hooks that misbehave."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import anyio
+import pytest
+
+from meshhook import JobMessage, QueueService, Snooze, WorkerEvent
+from tests.faults import FaultInjector
+from tests.jobs import job_data
+from tests.worker.conftest import Events, MakeWorker
+
+
+async def test_a_job_is_told_from_its_claim_to_its_end(
+    queue: QueueService, events: Events, make_worker: MakeWorker
+) -> None:
+    data = job_data(max_attempts=2)
+    result = await queue.enqueue(data)
+
+    async def handler(message: JobMessage) -> None:
+        if message.last_error is None and message.attempt == 1 and not snoozed:
+            snoozed.append(1)
+            raise Snooze(0)
+        raise ValueError("boom")
+
+    snoozed: list[int] = []
+    async with make_worker(handler, name="me"):
+        await events.wait("dead_lettered")
+
+    assert events.kinds() == [
+        "worker_started",
+        *("claimed", "started", "snoozed"),
+        *("claimed", "started", "failed", "retried"),
+        *("claimed", "started", "failed", "dead_lettered"),
+        *("worker_stopping", "worker_stopped"),
+    ]
+    (last,) = events.of("dead_lettered")
+    assert (last.queue_name, last.msg_id) == (queue.queue_name, result.msg_id)
+    assert (last.run_id, last.attempt, last.worker) == (data["run_id"], 2, "me")
+    assert (last.error_type, last.error_message) == ("ValueError", "ValueError: boom")
+    assert last.seconds is not None
+    assert last.at.tzinfo is not None
+
+
+async def test_a_plain_hook_runs_in_a_thread(queue: QueueService, make_worker: MakeWorker) -> None:
+    await queue.enqueue(job_data())
+    succeeded = threading.Event()
+    threads = []
+
+    def hook(event: WorkerEvent) -> None:
+        threads.append(threading.current_thread())
+        if event.kind == "succeeded":
+            succeeded.set()
+
+    async def handler(_: JobMessage) -> None: ...
+
+    async with make_worker(handler, on_event=hook):
+        assert await anyio.to_thread.run_sync(succeeded.wait, 10)
+
+    assert threading.main_thread() not in threads
+
+
+async def test_a_hook_that_raises_does_no_harm(
+    queue: QueueService,
+    faults: FaultInjector,
+    make_worker: MakeWorker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await queue.enqueue(job_data())
+
+    async def hook(event: WorkerEvent) -> None:
+        raise ValueError(event.kind)
+
+    async def handler(_: JobMessage) -> None: ...
+
+    async with make_worker(handler, on_event=hook) as worker:
+        await faults.wait_answered("meshhook_settle")
+
+    assert worker.get_stats().succeeded == 1
+    assert "on_event raised for succeeded" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_a_hook_that_hangs_does_no_harm_and_is_switched_off(
+    queue: QueueService,
+    faults: FaultInjector,
+    make_worker: MakeWorker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setattr("meshhook.worker.events.HOOK_SECONDS", 0.01)
+    await queue.enqueue(job_data())
+    asked: list[str] = []
+    never = threading.Event()
+
+    async def hang(event: WorkerEvent) -> None:
+        asked.append(event.kind)
+        await anyio.sleep_forever()
+
+    def block(event: WorkerEvent) -> None:
+        asked.append(event.kind)
+        never.wait(10)
+
+    async def handler(_: JobMessage) -> None: ...
+
+    async with make_worker(handler, on_event=hang if kind == "async def" else block) as worker:
+        await faults.wait_answered("meshhook_settle")
+        await faults.wait_answered("meshhook_dequeue", 3)
+    never.set()
+
+    assert worker.get_stats().succeeded == 1
+    assert asked == ["worker_started", "claimed", "started"]
+    assert "on_event is asked no more" in caplog.text
+
+
+async def test_logs_carry_fields_and_no_payload(
+    queue: QueueService,
+    events: Events,
+    make_worker: MakeWorker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="meshhook")
+    data = job_data(metadata={"card": "4111-1111"})
+    result = await queue.enqueue(data)
+
+    async def handler(_: JobMessage) -> None: ...
+
+    async with make_worker(handler, name="me"):
+        await events.wait("succeeded")
+
+    records = [r for r in caplog.records if r.name.startswith("meshhook")]
+    assert not any("4111" in str(vars(record)) for record in records)
+    (settled,) = [vars(r) for r in records if vars(r).get("outcome") == "succeeded"]
+    assert (settled["worker"], settled["queue"]) == ("me", queue.queue_name)
+    assert (settled["msg_id"], settled["run_id"]) == (result.msg_id, data["run_id"])
+    assert settled["attempt"] == 1
+    assert settled["duration"] >= 0
+
+
+async def test_a_worker_is_quiet_by_default(
+    queue: QueueService,
+    events: Events,
+    make_worker: MakeWorker,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    await queue.enqueue(job_data())
+
+    async def handler(_: JobMessage) -> None: ...
+
+    async with make_worker(handler):
+        await events.wait("succeeded")
+
+    assert capfd.readouterr() == ("", "")
