@@ -8,6 +8,7 @@ the code of any other bad token.
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 _MISSING_FUNCTIONS = frozenset({"PGRST202", "PGRST203", "PGRST106", "42883"})
 _QUEUE_NOT_FOUND = frozenset({"MH001", "42P01"})
 _UNAVAILABLE_CODES = frozenset(
-    {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "40001", "40P01", "55P03"}
+    {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "25006", "40001", "40P01", "55P03"}
 )
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
 _REJECTED_CLASSES = frozenset({"22", "23", "54"})
-_INVALID_KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302"})
+_INVALID_KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
+# What else PostgREST has that code for: a clock that is off, or a token for somebody else.
+_NOT_EXPIRED = frozenset({"JWT issued at future", "JWT not yet valid", "JWT not in audience"})
 # 520 to 530 are Cloudflare's, in front of hosted Supabase.
-_UNAVAILABLE_STATUSES = frozenset({500, 502, 503, 504, *range(520, 531)})
+# 540 (project paused) and 544 (its gateway timed out) are Supabase's own.
+_UNAVAILABLE_STATUSES = frozenset({500, 502, 503, 504, *range(520, 531), 540, 544})
 
 _FIXES: dict[type[errors.RequestError], str] = {
     errors.ExpiredKeyError: "Use a key or token that has not expired.",
@@ -80,7 +84,7 @@ def data(function: str, answer: Answer) -> Any:
     """
     if not 200 <= answer.status < 300:  # noqa: PLR2004 - the HTTP success range
         raise failure(function, answer)
-    if not answer.body:
+    if answer.status == 204:  # noqa: PLR2004 - HTTP's "no content"
         return None
     try:
         return json.loads(answer.body)
@@ -90,13 +94,18 @@ def data(function: str, answer: Answer) -> Any:
 
 def unexpected(function: str, answer: Answer, what: str) -> errors.UnexpectedAnswerError:
     """Return the error for a success that makes no sense."""
-    begin = answer.body[:80].decode("utf-8", "replace")
     return errors.UnexpectedAnswerError(
-        f"The answer to {function} {what} (HTTP {answer.status}, {len(answer.body)} bytes, "
-        f"begins {begin!r}). {_FIXES[errors.UnexpectedAnswerError]}",
+        f"The answer to {function} {what} (HTTP {answer.status}, {len(answer.body)} bytes"
+        f"{_beginning(answer)}). {_FIXES[errors.UnexpectedAnswerError]}",
         function=function,
         status=answer.status,
     )
+
+
+def _beginning(answer: Answer) -> str:
+    """Return how an answer begins, unless that may be a job: those are nobody else's business."""
+    begin = answer.body[:80].decode("utf-8", "replace")
+    return "" if not begin or begin.lstrip()[:1] in {"{", "[", '"'} else f", begins {begin!r}"
 
 
 def failure(function: str, answer: Answer) -> errors.RequestError:
@@ -112,11 +121,16 @@ def failure(function: str, answer: Answer) -> errors.RequestError:
     said = error_body(answer)
     code = said["code"]
     kind = _kind(answer.status, code, said["message"])
-    fix = _FIXES.get(kind, "")
+    # The queue's own error says where to create it.
+    fix = "" if said["hint"] and kind is errors.QueueNotFoundError else _FIXES.get(kind, "")
     error = kind(
         " ".join(
             part
-            for part in (_told(function, answer.status, code, said["message"]), said["hint"], fix)
+            for part in (
+                _told(function, answer.status, code, said["message"]),
+                _sentence(said["hint"]),
+                fix,
+            )
             if part
         ),
         function=function,
@@ -130,6 +144,10 @@ def failure(function: str, answer: Answer) -> errors.RequestError:
     if isinstance(error, errors.RejectedError):
         error.field, error.value = _rejected_field(said["details"])
     return error
+
+
+def _sentence(text: str | None) -> str | None:
+    return f"{text}." if text and text[-1].isalnum() else text
 
 
 def _told(function: str, status: int, code: str | None, message: str | None) -> str:
@@ -152,6 +170,9 @@ def error_body(answer: Answer) -> dict[str, str | None]:
     if not isinstance(body, dict):
         body = {"message": _reason(answer)}
     part = {name: _text(body.get(name)) for name in ("message", "code", "details", "hint")}
+    if (part["code"] or "").startswith("23"):
+        # A violated constraint quotes the row, and with it a job.
+        part["details"] = None
     # Kong and the auth gateway say "error" or "msg" where PostgREST says "message".
     part["message"] = part["message"] or _text(body.get("error")) or _text(body.get("msg"))
     return part
@@ -168,12 +189,14 @@ def _reason(answer: Answer) -> str:
 
 def _kind(status: int, code: str | None, message: str | None) -> type[errors.RequestError]:
     """Return the class of error; the code decides, and the status where there is none."""
+    if status == 401 and code is not None and code.startswith("22"):  # noqa: PLR2004 - HTTP's
+        return errors.InvalidKeyError  # the role that the key names does not exist
     if code is not None and (kind := _kind_of_code(code, message)) is not None:
         return kind
     if status in _UNAVAILABLE_STATUSES:
         # A 500 with a code of its own has been told apart above, or is a fault that waiting does
         # not mend.
-        has_cause = status == 500 and code is not None  # noqa: PLR2004 - HTTP's
+        has_cause = status == 500 and code not in {None, "", str(status)}  # noqa: PLR2004 - HTTP's
         return errors.UnexpectedAnswerError if has_cause else errors.ServerUnavailableError
     by_status: dict[int, type[errors.RequestError]] = {
         401: errors.InvalidKeyError,
@@ -187,7 +210,8 @@ def _kind(status: int, code: str | None, message: str | None) -> type[errors.Req
 
 def _kind_of_code(code: str, message: str | None) -> type[errors.RequestError] | None:
     kinds: dict[type[errors.RequestError], bool] = {
-        errors.ExpiredKeyError: code == "PGRST303" or message == "JWT expired",
+        errors.ExpiredKeyError: message == "JWT expired"
+        or (code == "PGRST303" and message not in _NOT_EXPIRED),
         errors.InvalidKeyError: code in _INVALID_KEY_CODES,
         errors.PermissionDeniedError: code == "42501",
         errors.MissingFunctionsError: code in _MISSING_FUNCTIONS,
@@ -217,6 +241,7 @@ def _rejected_field(details: str | None) -> tuple[str | None, str | None]:
 def retry_after_seconds(answer: Answer) -> float | None:
     """Return how long the answer asks to wait, in seconds; None if it does not say in seconds."""
     try:
-        return max(0.0, float(answer.headers["retry-after"]))
+        seconds = float(answer.headers["retry-after"])
     except (KeyError, ValueError):
         return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -7,17 +7,20 @@ the HTTP response itself, because postgrest's exception no longer has the status
 
 from __future__ import annotations
 
+import json
 import random
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
+import anyio.to_thread
 import attrs
 import httpx
 from postgrest import APIError
 from supabase import AsyncClient, Client
 
 from meshhook import _answers
+from meshhook import _validation as check
 from meshhook import exceptions as errors
 from meshhook._calls.base import REQUEST_SECONDS
 
@@ -46,9 +49,17 @@ class RepeatPolicy:
     tries: int = 5
     base_seconds: float = 0.2
     max_seconds: float = 10.0
-    total_seconds: float = attrs.field(
-        default=REQUEST_SECONDS / 2, validator=attrs.validators.le(REQUEST_SECONDS / 2)
-    )
+    total_seconds: float = REQUEST_SECONDS / 2
+
+    def __attrs_post_init__(self) -> None:
+        check.all_of(
+            lambda: check.whole_number("tries", self.tries, 1, check.MAX_ATTEMPTS),
+            lambda: check.number_of_seconds("base_seconds", self.base_seconds, 0),
+            lambda: check.number_of_seconds("max_seconds", self.max_seconds, 0),
+            lambda: check.number_of_seconds(
+                "total_seconds", self.total_seconds, 0, REQUEST_SECONDS / 2
+            ),
+        )
 
     def pause(self, tried: int, elapsed_seconds: float, error: errors.OutageError) -> float | None:
         """Return how long to wait before the next try.
@@ -61,15 +72,39 @@ class RepeatPolicy:
         Returns:
             The pause in seconds, or None if the call should not be repeated.
         """
-        pause: float = self.base_seconds * 2 ** (tried - 1) * (1 + random.random())  # noqa: S311 - a jitter is no secret
+        pause: float = self.base_seconds * 2 ** min(tried - 1, 40) * (1 + random.random())  # noqa: S311 - a jitter is no secret
         pause = min(max(pause, error.retry_after_seconds or 0.0), self.max_seconds)
         if tried >= self.tries or elapsed_seconds + pause > self.total_seconds:
             return None
         return pause
 
 
+_ADVICE = "Wait; if it lasts, check SUPABASE_URL, the network and the project's status."
+
 NEVER = RepeatPolicy(tries=1)
 """Send each call once: for those who have a back-off of their own."""
+
+
+class Transport(Protocol):
+    """What runs calls."""
+
+    async def run(self, call: Call[T]) -> T:
+        """Send a call and return its result."""
+
+
+class ThreadedTransport:
+    """Runs calls through a sync `Client`, each in a thread, for code that awaits them.
+
+    Args:
+        transport: What sends the calls.
+    """
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    async def run(self, call: Call[T]) -> T:
+        """Send a call in a thread and return its result; see `SyncTransport.run`."""
+        return await anyio.to_thread.run_sync(self._transport.run, call)
 
 
 def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncClient:
@@ -156,9 +191,10 @@ class AsyncTransport:
             RequestError: The call failed, or the outage outlasted the repeats.
         """
         tried, begin = 0, self._clock()
+        body = _encoded(call)
         while True:
             try:
-                return await self._send(call)
+                return await self._send(call, body)
             except errors.OutageError as error:
                 tried += 1
                 pause = self._policy.pause(tried, self._clock() - begin, error)
@@ -166,10 +202,10 @@ class AsyncTransport:
                     raise
                 await self._sleep(pause)
 
-    async def _send(self, call: Call[T]) -> T:
+    async def _send(self, call: Call[T], body: bytes) -> T:
         try:
-            request = _rpc(self._client, call).request
-            response = await request.send(httpx.Headers())
+            request = _request(self._client, call, body)
+            response = await self._client.postgrest.session.send(request)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _no_answer(call.function, error) from error
         return _result(call, response)
@@ -210,9 +246,10 @@ class SyncTransport:
             RequestError: The call failed, or the outage outlasted the repeats.
         """
         tried, begin = 0, self._clock()
+        body = _encoded(call)
         while True:
             try:
-                return self._send(call)
+                return self._send(call, body)
             except errors.OutageError as error:
                 tried += 1
                 pause = self._policy.pause(tried, self._clock() - begin, error)
@@ -220,31 +257,49 @@ class SyncTransport:
                     raise
                 self._sleep(pause)
 
-    def _send(self, call: Call[T]) -> T:
+    def _send(self, call: Call[T], body: bytes) -> T:
         try:
-            response = _rpc(self._client, call).request.send(httpx.Headers())
+            request = _request(self._client, call, body)
+            response = self._client.postgrest.session.send(request)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _no_answer(call.function, error) from error
         return _result(call, response)
 
 
-def _rpc(client: Any, call: Call[Any]) -> Any:
-    """Return the request of a call: always a POST, which postgrest itself never repeats."""
-    postgrest = client.postgrest
-    if postgrest.headers.get("Content-Profile") != "public":
-        # The client may have been made for another schema; MeshHook's functions are in this one.
-        postgrest = postgrest.schema("public")
-    return postgrest.rpc(call.function, dict(call.params))
+def _encoded(call: Call[Any]) -> bytes:
+    """Return the body of a call: encoded once, so that each repeat is the same to the byte."""
+    return json.dumps(
+        dict(call.params), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def _request(client: Any, call: Call[Any], body: bytes) -> httpx.Request:
+    """Return the request of a call: always a POST."""
+    try:
+        postgrest = client.postgrest
+        if postgrest.headers.get("Content-Profile") != "public":
+            # The client may be made for another schema; MeshHook's functions are in this one.
+            postgrest = postgrest.schema("public")
+        rpc = postgrest.rpc(call.function, {}).request
+        request: httpx.Request = postgrest.session.build_request(
+            "POST",
+            str(rpc.path),
+            content=body,
+            headers={**rpc.headers, "Content-Type": "application/json"},
+        )
+    except UnicodeEncodeError:
+        # The error holds the whole header, and with it the key.
+        what = "a header, such as the key, has characters that HTTP does not allow"
+    else:
+        return request
+    raise errors.ConfigurationError(f"{call.function}: the client cannot send ({what}).")
 
 
 def _result(call: Call[T], response: httpx.Response) -> T:
     answer = _answers.Answer(response.status_code, response.headers, response.content)
-    try:
-        decoded = _answers.data(call.function, answer)
-    except errors.UnexpectedAnswerError:
-        raise
-    except errors.RequestError as error:
-        raise error from APIError(_answers.error_body(answer))
+    if not response.is_success:
+        raise _answers.failure(call.function, answer) from APIError(_answers.error_body(answer))
+    decoded = _answers.data(call.function, answer)
     try:
         return call.decode(decoded)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -258,12 +313,15 @@ def _no_answer(function: str, error: Exception) -> errors.MeshHookError:
     what = str(error) or type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return errors.RequestTimeoutError(
-            f"{function}: no answer in time ({what}).", function=function
+            f"{function}: no answer in time ({what}). {_ADVICE}", function=function
         )
     if isinstance(error, _BROKEN):
-        return errors.UnreachableError(f"{function}: no connection ({what}).", function=function)
+        return errors.UnreachableError(
+            f"{function}: no connection ({what}). {_ADVICE}", function=function
+        )
     if isinstance(error, httpx.LocalProtocolError):
-        # Its text may quote a header, and with it the key.
+        # Its text and its causes may quote a header, and with it the key.
         what = "a header, such as the key, has characters that HTTP does not allow"
         error.args = (what,)
+        error.__cause__ = error.__context__ = None
     return errors.ConfigurationError(f"{function}: the client cannot send ({what}).")

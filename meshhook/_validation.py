@@ -14,7 +14,7 @@ from uuid import UUID
 from meshhook.exceptions import InvalidInputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 MAX_ATTEMPTS = 1_000_000
 MAX_BATCH = 10_000
@@ -22,9 +22,11 @@ MAX_CLAIM = 1000
 MAX_DELAY_SECONDS = 366 * 86_400
 MAX_DEPTH = 200
 MAX_INTEGER_BITS = 4096
+MAX_INTEGER = 2**31 - 1
 MAX_LIST = 1000
 MAX_MSG_ID = 2**63 - 1
 MAX_REQUEST_ID = 255
+MAX_VALUES = 1_000_000
 MAX_VT_SECONDS = 86_400
 
 ID_FIELDS = ("run_id", "workflow_id", "project_id")
@@ -67,6 +69,42 @@ def refuse(problems: Iterable[Problem]) -> None:
         raise InvalidInputError(found)
 
 
+def all_of(*checks: Callable[[], Any]) -> list[Any]:
+    """Make several checks and raise the problems of all of them as one error.
+
+    Args:
+        checks: The checks.
+
+    Returns:
+        What they return, in order.
+
+    Raises:
+        InvalidInputError: With every problem of every check.
+    """
+    results: list[Any] = []
+    problems: list[Problem] = []
+    for check in checks:
+        try:
+            results.append(check())
+        except InvalidInputError as error:
+            problems += error.problems
+    refuse(problems)
+    return results
+
+
+def flag(field: str, value: object) -> bool:
+    """Check a yes or no."""
+    if not isinstance(value, bool):
+        refuse([Problem(field, shown(value), "give True or False")])
+    return bool(value)
+
+
+def number_of(what: str, count: int) -> None:
+    """Check that a batch is no larger than the database takes."""
+    if count > MAX_BATCH:
+        refuse([Problem(what, f"{count} {what}", f"give at most {MAX_BATCH} at once")])
+
+
 def _whole_number(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         yield Problem(field, shown(value), f"give a whole number from {low} to {high}")
@@ -75,7 +113,8 @@ def _whole_number(field: str, value: object, low: int, high: int) -> Iterator[Pr
 def _number(field: str, value: object, low: float, high: float) -> Iterator[Problem]:
     # The comparison is false for NaN.
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        yield Problem(field, shown(value), f"give a number of seconds from {low:g} to {high:g}")
+        fix = f"give a number of seconds from {low:.15g} to {high:.15g}"
+        yield Problem(field, shown(value), fix)
 
 
 def queue_name(field: str, value: object) -> str:
@@ -95,6 +134,34 @@ def queue_name(field: str, value: object) -> str:
         fix = "use 1 to 47 characters out of a-z, 0-9, _ and single -, and do not begin with -"
         refuse([Problem(field, shown(value), fix)])
     return str(value)
+
+
+def other_queue(field: str, value: str, queue: str) -> None:
+    """Check that a queue is not the one that it should stand beside."""
+    if value == queue:
+        refuse([Problem(field, shown(value), "name another queue: that one is the queue itself")])
+
+
+def queue_settings(
+    vt_seconds: object, max_attempts: object, base_delay_ms: object, max_delay_ms: object
+) -> None:
+    """Check the settings of a queue, each of which may be None."""
+    problems = [
+        *(_number("vt_seconds", vt_seconds, 1, MAX_VT_SECONDS) if vt_seconds is not None else ()),
+        *_optional("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
+        *_optional("base_delay_ms", base_delay_ms, 0, MAX_INTEGER),
+        *_optional("max_delay_ms", max_delay_ms, 0, MAX_INTEGER),
+    ]
+    both_are_given = isinstance(base_delay_ms, int) and isinstance(max_delay_ms, int)
+    if not problems and both_are_given and base_delay_ms > max_delay_ms:  # type: ignore[operator]
+        fix = f"give at least base_delay_ms, {base_delay_ms}"
+        problems.append(Problem("max_delay_ms", shown(max_delay_ms), fix))
+    refuse(problems)
+
+
+def _optional(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
+    if value is not None:
+        yield from _whole_number(field, value, low, high)
 
 
 def attempt(value: object) -> None:
@@ -136,6 +203,14 @@ def vt_seconds(field: str, value: object) -> float:
     return value  # type: ignore[return-value]  # a number, as just checked
 
 
+def number_of_seconds(
+    field: str, value: object, low: float, high: float = MAX_DELAY_SECONDS
+) -> float:
+    """Check a duration and its range."""
+    refuse(_number(field, value, low, high))
+    return value  # type: ignore[return-value]  # a number, as just checked
+
+
 def positive_seconds(field: str, value: object, high: float = MAX_DELAY_SECONDS) -> float:
     """Check a duration that must be longer than nothing."""
     problems = list(_number(field, value, 0, high))
@@ -170,9 +245,9 @@ def msg_ids(field: str, values: Iterable[object]) -> list[int]:
 
 
 def run_id(value: object) -> str:
-    """Check a run id and return it as text."""
+    """Check a run id and return it as text, in the one spelling that jobs are sent with."""
     refuse(_uuid("run_id", value))
-    return str(value)
+    return str(value).lower()
 
 
 def request_id(field: str, value: object) -> str:
@@ -239,30 +314,39 @@ def _job_data(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]
                 Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
             )
         else:
-            problems += _uuid(where + field, data[field])
-            data[field] = str(data[field])
+            wrong = list(_uuid(where + field, data[field]))
+            problems += wrong
+            # Postgres compares the text, so one id must have one spelling.
+            data[field] = data[field] if wrong else str(data[field]).lower()
     problems += _attempts(data, where)
     problems += _other_fields(data, where)
     return data, problems
 
 
 def _attempts(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    for field in ("attempt", "max_attempts"):
-        if field in data:
-            yield from _whole_number(where + field, data[field], 1, MAX_ATTEMPTS)
+    problems = [
+        problem
+        for field in ("attempt", "max_attempts")
+        if field in data
+        for problem in _whole_number(where + field, data[field], 1, MAX_ATTEMPTS)
+    ]
+    yield from problems
+    if not problems and data.get("attempt", 1) > data.get("max_attempts", MAX_ATTEMPTS):
+        fix = f"give at most max_attempts, {data['max_attempts']}"
+        yield Problem(where + "attempt", shown(data["attempt"]), fix)
 
 
 def _other_fields(data: Mapping[Any, Any], where: str) -> Iterator[Problem]:
     if "metadata" in data and not isinstance(data["metadata"], dict):
         yield Problem(where + "metadata", shown(data["metadata"]), "give a dict")
     for field, value in data.items():
-        if field in RESERVED_FIELDS:
+        if problem := _key_problem(field):
+            yield Problem(f"{where}[{shown(field)}]", *problem)
+        elif field in RESERVED_FIELDS:
             fix = "leave it out, or put it under metadata: MeshHook writes that field itself"
-            yield Problem(where + str(field), "reserved", fix)
+            yield Problem(where + field, "reserved", fix)
         elif field not in ID_FIELDS:
-            yield from not_json(
-                f"{where}{field}", {field: value} if not isinstance(field, str) else value
-            )
+            yield from not_json(where + field, value)
 
 
 def not_json(path: str, value: object) -> Iterator[Problem]:
@@ -278,8 +362,14 @@ def not_json(path: str, value: object) -> Iterator[Problem]:
     # A stack of its own, since Python's would be the first thing that a deep value overflows. With
     # each value goes the chain of containers around it, in which a cycle shows.
     stack: list[tuple[str, object, tuple[int, ...]]] = [(path, value, ())]
+    seen = 0
     while stack:
         place, part, around = stack.pop()
+        seen += 1
+        if seen > MAX_VALUES:
+            # A value that is shared counts wherever it stands: that is how often it would be sent.
+            yield Problem(path, f"more than {MAX_VALUES} values", "split it, or store it elsewhere")
+            return
         if isinstance(part, dict | list | tuple):
             problem = _container_problem(part, around)
             if problem is None:
@@ -302,14 +392,14 @@ def _container_problem(part: object, around: tuple[int, ...]) -> tuple[str, str]
 def _key_problems(place: str, part: object) -> Iterator[Problem]:
     if isinstance(part, dict):
         for key in part:
-            if not isinstance(key, str):
-                yield Problem(
-                    f"{place}[{shown(key)}]",
-                    f"under a key of type {type(key).__name__}",
-                    "use text as keys",
-                )
-            elif problem := _text_problem(key):
+            if problem := _key_problem(key):
                 yield Problem(f"{place}[{shown(key)}]", *problem)
+
+
+def _key_problem(key: object) -> tuple[str, str] | None:
+    if isinstance(key, str):
+        return _text_problem(key)
+    return f"under a key of type {type(key).__name__}", "use text as keys"
 
 
 def _children(
@@ -317,7 +407,8 @@ def _children(
 ) -> Iterator[tuple[str, object, tuple[int, ...]]]:
     if isinstance(part, dict):
         for key, value in part.items():
-            yield f"{place}.{key}", value, around
+            name = f".{key}" if isinstance(key, str) else f"[{shown(key)}]"
+            yield place + name, value, around
     else:
         for position, value in enumerate(part):
             yield f"{place}[{position}]", value, around
@@ -351,10 +442,11 @@ def _text_problem(text: str) -> tuple[str, str] | None:
     return None
 
 
-def storable(text: str | None, limit: int) -> str | None:
+def storable(field: str, text: object, limit: int) -> str | None:
     """Return an error text as Postgres can store it, cut to a length.
 
     Args:
+        field: What the caller calls it.
         text: Any text, or None.
         limit: The most characters to keep.
 
@@ -363,6 +455,8 @@ def storable(text: str | None, limit: int) -> str | None:
     """
     if text is None:
         return None
+    if not isinstance(text, str):
+        raise InvalidInputError([Problem(field, shown(text), "give a text, such as str(error)")])
     if len(text) > limit:
         note = f"... ({len(text)} characters, cut)"
         text = text[: limit - len(note)] + note

@@ -13,6 +13,7 @@ import httpx
 from supabase import (
     AsyncClient,
     AsyncClientOptions,
+    AsyncSupabaseException,
     Client,
     ClientOptions,
     SupabaseException,
@@ -67,7 +68,7 @@ async def connect(url: str | None = None, key: str | None = None) -> AsyncIterat
             client = await acreate_client(
                 target.url, target.key, AsyncClientOptions(httpx_client=http)
             )
-        except SupabaseException as error:
+        except (AsyncSupabaseException, ValueError) as error:
             raise ConfigurationError(f"The Supabase client cannot be made: {error}") from error
         yield client
 
@@ -92,14 +93,14 @@ def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Cli
     with httpx.Client(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
         try:
             client = create_client(target.url, target.key, ClientOptions(httpx_client=http))
-        except SupabaseException as error:
+        except (SupabaseException, ValueError) as error:
             raise ConfigurationError(f"The Supabase client cannot be made: {error}") from error
         yield client
 
 
 def _target(url: str | None, key: str | None) -> _Target:
-    url = (url or os.environ.get("SUPABASE_URL", "")).strip()
-    key = (key or next(filter(None, map(os.environ.get, KEY_VARIABLES)), "")).strip()
+    url = (url or "").strip() or _setting("SUPABASE_URL")
+    key = (key or "").strip() or next(filter(None, map(_setting, KEY_VARIABLES)), "")
     missing = [
         name for name, value in (("SUPABASE_URL", url), (KEY_VARIABLES[0], key)) if not value
     ]
@@ -108,9 +109,10 @@ def _target(url: str | None, key: str | None) -> _Target:
             f"{' and '.join(missing)} not set: give url and key, or set them in the environment."
         )
         raise ConfigurationError(message)
-    if not url.startswith(("http://", "https://")):
+    if not _is_http(url):
+        # The text does not quote it: it may be the key, or the database's URL with its password.
         raise ConfigurationError(
-            f"SUPABASE_URL is {url!r}: it must begin with https:// or http://."
+            "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
         )
     if not key.isascii() or not key.isprintable():
         raise ConfigurationError("SUPABASE_KEY has characters that no key has.")
@@ -120,6 +122,18 @@ def _target(url: str | None, key: str | None) -> _Target:
             f"SUPABASE_KEY is a key of the role {role}. Use the secret (service role) key."
         )
     return _Target(url, key)
+
+
+def _setting(name: str) -> str:
+    return os.environ.get(name, "").strip()
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in {"http", "https"} and bool(parsed.host)
 
 
 def _role(key: str) -> str | None:

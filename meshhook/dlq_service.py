@@ -203,6 +203,6 @@ class DLQService:
         """
         return await self._transport.run(
             settle.dead_letter(
-                job.queue_name, job, error_message, error_stack, dlq_name=self.dlq_name
+                settle.queue_of(job), job, error_message, error_stack, dlq_name=self.dlq_name
             )
         )

@@ -61,8 +61,24 @@ __all__ = [
 ]
 
 
+MAX_TOLD = 20
+
+
 class MeshHookError(Exception):
     """The root of every error that MeshHook raises."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default an error is made again by calling its class with its text, which is not what
+        # these classes are made of; a process pool breaks over that.
+        return _made_again, (type(self), self.args, vars(self))
+
+
+def _made_again(
+    kind: type[MeshHookError], args: tuple[object, ...], state: dict[str, object]
+) -> MeshHookError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 @attrs.frozen
@@ -87,12 +103,15 @@ class InvalidInputError(MeshHookError, ValueError):
     """An input is not usable; nothing was sent and nothing has changed.
 
     Args:
-        problems: Everything that is wrong, not only the first.
+        problems: Everything that is wrong, not only the first. The text tells the first twenty.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(map(str, self.problems)))
+        told = [str(problem) for problem in self.problems[:MAX_TOLD]]
+        if len(self.problems) > MAX_TOLD:
+            told.append(f"and {len(self.problems) - MAX_TOLD} more problems")
+        super().__init__("; ".join(told))
 
 
 class ConfigurationError(MeshHookError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 __all__ = [
@@ -30,11 +31,23 @@ __all__ = [
 ]
 
 
+_OPTIONAL_IN_A_JOB = frozenset({"last_error", "last_error_at"})
+_OPTIONAL_IN_A_DEAD_LETTER = _OPTIONAL_IN_A_JOB | {
+    "error_message",
+    "error_stack",
+    "moved_to_dlq_at",
+    "original_msg_id",
+    "original_enqueued_at",
+    "read_count",
+}
+
+
 class JobMessage(dict[str, Any]):
     """The message of a job: its fields as keys and as attributes.
 
     ``message.run_id`` and ``message["run_id"]`` are the same. ``metadata``, ``last_error`` and
-    ``last_error_at`` can be asked for even where the message has none.
+    ``last_error_at`` can be asked for even where the message has none. A field that is called as a
+    method of dict is (``items``, ``get``, ``copy``, ...) is there as a key only.
 
     Attributes:
         run_id: The run that the job belongs to.
@@ -47,6 +60,10 @@ class JobMessage(dict[str, Any]):
         last_error: What went wrong in the attempt before, None on the first.
         last_error_at: When that was, in ISO 8601.
     """
+
+    __slots__ = ()  # an attribute that is set would differ from its key without a word
+
+    _OPTIONAL = _OPTIONAL_IN_A_JOB
 
     if TYPE_CHECKING:
         run_id: str
@@ -66,7 +83,7 @@ class JobMessage(dict[str, Any]):
             pass
         if name == "metadata":
             return {}
-        if name in {"last_error", "last_error_at", "error_stack"}:
+        if name in self._OPTIONAL:
             return None
         message = f"this message has no field {name!r}; it has {', '.join(map(repr, self))}"
         raise AttributeError(message)
@@ -74,6 +91,8 @@ class JobMessage(dict[str, Any]):
 
 class DeadLetterMessage(JobMessage):
     """The message of a dead letter: that of the job, and what went wrong.
+
+    What went wrong is None in a message that something else than MeshHook has put there.
 
     Attributes:
         error_message: Why the job was given up.
@@ -83,6 +102,10 @@ class DeadLetterMessage(JobMessage):
         original_enqueued_at: When it came into its queue, in ISO 8601.
         read_count: How often it had been delivered.
     """
+
+    __slots__ = ()
+
+    _OPTIONAL = _OPTIONAL_IN_A_DEAD_LETTER
 
     if TYPE_CHECKING:
         error_message: str
@@ -144,6 +167,7 @@ class Job:
         attempt: Which attempt this is, from 1 on; hand-backs do not count.
         max_attempts: The last attempt that it will get.
         message: What its sender sent.
+        trace: The trace context that it was enqueued in, as W3C headers; None if nobody traced.
     """
 
     queue_name: str
@@ -153,7 +177,8 @@ class Job:
     vt: datetime
     attempt: int
     max_attempts: int
-    message: JobMessage = attrs.field(repr=False)
+    message: JobMessage = attrs.field(repr=False, hash=False)
+    trace: Mapping[str, str] | None = attrs.field(repr=False, eq=False, default=None)
     _claimed: float = attrs.field(repr=False, eq=False, default=0.0)
 
 
@@ -218,7 +243,7 @@ class JobRecord:
     attempts: tuple[AttemptRecord, ...] = ()
     read_ct: int | None = None
     vt: datetime | None = None
-    message: JobMessage | None = attrs.field(default=None, repr=False)
+    message: JobMessage | None = attrs.field(default=None, repr=False, hash=False)
     finished_at: datetime | None = None
     seconds: float | None = None
     dlq_name: str | None = None
@@ -243,7 +268,7 @@ class DeadLetterJob:
     dlq_name: str
     msg_id: int
     enqueued_at: datetime
-    message: DeadLetterMessage = attrs.field(repr=False)
+    message: DeadLetterMessage = attrs.field(repr=False, hash=False)
     attempts: tuple[AttemptRecord, ...] = ()
 
 

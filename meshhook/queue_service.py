@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshhook import _telemetry as telemetry
 from meshhook import _validation as check
 from meshhook._calls import claim, enqueue, lookup, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
@@ -12,6 +13,7 @@ from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
+    from uuid import UUID
 
     from supabase import AsyncClient
 
@@ -81,15 +83,19 @@ class QueueService:
             InvalidInputError: With everything that is wrong with the input; nothing was sent.
             RequestError: The call failed.
         """
-        return await self._transport.run(
-            enqueue.one(
-                self.queue_name,
-                job_data,
-                delay_seconds,
-                idempotency_key=idempotency_key,
-                idempotency_seconds=idempotency_seconds,
+        with telemetry.sending(self.queue_name) as sent:
+            result = await self._transport.run(
+                enqueue.one(
+                    self.queue_name,
+                    job_data,
+                    delay_seconds,
+                    idempotency_key=idempotency_key,
+                    idempotency_seconds=idempotency_seconds,
+                    trace=sent.trace,
+                )
             )
-        )
+            sent.msg_ids = (result.msg_id,)
+        return result
 
     async def enqueue_many(
         self,
@@ -115,15 +121,19 @@ class QueueService:
             InvalidInputError: With everything that is wrong with any of the jobs.
             RequestError: The call failed.
         """
-        return await self._transport.run(
-            enqueue.many(
-                self.queue_name,
-                jobs,
-                delay_seconds,
-                idempotency_key=idempotency_key,
-                idempotency_seconds=idempotency_seconds,
+        with telemetry.sending(self.queue_name) as sent:
+            result = await self._transport.run(
+                enqueue.many(
+                    self.queue_name,
+                    jobs,
+                    delay_seconds,
+                    idempotency_key=idempotency_key,
+                    idempotency_seconds=idempotency_seconds,
+                    trace=sent.trace,
+                )
             )
-        )
+            sent.msg_ids = result.msg_ids
+        return result
 
     async def dequeue(self, vt_seconds: float = 30) -> Job | None:
         """Claim the job that has been due longest.
@@ -169,10 +179,9 @@ class QueueService:
         Raises:
             RequestError: The call failed.
         """
-        (ok,) = await self.acknowledge_many([job_or_msg_id])
-        return ok
+        return (await self.acknowledge_many([job_or_msg_id]))[0]
 
-    async def acknowledge_many(self, jobs: Sequence[Job | int]) -> list[bool]:
+    async def acknowledge_many(self, jobs: Iterable[Job | int]) -> list[bool]:
         """Delete processed jobs in one transaction; see `acknowledge`.
 
         Args:
@@ -184,7 +193,7 @@ class QueueService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(settle.acknowledge(self.queue_name, jobs))
+        return await self._transport.run(settle.acknowledge(self.queue_name, list(jobs)))
 
     async def archive_job(self, job_or_msg_id: Job | int) -> bool:
         """Move a processed job to PGMQ's archive of the queue, where its message is kept.
@@ -257,10 +266,9 @@ class QueueService:
         Raises:
             RequestError: The call failed.
         """
-        (ok,) = await self._transport.run(
-            settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)
-        )
-        return ok
+        return (
+            await self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
+        )[0]
 
     async def delete_job(self, msg_id: int) -> bool:
         """Delete a job whoever holds it, without counting it as processed.
@@ -290,7 +298,7 @@ class QueueService:
         """
         return await self._transport.run(lookup.job(self.queue_name, msg_id))
 
-    async def find_jobs(self, run_id: str, limit: int = 100) -> list[JobRecord]:
+    async def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
         """Look up the jobs of a run, oldest first.
 
         Finished jobs are found by index; waiting ones by a walk through the queue, which takes its

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
 from meshhook import _validation as check
+from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import RetryConfig, RetryInfo
 
 if TYPE_CHECKING:
@@ -76,7 +78,10 @@ class RetryStrategy:
             return config
         if isinstance(config, RetryConfig):
             return cls(**attrs.asdict(config))
-        given = config or {}
+        given: object = {} if config is None else config
+        if not isinstance(given, Mapping):
+            fix = "give a RetryStrategy, a RetryConfig or a dict"
+            raise InvalidInputError([Problem("retry_config", check.shown(given), fix)])
         check.known_names("retry_config", given, [name.name for name in attrs.fields(RetryConfig)])
         return cls(**attrs.asdict(RetryConfig(**given)))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshhook import _telemetry as telemetry
 from meshhook import _validation as check
 from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
@@ -18,6 +19,7 @@ from meshhook.queue_service import DEFAULT_QUEUE, QueueService
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
+    from uuid import UUID
 
     from supabase import Client
 
@@ -69,15 +71,19 @@ class SyncQueueService:
         idempotency_key: str | None = None,
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> EnqueueResult:
-        return self._transport.run(
-            enqueue.one(
-                self.queue_name,
-                job_data,
-                delay_seconds,
-                idempotency_key=idempotency_key,
-                idempotency_seconds=idempotency_seconds,
+        with telemetry.sending(self.queue_name) as sent:
+            result = self._transport.run(
+                enqueue.one(
+                    self.queue_name,
+                    job_data,
+                    delay_seconds,
+                    idempotency_key=idempotency_key,
+                    idempotency_seconds=idempotency_seconds,
+                    trace=sent.trace,
+                )
             )
-        )
+            sent.msg_ids = (result.msg_id,)
+        return result
 
     def enqueue_many(
         self,
@@ -87,15 +93,19 @@ class SyncQueueService:
         idempotency_key: str | None = None,
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> EnqueueBatch:
-        return self._transport.run(
-            enqueue.many(
-                self.queue_name,
-                jobs,
-                delay_seconds,
-                idempotency_key=idempotency_key,
-                idempotency_seconds=idempotency_seconds,
+        with telemetry.sending(self.queue_name) as sent:
+            result = self._transport.run(
+                enqueue.many(
+                    self.queue_name,
+                    jobs,
+                    delay_seconds,
+                    idempotency_key=idempotency_key,
+                    idempotency_seconds=idempotency_seconds,
+                    trace=sent.trace,
+                )
             )
-        )
+            sent.msg_ids = result.msg_ids
+        return result
 
     def dequeue(self, vt_seconds: float = 30) -> Job | None:
         return self._transport.run(claim.one(self.queue_name, vt_seconds))
@@ -104,11 +114,10 @@ class SyncQueueService:
         return self._transport.run(claim.many(self.queue_name, quantity, vt_seconds))
 
     def acknowledge(self, job_or_msg_id: Job | int) -> bool:
-        (ok,) = self.acknowledge_many([job_or_msg_id])
-        return ok
+        return (self.acknowledge_many([job_or_msg_id]))[0]
 
-    def acknowledge_many(self, jobs: Sequence[Job | int]) -> list[bool]:
-        return self._transport.run(settle.acknowledge(self.queue_name, jobs))
+    def acknowledge_many(self, jobs: Iterable[Job | int]) -> list[bool]:
+        return self._transport.run(settle.acknowledge(self.queue_name, list(jobs)))
 
     def archive_job(self, job_or_msg_id: Job | int) -> bool:
         return self._transport.run(settle.archive(self.queue_name, job_or_msg_id))
@@ -128,8 +137,7 @@ class SyncQueueService:
         return self._transport.run(settle.release(self.queue_name, job_or_msg_id, delay_seconds))
 
     def extend(self, job_or_msg_id: Job | int, vt_seconds: float = 30) -> bool:
-        (ok,) = self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
-        return ok
+        return (self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)))[0]
 
     def delete_job(self, msg_id: int) -> bool:
         return self._transport.run(settle.delete(self.queue_name, msg_id))
@@ -137,7 +145,7 @@ class SyncQueueService:
     def get_job(self, msg_id: int) -> JobRecord | None:
         return self._transport.run(lookup.job(self.queue_name, msg_id))
 
-    def find_jobs(self, run_id: str, limit: int = 100) -> list[JobRecord]:
+    def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
         return self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
 
     def get_queue_metrics(self) -> QueueMetrics:
@@ -239,7 +247,7 @@ class SyncDLQService:
     ) -> bool:
         return self._transport.run(
             settle.dead_letter(
-                job.queue_name, job, error_message, error_stack, dlq_name=self.dlq_name
+                settle.queue_of(job), job, error_message, error_stack, dlq_name=self.dlq_name
             )
         )
 

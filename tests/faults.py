@@ -25,6 +25,7 @@ class Fault:
         before: What is done instead of sending; returns an answer or raises.
         after: What is done with the answer; returns an answer or raises.
         hold: What the call waits for before it is sent.
+        hold_answer: What the answer waits for before it is passed on.
     """
 
     function: str | None
@@ -32,6 +33,7 @@ class Fault:
     before: Callable[[httpx.Request], httpx.Response] | None = None
     after: Callable[[httpx.Request, httpx.Response], httpx.Response] | None = None
     hold: anyio.Event | None = None
+    hold_answer: anyio.Event | None = None
 
 
 class FaultInjector(httpx.AsyncBaseTransport):
@@ -89,6 +91,12 @@ class FaultInjector(httpx.AsyncBaseTransport):
         self._faults.append(Fault(function, times, hold=event))
         return event
 
+    def hold_answer(self, function: str | None = None, times: int = 1) -> anyio.Event:
+        """Have the next calls carried out, and keep their answers until the event is set."""
+        event = anyio.Event()
+        self._faults.append(Fault(function, times, hold_answer=event))
+        return event
+
     def clear(self) -> None:
         """Let everything pass again."""
         self._faults.clear()
@@ -123,6 +131,8 @@ class FaultInjector(httpx.AsyncBaseTransport):
         if fault is not None and fault.before is not None:
             return fault.before(request)
         response = await self._real.handle_async_request(request)
+        if fault is not None and fault.hold_answer is not None:
+            await fault.hold_answer.wait()
         if fault is not None and fault.after is not None:
             await response.aread()
             await response.aclose()

@@ -65,5 +65,18 @@ def exactly(kind: type[T]) -> Callable[[Any], T]:
     return decode
 
 
+def object_of(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        message = f"expected an object, got {type(answer).__name__}"
+        raise TypeError(message)
+    return answer
+
+
+def known(kind: type, row: Any) -> dict[str, Any]:
+    """Return what a value has a field for; a newer database may know more."""
+    names = {field.name for field in attrs.fields(kind)}
+    return {name: value for name, value in object_of(row).items() if name in names}
+
+
 def optional_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)

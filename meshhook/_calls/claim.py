@@ -86,7 +86,7 @@ def many(queue_name: str, quantity: int, vt_seconds: float) -> Call[list[Job]]:
 
 def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) -> Job:
     message = JobMessage(row["message"])
-    message.pop("_meshhook", None)
+    state = message.pop("_meshhook", None)
     # What the row says counts deliveries that nobody settled; the message cannot know of them.
     message["attempt"] = row["attempt"]
     message["max_attempts"] = row["max_attempts"]
@@ -100,4 +100,5 @@ def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) 
         max_attempts=row["max_attempts"],
         message=message,
         claimed=claimed,
+        trace=state.get("trace") if isinstance(state, dict) else None,
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meshhook import _validation as check
-from meshhook._calls.base import Call, given, list_of, request_id
+from meshhook._calls.base import Call, given, known, list_of, request_id
 from meshhook._calls.lookup import attempt_records
 from meshhook.exceptions import JobNotFoundError, QueueNotFoundError
 from meshhook.models import (
@@ -81,7 +81,11 @@ def _dead(dlq_name: str, row: Mapping[str, Any]) -> DeadLetterJob:
 
 def metrics(dlq_name: str) -> Call[DLQMetrics]:
     """Build the call that measures a dead letter queue."""
-    return Call("meshhook_dlq_metrics", {"dlq_name": dlq_name}, lambda answer: DLQMetrics(**answer))
+    return Call(
+        "meshhook_dlq_metrics",
+        {"dlq_name": dlq_name},
+        lambda answer: DLQMetrics(**known(DLQMetrics, answer)),
+    )
 
 
 def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> Call[ReplaySummary]:
@@ -92,7 +96,7 @@ def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> C
         return ReplaySummary(
             replayed=tuple(_replayed(row) for row in rows if row["status"] == "replayed"),
             errors=tuple(
-                ReplayError(msg_id=row["msg_id"], error=str(_not_replayed(dlq_name, row)))
+                ReplayError(msg_id=row["msg_id"], error=_reason(dlq_name, row))
                 for row in rows
                 if row["status"] != "replayed"
             ),
@@ -100,6 +104,7 @@ def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> C
 
     if target_queue is not None:
         check.queue_name("target_queue", target_queue)
+        check.other_queue("target_queue", target_queue, dlq_name)
     params = given(
         dlq_name=dlq_name,
         msg_ids=check.msg_ids("msg_ids", msg_ids),
@@ -128,7 +133,14 @@ def _replayed(row: Mapping[str, Any]) -> ReplayResult:
     )
 
 
+def _reason(dlq_name: str, row: Mapping[str, Any]) -> str:
+    if row["status"] == "missing":
+        return str(JobNotFoundError(dlq_name, row["msg_id"]))
+    return str(row["error"])
+
+
 def _not_replayed(dlq_name: str, row: Mapping[str, Any]) -> MeshHookError:
     if row["status"] == "missing":
         return JobNotFoundError(dlq_name, row["msg_id"])
-    return QueueNotFoundError(row["error"], function="meshhook_replay")
+    message = f"{row['error']} Create it with create_queue(), or replay to a target_queue."
+    return QueueNotFoundError(message, function="meshhook_replay")

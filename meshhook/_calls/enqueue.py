@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshhook import _validation as check
-from meshhook._calls.base import Call, request_id
+from meshhook._calls.base import Call, exactly, list_of, request_id
 from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import EnqueueBatch, EnqueueResult
 
@@ -23,18 +24,24 @@ def one(
     *,
     idempotency_key: str | None = None,
     idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+    trace: Mapping[str, str] | None = None,
 ) -> Call[EnqueueResult]:
     """Build the call that enqueues one job."""
 
     def decode(answer: Any) -> EnqueueResult:
-        (msg_id,) = answer["msg_ids"]
-        return EnqueueResult(msg_id=msg_id, duplicate=answer["duplicate"])
+        (msg_id,), duplicate = _enqueued(answer, 1, idempotency_key)
+        return EnqueueResult(msg_id=msg_id, duplicate=duplicate)
 
+    message, delay, once = check.all_of(
+        lambda: check.job_data(job_data),
+        lambda: check.delay_seconds("delay_seconds", delay_seconds),
+        lambda: _enqueue_once(idempotency_key, idempotency_seconds),
+    )
     params = {
         "queue_name": queue_name,
-        "messages": [check.job_data(job_data)],
-        "delay_seconds": check.delay_seconds("delay_seconds", delay_seconds),
-        **_enqueue_once(idempotency_key, idempotency_seconds),
+        "messages": _with_trace([message], trace),
+        "delay_seconds": delay,
+        **once,
     }
     return Call("meshhook_enqueue", params, decode)
 
@@ -46,23 +53,32 @@ def many(
     *,
     idempotency_key: str | None = None,
     idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+    trace: Mapping[str, str] | None = None,
 ) -> Call[EnqueueBatch]:
     """Build the call that enqueues many jobs, all or none."""
 
     def decode(answer: Any) -> EnqueueBatch:
-        return EnqueueBatch(msg_ids=tuple(answer["msg_ids"]), duplicate=answer["duplicate"])
+        msg_ids, duplicate = _enqueued(answer, len(messages), idempotency_key)
+        return EnqueueBatch(msg_ids=msg_ids, duplicate=duplicate)
 
-    messages = check.jobs_data(jobs)
-    if len(messages) > check.MAX_BATCH:
-        fix = f"give at most {check.MAX_BATCH} at once"
-        raise InvalidInputError([Problem("jobs", f"{len(messages)} jobs", fix)])
-    params = {
-        "queue_name": queue_name,
-        "messages": messages,
-        **_delays(delay_seconds, len(messages)),
-        **_enqueue_once(idempotency_key, idempotency_seconds),
-    }
+    listed = list(jobs)
+    check.number_of("jobs", len(listed))
+    messages, delays, once = check.all_of(
+        lambda: check.jobs_data(listed),
+        lambda: _delays(delay_seconds, len(listed)),
+        lambda: _enqueue_once(idempotency_key, idempotency_seconds),
+    )
+    params = {"queue_name": queue_name, "messages": _with_trace(messages, trace), **delays, **once}
     return Call("meshhook_enqueue", params, decode)
+
+
+def _with_trace(
+    messages: list[dict[str, Any]], trace: Mapping[str, str] | None
+) -> list[dict[str, Any]]:
+    if trace:
+        for message in messages:
+            message["_meshhook"] = {"trace": dict(trace)}
+    return messages
 
 
 def _delays(delay_seconds: float | Sequence[float], count: int) -> dict[str, Any]:
@@ -71,12 +87,22 @@ def _delays(delay_seconds: float | Sequence[float], count: int) -> dict[str, Any
     if len(delay_seconds) != count:
         fix = f"give one delay for all, or one for each of the {count} jobs"
         raise InvalidInputError([Problem("delay_seconds", f"{len(delay_seconds)} delays", fix)])
-    return {
-        "delays": [
-            check.delay_seconds(f"delay_seconds[{position}]", delay)
+    delays = check.all_of(
+        *(
+            partial(check.delay_seconds, f"delay_seconds[{position}]", delay)
             for position, delay in enumerate(delay_seconds)
-        ]
-    }
+        )
+    )
+    return {"delays": delays}
+
+
+def _enqueued(answer: Any, count: int, key: str | None) -> tuple[tuple[int, ...], bool]:
+    msg_ids = tuple(exactly(int)(msg_id) for msg_id in list_of(answer["msg_ids"]))
+    if len(msg_ids) != count:
+        message = f"expected {count} ids, got {len(msg_ids)}"
+        raise ValueError(message)
+    # Without a key of the caller's, only a repeat of this very call can be known already.
+    return msg_ids, exactly(bool)(answer["duplicate"]) and key is not None
 
 
 def _enqueue_once(key: str | None, seconds: float) -> dict[str, Any]:
@@ -84,5 +110,5 @@ def _enqueue_once(key: str | None, seconds: float) -> dict[str, Any]:
         return {"request_id": request_id()}
     return {
         "request_id": check.request_id("idempotency_key", key),
-        "remember_seconds": check.positive_seconds("idempotency_seconds", seconds),
+        "remember_seconds": check.number_of_seconds("idempotency_seconds", seconds, 1),
     }

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meshhook import _validation as check
-from meshhook._calls.base import Call, list_of, optional_time
+from meshhook._calls.base import Call, known, list_of, object_of, optional_time
 from meshhook.models import AttemptRecord, JobMessage, JobRecord, QueueMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from uuid import UUID
 
 
 def job(queue_name: str, msg_id: int) -> Call[JobRecord | None]:
@@ -21,7 +22,7 @@ def job(queue_name: str, msg_id: int) -> Call[JobRecord | None]:
     )
 
 
-def jobs_of_run(queue_name: str, run_id: str, limit: int = 100) -> Call[list[JobRecord]]:
+def jobs_of_run(queue_name: str, run_id: str | UUID, limit: int = 100) -> Call[list[JobRecord]]:
     """Build the call that looks up the jobs of a run."""
     params = {
         "queue_name": queue_name,
@@ -34,7 +35,7 @@ def jobs_of_run(queue_name: str, run_id: str, limit: int = 100) -> Call[list[Job
 
 
 def _record(row: Mapping[str, Any]) -> JobRecord:
-    message = row.get("message")
+    message = object_of(row).get("message")
     if isinstance(message, dict):
         message = JobMessage(message)
         message.pop("_meshhook", None)
@@ -61,7 +62,9 @@ def _record(row: Mapping[str, Any]) -> JobRecord:
 
 def attempt_records(rows: Iterable[Mapping[str, Any]]) -> tuple[AttemptRecord, ...]:
     return tuple(
-        AttemptRecord(**{**row, "failed_at": datetime.fromisoformat(row["failed_at"])})
+        AttemptRecord(
+            **{**known(AttemptRecord, row), "failed_at": datetime.fromisoformat(row["failed_at"])}
+        )
         for row in rows
     )
 
@@ -69,5 +72,7 @@ def attempt_records(rows: Iterable[Mapping[str, Any]]) -> tuple[AttemptRecord, .
 def queue_metrics(queue_name: str) -> Call[QueueMetrics]:
     """Build the call that measures a queue."""
     return Call(
-        "meshhook_queue_metrics", {"queue_name": queue_name}, lambda answer: QueueMetrics(**answer)
+        "meshhook_queue_metrics",
+        {"queue_name": queue_name},
+        lambda answer: QueueMetrics(**known(QueueMetrics, answer)),
     )

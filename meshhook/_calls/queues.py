@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from meshhook import _validation as check
-from meshhook._calls.base import Call, exactly, given, list_of, request_id
+from meshhook._calls.base import Call, exactly, given, known, list_of, request_id
 from meshhook.models import QueueInfo
 
 if TYPE_CHECKING:
@@ -28,8 +26,10 @@ def create(
     """Build the call that creates a queue or changes its settings."""
     if dlq_name is not None:
         check.queue_name("dlq_name", dlq_name)
-    if vt_seconds is not None:
-        check.vt_seconds("vt_seconds", vt_seconds)
+        check.other_queue("dlq_name", dlq_name, queue_name)
+    check.queue_settings(vt_seconds, max_attempts, base_delay_ms, max_delay_ms)
+    if keeps_history is not None:
+        check.flag("keeps_history", keeps_history)
     params = given(
         queue_name=queue_name,
         dlq_name=dlq_name,
@@ -44,7 +44,11 @@ def create(
 
 def drop(queue_name: str, *, drop_dlq: bool = False) -> Call[bool]:
     """Build the call that drops a queue."""
-    params = {"queue_name": queue_name, "drop_dlq": drop_dlq, "request_id": request_id()}
+    params = {
+        "queue_name": queue_name,
+        "drop_dlq": check.flag("drop_dlq", drop_dlq),
+        "request_id": request_id(),
+    }
     return Call("meshhook_drop_queue", params, exactly(bool))
 
 
@@ -56,12 +60,8 @@ def list_all() -> Call[list[QueueInfo]]:
 
 
 def _queue_info(row: Mapping[str, Any]) -> QueueInfo:
-    known = {field.name for field in attrs.fields(QueueInfo)}
     return QueueInfo(
-        **{
-            **{name: value for name, value in row.items() if name in known},
-            "created_at": datetime.fromisoformat(row["created_at"]),
-        }
+        **{**known(QueueInfo, row), "created_at": datetime.fromisoformat(row["created_at"])}
     )
 
 

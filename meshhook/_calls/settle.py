@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from meshhook import _validation as check
-from meshhook._calls.base import Call, given, list_of, request_id
+from meshhook._calls.base import Call, exactly, given, list_of, request_id
 from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ERROR_MESSAGE_LIMIT = 4_000
 """The most characters of an error message that are kept."""
 
 ERROR_STACK_LIMIT = 32_000
 """The most characters of a stack that are kept."""
+
+
+NAME_LIMIT = 200
+"""The most characters of the name of an error or a worker that are kept."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +55,7 @@ class Outcome:
 
 def _receipts(queue_name: str, jobs: Sequence[Job | int]) -> dict[str, Any]:
     """Return the parameters that name jobs: with their read counts unless bare ids were given."""
+    check.number_of("jobs", len(jobs))
     ids: list[int] = []
     read_cts: list[int | None] = []
     for job in jobs:
@@ -71,6 +76,14 @@ def _receipts(queue_name: str, jobs: Sequence[Job | int]) -> dict[str, Any]:
     return params
 
 
+def queue_of(job: object) -> str:
+    """Return the queue that a claimed job is from."""
+    if not isinstance(job, Job):
+        fix = "give the job as dequeue() returned it"
+        raise InvalidInputError([Problem("job", check.shown(job), fix)])
+    return job.queue_name
+
+
 def _seconds(jobs: Sequence[Job | int]) -> list[float | None]:
     now = time.monotonic()
     return [
@@ -79,19 +92,31 @@ def _seconds(jobs: Sequence[Job | int]) -> list[float | None]:
     ]
 
 
-def _all_ok(answer: Any) -> list[bool]:
-    return [status == "ok" for status in list_of(answer)]
+def _statuses(count: int) -> Callable[[Any], list[str]]:
+    """Return what reads so many statuses; an answer of another number is not about these jobs."""
+
+    def decode(answer: Any) -> list[str]:
+        statuses = [exactly(str)(status) for status in list_of(answer)]
+        if len(statuses) != count:
+            message = f"expected {count} statuses, got {len(statuses)}"
+            raise ValueError(message)
+        return statuses
+
+    return decode
+
+
+def _all_ok(count: int) -> Callable[[Any], list[bool]]:
+    return lambda answer: [status == "ok" for status in _statuses(count)(answer)]
 
 
 def _one_ok(answer: Any) -> bool:
-    (ok,) = _all_ok(answer)
-    return ok
+    return _all_ok(1)(answer)[0]
 
 
 def acknowledge(queue_name: str, jobs: Sequence[Job | int]) -> Call[list[bool]]:
     """Build the call that deletes processed jobs."""
     params = {**_receipts(queue_name, jobs), "seconds": _seconds(jobs), "request_id": request_id()}
-    return Call("meshhook_acknowledge", params, _all_ok)
+    return Call("meshhook_acknowledge", params, _all_ok(len(jobs)))
 
 
 def archive(queue_name: str, job: Job | int) -> Call[bool]:
@@ -137,7 +162,7 @@ def extend(queue_name: str, jobs: Sequence[Job | int], vt_seconds: float) -> Cal
         **_receipts(queue_name, jobs),
         "vt_seconds": check.vt_seconds("vt_seconds", vt_seconds),
     }
-    return Call("meshhook_extend", params, lambda answer: _all_ok(answer["statuses"]))
+    return Call("meshhook_extend", params, lambda answer: _all_ok(len(jobs))(answer["statuses"]))
 
 
 def dead_letter(
@@ -149,6 +174,8 @@ def dead_letter(
     dlq_name: str | None = None,
 ) -> Call[bool]:
     """Build the call that moves a job to the dead letter queue."""
+    if dlq_name is not None:
+        check.other_queue("dlq_name", dlq_name, queue_name)
     params = {
         **_receipts(queue_name, [job]),
         **_error(error_message, error_stack),
@@ -168,21 +195,21 @@ def settle(queue_name: str, outcomes: Sequence[Outcome]) -> Call[list[str]]:
                 read_ct=o.read_ct,
                 seconds=o.seconds,
                 delay_seconds=o.delay_seconds,
-                error_type=o.error_type,
-                worker=o.worker,
+                error_type=check.storable("error_type", o.error_type, NAME_LIMIT),
+                worker=check.storable("worker", o.worker, NAME_LIMIT),
             ),
             **_error(o.error_message, o.error_stack),
         }
         for o in outcomes
     ]
     params = {"queue_name": queue_name, "outcomes": rows, "request_id": request_id()}
-    return Call("meshhook_settle", params, list_of)
+    return Call("meshhook_settle", params, _statuses(len(outcomes)))
 
 
 def _error(message: str | None, stack: str | None) -> dict[str, Any]:
     return given(
-        error_message=check.storable(message, ERROR_MESSAGE_LIMIT),
-        error_stack=check.storable(stack, ERROR_STACK_LIMIT),
+        error_message=check.storable("error_message", message, ERROR_MESSAGE_LIMIT),
+        error_stack=check.storable("error_stack", stack, ERROR_STACK_LIMIT),
     )
 
 

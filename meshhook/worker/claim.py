@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
+import attrs
 
 from meshhook._calls import claim
 from meshhook.exceptions import RequestError
@@ -17,13 +20,26 @@ if TYPE_CHECKING:
 
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
-    from meshhook._transport import AsyncTransport
+    from meshhook._transport import Transport
     from meshhook.worker.health import Health
     from meshhook.worker.held import Hand
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
 
 MAX_CLAIM = 500
+
+
+@attrs.frozen
+class Drain:
+    """When a worker that does not work for ever has done enough.
+
+    Attributes:
+        max_jobs: How many jobs it claims at the most.
+        begin_until: Until when a job may begin, on the clock of `time.monotonic`.
+    """
+
+    max_jobs: float = math.inf
+    begin_until: float = math.inf
 
 
 class Claimer:
@@ -43,12 +59,14 @@ class Claimer:
         poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
         vt_seconds: The visibility timeout, or None for each queue's own.
         max_attempts: The last attempt where the sender sets none, or None for each queue's own.
+        drain: When enough is done, or None to claim for ever.
+        finish: What is called, with the reason, when it is.
     """
 
     def __init__(  # noqa: PLR0913 - each is one collaborator or one setting
         self,
         *,
-        transport: AsyncTransport,
+        transport: Transport,
         turns: Turns,
         hand: Hand,
         health: Health,
@@ -57,6 +75,8 @@ class Claimer:
         poll_interval_seconds: float,
         vt_seconds: float | None,
         max_attempts: int | None,
+        drain: Drain | None,
+        finish: Callable[[str], None],
     ) -> None:
         self._transport = transport
         self._turns = turns
@@ -67,6 +87,9 @@ class Claimer:
         self._poll_interval_seconds = poll_interval_seconds
         self._vt_seconds = vt_seconds
         self._max_attempts = max_attempts
+        self._drain = drain
+        self._finish = finish
+        self._claimed = 0
         self._backoff = Backoff()
         self._unanswered: dict[str, Repeated[Claim]] = {}
         self._waiting = anyio.CancelScope()
@@ -74,19 +97,17 @@ class Claimer:
         self.ended = anyio.Event()
 
     async def run(self) -> None:
-        """Claim until stopped.
+        """Claim until stopped, or until enough is done.
 
         Raises:
             RequestError: A claim failed with what waiting does not mend.
         """
         try:
             with self._waiting:
-                while True:
-                    await self._hand.wait_free()
-                    await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
-                    for queue in self._turns.due():
-                        if self._hand.free:
-                            await self._poll(queue)
+                if self._drain is None:
+                    await self._claim_for_ever()
+                else:
+                    self._finish(await self._claim_enough(self._drain))
         finally:
             self.ended.set()
 
@@ -100,8 +121,46 @@ class Claimer:
         if self._asking is not None:
             self._asking.cancel()
 
-    async def _poll(self, queue: WorkedQueue) -> None:
-        quantity = min(self._hand.free, MAX_CLAIM)
+    async def _claim_for_ever(self) -> None:
+        while True:
+            await self._hand.wait_free()
+            await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
+            for queue in self._turns.due():
+                if self._hand.free:
+                    await self._poll(queue, self._hand.free)
+
+    async def _claim_enough(self, drain: Drain) -> str:
+        """Claim until the queues are empty, or the drain has had enough; return why it ended."""
+        while True:
+            await self._hand.wait_free()
+            if self._claimed >= drain.max_jobs:
+                await self._hand.wait_empty()
+                return "max_jobs"
+            if not self._may_begin(drain):
+                await self._hand.wait_empty()
+                return "no time for another job"
+            if len(self._hand):
+                # What runs now may put more in the queue; it is looked at again when all is done.
+                with anyio.move_on_after(max(0.0, self._turns.next_due() - time.monotonic())):
+                    await self._hand.wait_empty()
+            if not await self._poll_all(drain) and not len(self._hand):
+                return "empty"
+
+    async def _poll_all(self, drain: Drain) -> bool:
+        """Ask every queue while there is room, and tell whether any had a job."""
+        before = self._claimed
+        for queue in self._turns.all():
+            room = min(self._hand.free, drain.max_jobs - self._claimed)
+            if room >= 1:
+                await self._poll(queue, int(room))
+        return self._claimed > before
+
+    def _may_begin(self, drain: Drain) -> bool:
+        """Tell whether a job that takes as long as jobs have taken so far would still be done."""
+        return time.monotonic() + self._reporter.typical_seconds() < drain.begin_until
+
+    async def _poll(self, queue: WorkedQueue, room: int) -> None:
+        quantity = min(room, MAX_CLAIM)
         asked_at = time.monotonic()
         try:
             answer = await self._ask(self._call(queue, quantity))
@@ -137,6 +196,7 @@ class Claimer:
 
     def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
         queue.learn(answer)
+        self._claimed += len(answer.jobs)
         for msg_id, error in answer.dead_lettered:
             self._reporter.buried(queue.name, msg_id, error)
         # The database counts from when the call arrived, so counting from when it was sent is on
@@ -144,7 +204,7 @@ class Claimer:
         lease_ends = asked_at + queue.vt_seconds
         for job in answer.jobs:
             in_hand = self._hand.get(job)
-            if in_hand is None or not in_hand.renew(job, lease_ends):
-                held = HeldJob(job, queue, lease_ends)
-                self._reporter.claimed(held)
-                self._pass_on(held)
+            if in_hand is not None and in_hand.settling:
+                in_hand.successor = HeldJob(job, queue, lease_ends)
+            elif in_hand is None or not in_hand.renew(job, lease_ends):
+                self._pass_on(HeldJob(job, queue, lease_ends))

@@ -64,6 +64,7 @@ class Dispatcher:
 
     def pass_on(self, held: HeldJob) -> None:
         """Take a claimed job; returns at once."""
+        self._reporter.claimed(held)
         if self._hand.get(held.job) is not None or held.key in self._hand.occupied:
             # An earlier attempt is still at work here: a handler that was told to stop, or a
             # thread that nothing can stop.

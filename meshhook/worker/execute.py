@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from meshhook import _telemetry as telemetry
 from meshhook._calls.settle import Outcome
 from meshhook.exceptions import JobTimeoutError
 from meshhook.worker import context
@@ -83,6 +84,14 @@ class Executor:
         return self._judge(held, await self._invoke(held))
 
     async def _invoke(self, held: HeldJob) -> Ended:
+        with telemetry.processing(held.job) as attempt:
+            ended = await self._run_handler(held)
+            attempt.seconds = ended.seconds
+            if not isinstance(ended.error, Snooze):
+                attempt.error = ended.error
+        return ended
+
+    async def _run_handler(self, held: HeldJob) -> Ended:
         """Run the handler; whatever it raises ends here, but for a cancellation from outside."""
         begin = time.monotonic()
         timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf

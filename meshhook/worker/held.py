@@ -29,6 +29,8 @@ class HeldJob:
         deadline: When its handler's time is up, on the same clock.
         begun: Whether it has come to its handler.
         settling: Whether its outcome is on the way, so that a missing row may be our own doing.
+        successor: The next delivery of the same job, claimed while this one's outcome was on its
+            way: which of the two came first, only the answer to the outcome can tell.
         lost: Whether somebody else has the job.
         recalled: Whether the worker stops and takes the job out of its handler's hands.
     """
@@ -40,6 +42,7 @@ class HeldJob:
     deadline: float | None = None
     begun: bool = False
     settling: bool = False
+    successor: HeldJob | None = None
     lost: bool = False
     recalled: bool = False
 
@@ -103,8 +106,11 @@ class Hand:
         self.occupied: set[Key] = set()
 
     def __iter__(self) -> Iterator[HeldJob]:
-        """Go through the jobs in hand, as they are now."""
-        return iter(tuple(self._held.values()))
+        """Go through the deliveries in hand, as they are now."""
+        for held in tuple(self._held.values()):
+            yield held
+            if held.successor is not None:
+                yield held.successor
 
     def __len__(self) -> int:
         """Count the jobs in hand, those that are being settled too."""
@@ -145,6 +151,11 @@ class Hand:
     async def wait_free(self) -> None:
         """Wait until there is room for a job."""
         while not self.free:
+            await self.wait_change()
+
+    async def wait_empty(self) -> None:
+        """Wait until every job is settled, lost or handed back."""
+        while self._held:
             await self.wait_change()
 
     async def wait_filled(self) -> None:

@@ -14,7 +14,7 @@ from meshhook.exceptions import OutageError, RequestError, UnexpectedAnswerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook._transport import AsyncTransport
+    from meshhook._transport import Transport
     from meshhook.worker.held import Hand, HeldJob
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
@@ -42,7 +42,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        transport: AsyncTransport,
+        transport: Transport,
         queues: Sequence[WorkedQueue],
         hand: Hand,
         reporter: Reporter,

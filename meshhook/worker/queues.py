@@ -127,14 +127,21 @@ class Turns:
             Those whose next poll has come.
         """
         now = time.monotonic() if now is None else now
-        due = [queue for queue in self._queues if queue.next_poll <= now]
-        if len(due) > 1:
-            for queue in due:
-                queue.credit += queue.weight
-            due.sort(key=lambda queue: queue.credit, reverse=True)
-            due[0].credit -= sum(queue.weight for queue in due)
-        return due
+        return _in_turn([queue for queue in self._queues if queue.next_poll <= now])
+
+    def all(self) -> list[WorkedQueue]:
+        """Return all queues, whether or not their time has come, in the order of this turn."""
+        return _in_turn(list(self._queues))
 
     def next_due(self) -> float:
         """Return when the next queue may be asked, on the clock of `time.monotonic`."""
         return min(queue.next_poll for queue in self._queues)
+
+
+def _in_turn(queues: list[WorkedQueue]) -> list[WorkedQueue]:
+    if len(queues) > 1:
+        for queue in queues:
+            queue.credit += queue.weight
+        queues.sort(key=lambda queue: queue.credit, reverse=True)
+        queues[0].credit -= sum(queue.weight for queue in queues)
+    return queues

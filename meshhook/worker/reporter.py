@@ -41,6 +41,7 @@ class Reporter:
         self._health = health
         self._hook = hook
         self._counts: Counter[str] = Counter()
+        self._seconds = 0.0
         self._last_error: str | None = None
 
     def stats(self) -> WorkerStats:
@@ -55,6 +56,10 @@ class Reporter:
     def count(self, name: str) -> int:
         """Return one of the counts."""
         return self._counts[name]
+
+    def typical_seconds(self) -> float:
+        """Return how long an attempt has taken so far on average; 0 before the first."""
+        return self._seconds / max(1, self._counts["processed"])
 
     def claimed(self, held: HeldJob) -> None:
         """A job has been claimed."""
@@ -81,6 +86,7 @@ class Reporter:
         else:
             names, kinds = ("released",), ("released",)
         self._counts.update(names)
+        self._seconds += outcome.seconds or 0.0
         if outcome.error_message is not None:
             self._last_error = outcome.error_message
         self._log_settled(held, outcome, kinds[-1])

@@ -17,10 +17,10 @@ from meshhook.exceptions import OutageError, RejectedError, UnexpectedAnswerErro
 from meshhook.worker.health import Backoff, Repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from meshhook._calls.settle import Outcome
-    from meshhook._transport import AsyncTransport
+    from meshhook._transport import Transport
     from meshhook.worker.held import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
 
@@ -38,12 +38,21 @@ class Settler:
         reporter: Who is told.
     """
 
-    def __init__(self, transport: AsyncTransport, hand: Hand, reporter: Reporter) -> None:
+    def __init__(self, transport: Transport, hand: Hand, reporter: Reporter) -> None:
         self._transport = transport
         self._hand = hand
         self._reporter = reporter
         self._pending: defaultdict[str, list[Settlement]] = defaultdict(list)
         self._arrived = anyio.Event()
+        self._pass_on: Callable[[HeldJob], None] = hand.drop
+
+    def pass_successors_on(self, pass_on: Callable[[HeldJob], None]) -> None:
+        """Say what is called with the next delivery of a job when the last one is settled.
+
+        Args:
+            pass_on: What is called.
+        """
+        self._pass_on = pass_on
 
     def submit(self, held: HeldJob, outcome: Outcome) -> None:
         """Have a job settled; returns at once.
@@ -85,8 +94,8 @@ class Settler:
         """One outcome that the database refuses must not keep the others from being settled."""
         if len(batch) == 1:
             held, _ = batch[0]
-            self._hand.drop(held)
             self._reporter.gave_up(held, str(error))
+            self._let_go(held)
             return
         for settlement in batch:
             await self._settle(queue_name, [settlement])
@@ -106,13 +115,19 @@ class Settler:
                 return ["ok" if repeated.is_renewed and s == "missing" else s for s in statuses]
 
     def _confirmed(self, held: HeldJob, outcome: Outcome, status: str) -> None:
-        if status == "lost" and held.job.read_ct > outcome.read_ct:
-            # We ourselves claimed the job again while this was on its way.
+        if status == "lost" and held.successor is not None:
+            # We ourselves had claimed the job again before this arrived.
+            held.job, held.successor = held.successor.job, None
             self.submit(held, attrs.evolve(outcome, read_ct=held.job.read_ct))
             return
-        self._hand.drop(held)
         if status == "ok":
             self._reporter.settled(held, outcome)
         elif not held.lost:
             held.lost = True
             self._reporter.lost(held, f"its outcome ({outcome.outcome}) came too late: {status}")
+        self._let_go(held)
+
+    def _let_go(self, held: HeldJob) -> None:
+        self._hand.drop(held)
+        if held.successor is not None:
+            self._pass_on(held.successor)

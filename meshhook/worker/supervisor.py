@@ -11,9 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
-import attrs
 
-from meshhook._transport import NEVER, AsyncTransport
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
@@ -29,60 +27,15 @@ from meshhook.worker.stats import StopReport
 from meshhook.worker.threads import HandlerThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
-    from meshhook.worker.events import Hook
+    from meshhook.worker.settings import Settings
 
     Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer
 
-    from supabase import AsyncClient
-
-    from meshhook.retry import RetryStrategy
-    from meshhook.worker.handler import JobHandler
-
-CANCEL_SECONDS = 5.0
-"""How long a cancelled handler may take to clean up."""
-
-SETTLE_SECONDS = 10.0
-"""How long a stop waits for the last outcomes to be settled."""
 
 HURRY_SECONDS = 2.0
 """How long a stop that must be quick takes for both."""
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What a worker was told.
-
-    Attributes:
-        client: The Supabase client.
-        handler: What jobs are handed to.
-        weights: The queues and their weights.
-        poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
-        vt_seconds: The visibility timeout, or None for each queue's own.
-        strategy: The back-off and the last attempt, or None for each queue's own.
-        concurrency: How many handlers may run at once.
-        prefetch: How many more jobs may be claimed than there are handlers free.
-        job_timeout_seconds: How long an attempt may take where the handler does not say.
-        grace_seconds: How long a stop waits for handlers.
-        on_event: Who is told what happens.
-        fatal_exceptions: What a handler raises when no further attempt makes sense.
-        name: Who works.
-    """
-
-    client: AsyncClient = attrs.field(repr=False)
-    handler: JobHandler
-    weights: Mapping[str, int]
-    poll_interval_seconds: float
-    vt_seconds: float | None
-    strategy: RetryStrategy | None
-    concurrency: int
-    prefetch: int
-    job_timeout_seconds: float | None
-    grace_seconds: float
-    on_event: Hook | None
-    fatal_exceptions: tuple[type[BaseException], ...]
-    name: str
 
 
 class Supervisor:
@@ -103,16 +56,17 @@ class Supervisor:
         health = Health()
         self._hook = EventHook(settings.on_event, self._threads)
         self.reporter = Reporter(settings.name, health, self._hook)
-        transport = AsyncTransport(settings.client, NEVER)
         queues = tuple(
             WorkedQueue(name, weight, vt_seconds=settings.vt_seconds or 30.0)
             for name, weight in settings.weights.items()
         )
+        transport = settings.transport
         self._settler = Settler(transport, self._hand, self.reporter)
         self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter)
         self._dispatcher = Dispatcher(
             settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
         )
+        self._settler.pass_successors_on(self._dispatcher.pass_on)
         self._claimer = Claimer(
             transport=transport,
             turns=Turns(queues),
@@ -123,6 +77,8 @@ class Supervisor:
             poll_interval_seconds=settings.poll_interval_seconds,
             vt_seconds=settings.vt_seconds,
             max_attempts=settings.strategy.max_attempts if settings.strategy else None,
+            drain=settings.drain,
+            finish=self.stop,
         )
 
     def _executor(self) -> Executor:
@@ -235,7 +191,7 @@ class Supervisor:
                 await self._dispatcher.wait_idle()
             race.cancel_scope.cancel()
         self._dispatcher.recall()
-        with anyio.move_on_after(self._limit(CANCEL_SECONDS)):
+        with anyio.move_on_after(self._limit(self._settings.cancel_seconds)):
             await self._dispatcher.wait_idle()
 
     async def _cancel_when_hurried(self, scope: anyio.CancelScope) -> None:
@@ -245,11 +201,12 @@ class Supervisor:
     async def _wait_for_settlement(self) -> None:
         """Wait for the outcomes; a handler that will not end has none."""
         stubborn = self._dispatcher.running()
-        with anyio.move_on_after(self._limit(SETTLE_SECONDS)):
+        with anyio.move_on_after(self._limit(self._settings.settle_seconds)):
             while len(self._hand) > len(stubborn):
                 await self._hand.wait_change()
+                self._hand_back_unstarted()
         for held in stubborn:
             self.reporter.gave_up(held, "its handler does not end")
 
     def _limit(self, seconds: float) -> float:
-        return HURRY_SECONDS if self._hurry_asked.is_set() else seconds
+        return min(HURRY_SECONDS, seconds) if self._hurry_asked.is_set() else seconds

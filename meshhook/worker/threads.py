@@ -7,6 +7,7 @@ thread of `anyio.to_thread` would. They are used again, so a quick handler costs
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,16 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         while (work := self.inbox.get()) is not None:
             work()
+
+
+def _context_for_thread() -> contextvars.Context:
+    """Return a copy of the caller's context in which no event loop seems to run."""
+    context = contextvars.copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        # Otherwise a handler could not call asyncio.run() or the like in its thread.
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context
 
 
 class HandlerThreads:
@@ -54,7 +65,7 @@ class HandlerThreads:
         """
         ended = anyio.Event()
         token = anyio.lowlevel.current_token()
-        context = contextvars.copy_context()
+        context = _context_for_thread()
         results: list[Any] = []
         raised: list[BaseException] = []
         thread = self._idle.pop() if self._idle else self._new_thread()

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import socket
-import threading
-import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from meshhook import _validation as check
-from meshhook._transport import async_client
-from meshhook.exceptions import MeshHookError
-from meshhook.retry import RetryStrategy
-from meshhook.worker.handler import create_job_handler
-from meshhook.worker.queues import queue_weights
+from meshhook._calls import lookup
+from meshhook._transport import NEVER, AsyncTransport, async_client
+from meshhook.worker.run import Run
+from meshhook.worker.settings import make_settings
 from meshhook.worker.stats import StopReport, WorkerStats
-from meshhook.worker.supervisor import Settings, Supervisor
+from meshhook.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,14 +19,12 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
-    from meshhook.models import JobMessage, RetryConfig
+    from meshhook.models import JobMessage, QueueMetrics, RetryConfig
+    from meshhook.retry import RetryStrategy
     from meshhook.worker.events import Hook
     from meshhook.worker.handler import JobHandler
 
 __all__ = ["Worker"]
-
-MAX_CONCURRENCY = 10_000
-MAX_POLL_INTERVAL_MS = 3_600_000
 
 
 class Worker:
@@ -117,30 +107,50 @@ class Worker:
         on_event: Hook | None = None,
         name: str | None = None,
     ) -> None:
-        if visibility_timeout_seconds is not None:
-            check.positive_seconds(
-                "visibility_timeout_seconds", visibility_timeout_seconds, check.MAX_VT_SECONDS
-            )
-        if job_timeout_seconds is not None:
-            check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
-        check.whole_number("poll_interval_ms", poll_interval_ms, 1, MAX_POLL_INTERVAL_MS)
-        self._settings = Settings(
-            client=async_client(supabase_client, "Worker", has_sync=False),
-            handler=create_job_handler(job_handler),
-            weights=queue_weights(queue_name),
-            poll_interval_seconds=poll_interval_ms / 1000,
-            vt_seconds=visibility_timeout_seconds,
-            strategy=None if retry_config is None else RetryStrategy.from_config(retry_config),
-            concurrency=check.whole_number("concurrency", concurrency, 1, MAX_CONCURRENCY),
-            prefetch=check.whole_number("prefetch", prefetch, 0, MAX_CONCURRENCY),
+        self._settings = make_settings(
+            AsyncTransport(async_client(supabase_client, "Worker", has_sync=False), NEVER),
+            job_handler,
+            queue_name,
+            poll_interval_ms=poll_interval_ms,
+            visibility_timeout_seconds=visibility_timeout_seconds,
+            retry_config=retry_config,
+            concurrency=concurrency,
+            prefetch=prefetch,
             job_timeout_seconds=job_timeout_seconds,
-            grace_seconds=check.delay_seconds("grace_seconds", grace_seconds),
-            fatal_exceptions=check.exception_classes("fatal_exceptions", fatal_exceptions),
+            grace_seconds=grace_seconds,
+            fatal_exceptions=fatal_exceptions,
             on_event=on_event,
-            name=name or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+            name=name,
         )
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._group: anyio.abc.TaskGroup | None = None
+
+    @property
+    def name(self) -> str:
+        """What the worker is called."""
+        return self._settings.name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the worker has been started and has not stopped yet."""
+        return self._run is not None and not self._run.ended.is_set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker has been asked to stop, or stops by itself."""
+        return self._run is not None and self._run.supervisor.is_stopping
+
+    async def get_queue_metrics(self) -> list[QueueMetrics]:
+        """Measure the queues that the worker serves.
+
+        Returns:
+            Depth and age of each.
+
+        Raises:
+            RequestError: A call failed.
+        """
+        transport = self._settings.transport
+        return [await transport.run(lookup.queue_metrics(name)) for name in self._settings.weights]
 
     async def run(self) -> StopReport:
         """Work until SIGTERM, SIGINT or `stop`.
@@ -200,7 +210,11 @@ class Worker:
         return self._run.result()
 
     def get_stats(self) -> WorkerStats:
-        """Return what the worker has done so far; after a new start, since that."""
+        """Return what the worker has done so far; after a new start, since that.
+
+        Returns:
+            The numbers as they are now.
+        """
         return WorkerStats() if self._run is None else self._run.supervisor.reporter.stats()
 
     async def __aenter__(self) -> Self:
@@ -230,81 +244,9 @@ class Worker:
                 raise others[0] from others[0].__cause__
             raise
 
-    def _begin(self) -> _Run:
-        if self._run is not None and not self._run.ended.is_set():
+    def _begin(self) -> Run:
+        if self.is_running:
             message = "this worker runs already; make another one for another loop"
             raise RuntimeError(message)
-        self._run = _Run(Supervisor(self._settings))
+        self._run = Run(Supervisor(self._settings))
         return self._run
-
-
-class _Run:
-    """One run of a worker, from its start to its end."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
-        self.started = anyio.Event()
-        self.ended = anyio.Event()
-        self._report: StopReport | None = None
-        self._error: BaseException | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def result(self) -> StopReport:
-        """Return how the worker stopped, or raise what stopped it."""
-        if self._error is not None:
-            raise self._error
-        return self._report or StopReport(reason="it was cut off")
-
-    async def serve(self) -> None:
-        """Work until the end; a cancellation from outside becomes an orderly stop first."""
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._operate)
-                try:
-                    await self.ended.wait()
-                except anyio.get_cancelled_exc_class():
-                    self.supervisor.stop("the task around it was cancelled")
-                    raise
-        finally:
-            self.started.set()
-            self.ended.set()
-
-    async def serve_and_raise(self) -> None:
-        """Work until the end, and raise what stopped the worker by itself."""
-        await self.serve()
-        self.result()
-
-    def serve_detached(self) -> None:
-        """Work in a task that belongs to the event loop and to nobody's task group."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            import trio  # noqa: PLC0415 - only there when the loop is trio's
-
-            trio.lowlevel.spawn_system_task(self._serve_alone, name="meshhook worker")
-        else:
-            self._task = loop.create_task(self._serve_alone(), name="meshhook worker")
-
-    async def _serve_alone(self) -> None:
-        try:
-            await self.serve()
-        except Exception as error:  # noqa: BLE001 - raised again by stop() and wait()
-            self._error = self._error or error
-
-    async def _operate(self) -> None:
-        try:
-            self._report = await self.supervisor.operate(self.started)
-        except MeshHookError as error:
-            self._error = error
-        finally:
-            self.ended.set()
-
-    async def mind_signals(self) -> None:
-        """Stop at the first SIGTERM or SIGINT, and hurry at the second."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                if self.supervisor.is_stopping:
-                    self.supervisor.hurry()
-                self.supervisor.stop(signal.Signals(number).name)

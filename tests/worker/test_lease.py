@@ -172,6 +172,56 @@ async def test_a_job_that_is_claimed_again_while_it_is_settled_is_settled_once(
     assert (record.state, record.attempt) == ("completed", 2)
 
 
+async def test_a_retry_that_is_claimed_before_its_settlement_is_known_runs(
+    queue: QueueService, events: Events, make_worker: MakeWorker, faults: FaultInjector
+) -> None:
+    data = job_data()
+    await queue.enqueue(data)
+
+    async def fail_once(message: JobMessage) -> None:
+        if message.attempt == 1:
+            raise ValueError("once")
+
+    answer_may_come = faults.hold_answer("meshhook_settle")
+    async with make_worker(fail_once) as worker:
+        await faults.wait_attempted("meshhook_settle")
+        # The retry is visible at once, so the next claims hand it to this very worker.
+        claims = faults.answered("meshhook_dequeue")
+        await faults.wait_answered("meshhook_dequeue", claims + 3)
+        answer_may_come.set()
+        await events.wait("succeeded")
+
+    assert [event.attempt for event in events.of("started")] == [1, 2]
+    assert (worker.get_stats().retried, worker.get_stats().lost) == (1, 0)
+    (record,) = await queue.find_jobs(data["run_id"])
+    assert (record.state, record.attempt, len(record.attempts)) == ("completed", 2, 1)
+
+
+async def test_a_delivery_that_waits_for_a_settlement_is_handed_back_by_a_stop(
+    queue: QueueService, make_worker: MakeWorker, faults: FaultInjector
+) -> None:
+    await queue.enqueue(job_data())
+
+    async def fail(_: JobMessage) -> None:
+        raise ValueError("once")
+
+    answer_may_come = faults.hold_answer("meshhook_settle")
+    worker = make_worker(fail)
+    await worker.start()
+    await faults.wait_attempted("meshhook_settle")
+    claims = faults.answered("meshhook_dequeue")
+    await faults.wait_answered("meshhook_dequeue", claims + 3)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.stop)
+        await anyio.wait_all_tasks_blocked()
+        answer_may_come.set()
+
+    job = await queue.dequeue()
+    assert job is not None
+    assert job.attempt == 2
+    assert (await worker.wait()).given_up == ()
+
+
 async def test_one_extension_that_fails_does_no_harm(
     queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
 ) -> None:

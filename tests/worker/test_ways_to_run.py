@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from meshhook import QueueNotFoundError, QueueService, Worker
@@ -284,11 +285,10 @@ async def test_a_stop_during_an_outage_gives_up_in_time_and_says_what(
     queue: QueueService,
     make_worker: MakeWorker,
     faults: FaultInjector,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("meshhook.worker.supervisor.SETTLE_SECONDS", 0.2)
     handler = Handler()
     worker = make_worker(handler)
+    worker._settings = attrs.evolve(worker._settings, settle_seconds=0.2)
     result = await queue.enqueue(job_data())
 
     with anyio.fail_after(10):

@@ -1,0 +1,161 @@
+"""Tracing and metrics through OpenTelemetry, where the application uses it.
+
+Nothing is imported here: an application that traces has imported OpenTelemetry itself, and where
+it has not, everything below does nothing and costs a look into `sys.modules`. Names follow the
+semantic conventions for messaging. The trace context travels in the message, under MeshHook's
+reserved key, and stays there through every retry, into the dead letter queue and back.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from meshhook.models import Job
+
+SYSTEM = "meshhook"
+
+
+@attrs.define
+class Sending:
+    """An enqueue while it is under way.
+
+    Attributes:
+        trace: The trace context for the messages, None where nobody traces.
+        msg_ids: The ids of the jobs, once they are known.
+    """
+
+    trace: dict[str, str] | None = None
+    msg_ids: tuple[int, ...] = ()
+
+
+@attrs.define
+class Processing:
+    """An attempt while it is under way.
+
+    Attributes:
+        error: What the handler raised, None if it did not.
+        seconds: How long it took.
+    """
+
+    error: BaseException | None = None
+    seconds: float = 0.0
+
+
+@contextmanager
+def sending(queue_name: str) -> Iterator[Sending]:
+    """Trace an enqueue.
+
+    Args:
+        queue_name: The queue.
+
+    Yields:
+        Where the trace context is found, and the ids are left.
+    """
+    api = _api()
+    if api is None:
+        yield Sending()
+        return
+    attributes = {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": "enqueue",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": queue_name,
+    }
+    kind = api.SpanKind.PRODUCER
+    with api.get_tracer(SYSTEM).start_as_current_span(
+        f"enqueue {queue_name}", kind=kind, attributes=attributes
+    ) as span:
+        under_way = Sending(trace=_inject())
+        yield under_way
+        if len(under_way.msg_ids) == 1:
+            span.set_attribute("messaging.message.id", str(under_way.msg_ids[0]))
+        else:
+            span.set_attribute("messaging.batch.message_count", len(under_way.msg_ids))
+    _count("messaging.client.sent.messages", len(under_way.msg_ids), attributes)
+
+
+@contextmanager
+def processing(job: Job) -> Iterator[Processing]:
+    """Trace one attempt of a job, as a part of the trace that enqueued it.
+
+    Args:
+        job: The job.
+
+    Yields:
+        Where the attempt's error is left.
+    """
+    api = _api()
+    if api is None:
+        yield Processing()
+        return
+    attributes: dict[str, Any] = {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": job.queue_name,
+        "messaging.message.id": str(job.msg_id),
+        "meshhook.attempt": job.attempt,
+    }
+    if (run_id := job.message.get("run_id")) is not None:
+        attributes["messaging.message.conversation_id"] = str(run_id)
+    with api.get_tracer(SYSTEM).start_as_current_span(
+        f"process {job.queue_name}",
+        context=_extract(job.trace),
+        kind=api.SpanKind.CONSUMER,
+        attributes=attributes,
+    ) as span:
+        attempt = Processing()
+        yield attempt
+        if attempt.error is not None:
+            span.set_attribute("error.type", type(attempt.error).__qualname__)
+            span.set_status(api.StatusCode.ERROR)
+            span.record_exception(attempt.error)
+    _measure(job, attempt)
+
+
+def _measure(job: Job, attempt: Processing) -> None:
+    attributes = {
+        "messaging.system": SYSTEM,
+        "messaging.operation.name": "process",
+        "messaging.destination.name": job.queue_name,
+    }
+    if attempt.error is not None:
+        attributes["error.type"] = type(attempt.error).__qualname__
+    metrics = sys.modules.get("opentelemetry.metrics")
+    if metrics is not None:
+        meter = metrics.get_meter(SYSTEM)
+        meter.create_histogram("messaging.process.duration", "s").record(
+            attempt.seconds, attributes
+        )
+    _count("messaging.client.consumed.messages", 1, attributes)
+
+
+def _count(name: str, amount: int, attributes: Mapping[str, Any]) -> None:
+    metrics = sys.modules.get("opentelemetry.metrics")
+    if metrics is not None:
+        metrics.get_meter(SYSTEM).create_counter(name, "{message}").add(amount, attributes)
+
+
+def _api() -> Any:
+    return sys.modules.get("opentelemetry.trace")
+
+
+def _inject() -> dict[str, str] | None:
+    from opentelemetry import propagate  # noqa: PLC0415 - there, since it has been imported
+
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier or None
+
+
+def _extract(trace: Mapping[str, str] | None) -> Any:
+    from opentelemetry import propagate  # noqa: PLC0415 - there, since it has been imported
+
+    return propagate.extract(dict(trace)) if trace else None

@@ -1,0 +1,25 @@
+"""Working where there is no long-lived process: drain the queue within a time, and leave.
+
+`drain` and `drain_sync` do the work; `lambda_handler`, `asgi_app` and `wsgi_app` put them behind
+the entry points of function platforms, without a dependency on any of them; `kick_sql` is the SQL
+that has the database call such an entry point when jobs are waiting.
+"""
+
+from __future__ import annotations
+
+from meshhook.serverless.asgi import asgi_app
+from meshhook.serverless.aws import lambda_handler
+from meshhook.serverless.drain import DrainReport, drain, drain_from_environment, drain_sync
+from meshhook.serverless.kick import kick_sql
+from meshhook.serverless.wsgi import wsgi_app
+
+__all__ = [
+    "DrainReport",
+    "asgi_app",
+    "drain",
+    "drain_from_environment",
+    "drain_sync",
+    "kick_sql",
+    "lambda_handler",
+    "wsgi_app",
+]

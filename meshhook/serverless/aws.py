@@ -1,0 +1,50 @@
+"""The entry point of an AWS Lambda function."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
+
+import anyio
+import attrs
+
+from meshhook.serverless.drain import DrainOptions, drain_connected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshhook.serverless.drain import Handler
+
+
+class LambdaContext(Protocol):
+    """What is needed of the context that Lambda gives."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how much time the invocation has left, in milliseconds."""
+
+
+def lambda_handler(
+    handler: Handler, **options: Unpack[DrainOptions]
+) -> Callable[[Any, LambdaContext], dict[str, Any]]:
+    """Make a Lambda handler that drains the queue within the invocation's time.
+
+    ``SUPABASE_URL`` and ``SUPABASE_KEY`` come from the function's environment::
+
+        lambda_handler = meshhook.serverless.lambda_handler(job_handler)
+
+    Args:
+        handler: What jobs are handed to.
+        **options: See `DrainOptions`; *deadline_seconds* is what the invocation has left, unless
+            it is given and shorter.
+
+    Returns:
+        A function of event and context that returns the fields of the `DrainReport`.
+    """
+
+    def entry(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's
+        left = context.get_remaining_time_in_millis() / 1000
+        within: DrainOptions = {**options}
+        within["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
+        return attrs.asdict(anyio.run(functools.partial(drain_connected, handler, within)))
+
+    return entry

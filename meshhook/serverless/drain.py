@@ -1,0 +1,251 @@
+"""Draining: work until the queue is empty, enough is done, or the time is nearly up."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import anyio
+import attrs
+
+from meshhook import _validation as check
+from meshhook._calls import lookup
+from meshhook._transport import (
+    NEVER,
+    AsyncTransport,
+    SyncTransport,
+    ThreadedTransport,
+    async_client,
+    sync_client,
+)
+from meshhook.connection import connect
+from meshhook.exceptions import MeshHookError
+from meshhook.worker.claim import Drain
+from meshhook.worker.run import Run
+from meshhook.worker.settings import Settings, make_settings
+from meshhook.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from supabase import AsyncClient, Client
+
+    from meshhook._transport import Transport
+    from meshhook.models import JobMessage, RetryConfig
+    from meshhook.retry import RetryStrategy
+    from meshhook.worker.events import Hook
+    from meshhook.worker.handler import JobHandler
+
+    Handler = JobHandler | Callable[[JobMessage], Any]
+
+POLL_INTERVAL_MS = 250
+"""How often a drain looks for new jobs while handlers run."""
+
+MAX_MARGIN_SECONDS = 5.0
+"""What is kept of the time for handing back and settling: a fifth of it, and at most this."""
+
+MAX_JOBS = 1_000_000_000
+
+
+class DrainOptions(TypedDict, total=False):
+    """What a drain can be told beside the handler.
+
+    Attributes:
+        queue_name: The queue, several, or a mapping of queues to weights; see `Worker`.
+        max_jobs: How many jobs are claimed at the most.
+        deadline_seconds: How much time there is, in seconds, everything included.
+        concurrency: How many handlers may run at once (10).
+        visibility_timeout_seconds: How long a claimed job stays hidden unless its lease is
+            extended, in seconds (30).
+        retry_config: The backoff and the last attempt; see `Worker`.
+        job_timeout_seconds: How long an attempt may take, in seconds; see `Worker`.
+        fatal_exceptions: After which no further attempt makes sense; see `Worker`.
+        on_event: Who is told what happens; see `Worker`.
+        name: Who is told to have worked on the jobs.
+    """
+
+    queue_name: str | Mapping[str, int] | Iterable[str]
+    max_jobs: int | None
+    deadline_seconds: float | None
+    concurrency: int
+    visibility_timeout_seconds: float | None
+    retry_config: RetryStrategy | RetryConfig | dict[str, int] | None
+    job_timeout_seconds: float | None
+    fatal_exceptions: Iterable[type[BaseException]]
+    on_event: Hook | None
+    name: str | None
+
+
+@attrs.frozen(kw_only=True)
+class DrainReport:
+    """What a drain did.
+
+    Attributes:
+        processed: Attempts that came to an end: succeeded and failed ones.
+        succeeded: Jobs completed.
+        failed: Attempts that failed.
+        retried: Jobs that will come again.
+        moved_to_dlq: Jobs moved to the dead letter queue.
+        snoozed: Jobs that their handlers put off.
+        released: Jobs handed back, because the time was up.
+        lost: Jobs whose lease was lost.
+        more_waiting: Whether jobs are due that were left.
+        reason: Why it ended: ``empty``, ``max_jobs``, or what about the time.
+        seconds: How long it took, in seconds.
+    """
+
+    processed: int
+    succeeded: int
+    failed: int
+    retried: int
+    moved_to_dlq: int
+    snoozed: int
+    released: int
+    lost: int
+    more_waiting: bool
+    reason: str
+    seconds: float
+
+
+async def drain(
+    client: AsyncClient, handler: Handler, **options: Unpack[DrainOptions]
+) -> DrainReport:
+    """Work until the queue is empty, *max_jobs* are claimed, or the time is nearly up.
+
+    No job is claimed that could not begin at once, nor, going by how long jobs have taken so far,
+    one that would not be done in time. What is not finished shortly before the deadline is
+    cancelled and handed back, visible at once and with its attempt unused.
+
+    Args:
+        client: An async client with the project's secret (service role) key.
+        handler: What jobs are handed to; see `Worker`.
+        **options: See `DrainOptions`.
+
+    Returns:
+        What was done, and whether more is waiting.
+
+    Raises:
+        TypeError: The client is not an async one, or the handler not a function of one argument.
+        InvalidInputError: An option is out of range.
+        MeshHookError: What waiting does not mend: a wrong key, missing functions, a missing queue.
+    """
+    transport = AsyncTransport(async_client(client, "drain", has_sync=False), NEVER)
+    return await _drain(transport, handler, options)
+
+
+def drain_sync(client: Client, handler: Handler, **options: Unpack[DrainOptions]) -> DrainReport:
+    """Drain through a sync client; see `drain`.
+
+    It runs an event loop of its own, so it must not be called from within one.
+
+    Args:
+        client: A sync client with the project's secret (service role) key.
+        handler: What jobs are handed to; plain handlers run in threads.
+        **options: See `DrainOptions`.
+
+    Returns:
+        What was done, and whether more is waiting.
+
+    Raises:
+        TypeError: The client is not a sync one, or the handler not a function of one argument.
+        InvalidInputError: An option is out of range.
+        MeshHookError: What waiting does not mend.
+    """
+    transport = ThreadedTransport(SyncTransport(sync_client(client, "drain_sync"), NEVER))
+    return anyio.run(_drain, transport, handler, options)
+
+
+def drain_from_environment(handler: Handler, **options: Unpack[DrainOptions]) -> DrainReport:
+    """Drain the project that the environment names; the plain function for any platform.
+
+    Args:
+        handler: What jobs are handed to.
+        **options: See `DrainOptions`.
+
+    Returns:
+        What was done, and whether more is waiting.
+
+    Raises:
+        ConfigurationError: ``SUPABASE_URL`` or ``SUPABASE_KEY`` are missing or cannot be used.
+        InvalidInputError: An option is out of range.
+        MeshHookError: What waiting does not mend.
+    """
+    return anyio.run(functools.partial(drain_connected, handler, options))
+
+
+async def drain_connected(handler: Handler, options: DrainOptions) -> DrainReport:
+    """Drain the project that the environment names, from within an event loop."""
+    async with connect() as client:
+        return await drain(client, handler, **options)
+
+
+async def _drain(transport: Transport, handler: Handler, options: DrainOptions) -> DrainReport:
+    begin = time.monotonic()
+    settings, stop_after = _settings(transport, handler, options, begin)
+    run = Run(Supervisor(settings))
+    async with anyio.create_task_group() as group:
+        group.start_soon(_stop_in_time, run, begin + stop_after)
+        await run.serve()
+        group.cancel_scope.cancel()
+    stop = run.result()
+    stats = run.supervisor.reporter.stats()
+    return DrainReport(
+        processed=stats.processed,
+        succeeded=stats.succeeded,
+        failed=stats.failed,
+        retried=stats.retried,
+        moved_to_dlq=stats.moved_to_dlq,
+        snoozed=stats.snoozed,
+        released=stats.released,
+        lost=stats.lost,
+        more_waiting=stop.reason != "empty" and await _is_more_waiting(settings),
+        reason=stop.reason,
+        seconds=round(time.monotonic() - begin, 3),
+    )
+
+
+def _settings(
+    transport: Transport, handler: Handler, options: DrainOptions, begin: float
+) -> tuple[Settings, float]:
+    """Return the settings of the worker that drains, and after how many seconds it must stop."""
+    given: dict[str, Any] = dict(options)
+    queue_name = given.pop("queue_name", "workflow_jobs")
+    max_jobs = given.pop("max_jobs", None)
+    deadline = given.pop("deadline_seconds", None)
+    if max_jobs is not None:
+        check.whole_number("max_jobs", max_jobs, 1, MAX_JOBS)
+    if deadline is not None:
+        check.positive_seconds("deadline_seconds", deadline)
+    margin = math.inf if deadline is None else min(MAX_MARGIN_SECONDS, deadline / 5)
+    stop_after = math.inf if deadline is None else deadline - margin
+    settings = make_settings(
+        transport, handler, queue_name, poll_interval_ms=POLL_INTERVAL_MS, grace_seconds=0, **given
+    )
+    settings = attrs.evolve(
+        settings,
+        drain=Drain(math.inf if max_jobs is None else max_jobs, begin + stop_after),
+        # Half of the margin for settling; the answer to whether more is waiting gets the rest.
+        cancel_seconds=min(settings.cancel_seconds, margin / 4),
+        settle_seconds=min(settings.settle_seconds, margin / 2),
+    )
+    return settings, stop_after
+
+
+async def _stop_in_time(run: Run, at: float) -> None:
+    await anyio.sleep(max(0.0, at - time.monotonic()))
+    run.supervisor.stop("the time is nearly up")
+
+
+async def _is_more_waiting(settings: Settings) -> bool:
+    """Tell whether jobs are due; where that cannot be found out, say so to be on the safe side."""
+    try:
+        with anyio.fail_after(settings.cancel_seconds):
+            for queue_name in settings.weights:
+                metrics = await settings.transport.run(lookup.queue_metrics(queue_name))
+                if metrics.visible_jobs:
+                    return True
+    except (MeshHookError, TimeoutError):
+        return True
+    return False

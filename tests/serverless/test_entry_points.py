@@ -1,0 +1,206 @@
+"""The entry points of function platforms, called as the platforms call them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from meshhook import ConfigurationError, JobMessage
+from meshhook.serverless import asgi_app, http, lambda_handler, wsgi_app
+from tests.jobs import job_data
+from tests.serverless.conftest import SECRET
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+AUTHORIZED = {"Authorization": f"Bearer {SECRET}"}
+
+
+@pytest.fixture
+def one_job(admin: psycopg.Connection, queue_name: str) -> str:
+    """A queue with one job in it."""
+    admin.execute("select public.meshhook_enqueue(%s, %s)", [queue_name, Jsonb([job_data()])])
+    return queue_name
+
+
+async def do_nothing(_: JobMessage) -> None: ...
+
+
+class Context:
+    """What Lambda gives, as far as it matters."""
+
+    def __init__(self, milliseconds: int) -> None:
+        self._milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._milliseconds
+
+
+def test_lambda_drains_within_the_time_that_is_left(one_job: str) -> None:
+    entry = lambda_handler(do_nothing, queue_name=one_job)
+
+    answer = entry({"any": "event"}, Context(30_000))
+
+    assert (answer["succeeded"], answer["reason"], answer["more_waiting"]) == (1, "empty", False)
+
+
+def test_lambda_hands_back_what_takes_too_long(one_job: str) -> None:
+    async def hang(_: JobMessage) -> None:
+        await anyio.sleep_forever()
+
+    answer = lambda_handler(hang, queue_name=one_job)({}, Context(1_000))
+
+    assert (answer["released"], answer["more_waiting"]) == (1, True)
+    assert answer["seconds"] < 1
+
+
+def test_lambda_keeps_to_a_deadline_that_is_shorter(one_job: str) -> None:
+    async def hang(_: JobMessage) -> None:
+        await anyio.sleep_forever()
+
+    entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=0.5)
+
+    assert entry({}, Context(900_000))["seconds"] < 0.5
+
+
+Ask = Callable[..., httpx.Response]
+Headers = dict[str, str] | None
+
+
+def ask_asgi(
+    app: Any, method: str = "POST", headers: dict[str, str] | None = None
+) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://function") as http:
+            return await http.request(method, "/", headers=headers)
+
+    return anyio.run(ask)
+
+
+def ask_wsgi(
+    app: Any, method: str = "POST", headers: dict[str, str] | None = None
+) -> httpx.Response:
+    transport = httpx.WSGITransport(app)
+    with httpx.Client(transport=transport, base_url="http://function") as http:
+        return http.request(method, "/", headers=headers)
+
+
+KINDS = {"asgi": (asgi_app, ask_asgi), "wsgi": (wsgi_app, ask_wsgi)}
+
+
+@pytest.fixture(params=KINDS)
+def make_app(request: pytest.FixtureRequest) -> Any:
+    return KINDS[request.param][0]
+
+
+@pytest.fixture
+def ask(make_app: Any) -> Ask:
+    return ask_asgi if make_app is asgi_app else ask_wsgi
+
+
+def test_an_authorized_post_drains(make_app: Any, ask: Ask, one_job: str) -> None:
+    app = make_app(do_nothing, queue_name=one_job)
+
+    answer = ask(app, headers=AUTHORIZED)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.json()["succeeded"], answer.json()["more_waiting"]) == (1, False)
+    assert ask(app, headers=AUTHORIZED).json()["processed"] == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {SECRET}"},
+        {"Authorization": SECRET},
+        {"Authorization": f"Bearer {SECRET}x"},
+    ],
+)
+def test_nobody_else_drains(make_app: Any, ask: Ask, one_job: str, headers: dict[str, str]) -> None:
+    handled: list[JobMessage] = []
+
+    answer = ask(make_app(handled.append, queue_name=one_job), headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert SECRET not in answer.text
+    assert handled == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+def test_only_post_drains(make_app: Any, ask: Ask, one_job: str, method: str) -> None:
+    answer = ask(make_app(do_nothing, queue_name=one_job), method, AUTHORIZED)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_one_drain_at_a_time(make_app: Any, ask: Ask, one_job: str) -> None:
+    answers: list[int] = []
+
+    def ask_again(_: JobMessage) -> None:
+        # From the handler's thread, while the first drain waits for it.
+        answers.append(ask(app, headers=AUTHORIZED).status_code)
+
+    app = make_app(ask_again, queue_name=one_job)
+
+    first = ask(app, headers=AUTHORIZED).status_code
+    answers += [first, ask(app, headers=AUTHORIZED).status_code]
+
+    assert answers == [409, 200, 200]
+
+
+def test_what_must_be_mended_is_told(make_app: Any, ask: Ask) -> None:
+    answer = ask(make_app(do_nothing, queue_name="never_created"), headers=AUTHORIZED)
+
+    assert answer.status_code == 500
+    assert "create_queue" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("secret", ["", "short"])
+def test_a_secret_that_is_none_is_refused(
+    make_app: Any, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("MESHHOOK_DRAIN_SECRET", secret)
+
+    with pytest.raises(ConfigurationError, match="MESHHOOK_DRAIN_SECRET"):
+        make_app(do_nothing)
+
+
+async def test_the_asgi_app_minds_the_lifespan() -> None:
+    incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return incoming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await asgi_app(do_nothing)({"type": "lifespan"}, receive, send)
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_a_plain_handler_of_the_wsgi_app_runs_in_a_thread(one_job: str) -> None:
+    threads: list[threading.Thread] = []
+
+    def handler(_: JobMessage) -> None:
+        threads.append(threading.current_thread())
+
+    assert ask_wsgi(wsgi_app(handler, queue_name=one_job), headers=AUTHORIZED).status_code == 200
+    assert threads != [threading.main_thread()]
+
+
+def test_a_token_of_any_bytes_is_compared_and_refused() -> None:
+    assert http.refusal("POST", "Bearer \xfc\u0431", SECRET.encode()) == http.UNAUTHORIZED

@@ -1,0 +1,354 @@
+"""What an answer over HTTP means: data, or one of the errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from meshhook import exceptions as errors
+from meshhook._answers import Answer, data, error_body, failure, retry_after_seconds
+from tests.unit.examples import named
+
+HTML = b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
+
+UNAVAILABLE = errors.ServerUnavailableError
+REJECTED = errors.RejectedError
+UNEXPECTED = errors.UnexpectedAnswerError
+
+# Code, the status that PostgREST gives it, and the error.
+CODES: list[tuple[str, int, type[errors.RequestError]]] = [
+    ("PGRST000", 503, UNAVAILABLE),
+    ("PGRST001", 503, UNAVAILABLE),
+    ("PGRST002", 503, UNAVAILABLE),
+    ("PGRST003", 504, UNAVAILABLE),
+    ("PGRST100", 400, UNEXPECTED),
+    ("PGRST102", 400, UNEXPECTED),
+    ("PGRST106", 406, errors.MissingFunctionsError),
+    ("PGRST116", 406, UNEXPECTED),
+    ("PGRST202", 404, errors.MissingFunctionsError),
+    ("PGRST203", 300, errors.MissingFunctionsError),
+    ("PGRST205", 404, UNEXPECTED),
+    ("PGRST300", 500, errors.InvalidKeyError),
+    ("PGRST301", 401, errors.InvalidKeyError),
+    ("PGRST302", 401, errors.InvalidKeyError),
+    ("08000", 503, UNAVAILABLE),
+    ("08006", 503, UNAVAILABLE),
+    ("21000", 400, UNEXPECTED),
+    ("22003", 400, REJECTED),
+    ("22023", 400, REJECTED),
+    ("22P02", 400, REJECTED),
+    ("22P05", 400, REJECTED),
+    ("23503", 409, REJECTED),
+    ("23505", 409, REJECTED),
+    ("23514", 400, REJECTED),
+    ("28000", 403, errors.PermissionDeniedError),
+    ("28P01", 403, errors.PermissionDeniedError),
+    ("3F000", 400, UNEXPECTED),
+    ("40001", 500, UNAVAILABLE),
+    ("40P01", 500, UNAVAILABLE),
+    ("42501", 403, errors.PermissionDeniedError),
+    ("42501", 401, errors.PermissionDeniedError),
+    ("42703", 400, UNEXPECTED),
+    ("42883", 404, errors.MissingFunctionsError),
+    ("42P01", 404, errors.QueueNotFoundError),
+    ("53100", 503, UNAVAILABLE),
+    ("53200", 503, UNAVAILABLE),
+    ("53300", 503, UNAVAILABLE),
+    ("53300", 500, UNAVAILABLE),
+    ("53400", 500, UNAVAILABLE),
+    ("54000", 500, REJECTED),
+    ("54001", 500, REJECTED),
+    ("55000", 500, UNEXPECTED),
+    ("55P03", 500, UNAVAILABLE),
+    ("57014", 500, errors.StatementTimeoutError),
+    ("57P01", 503, UNAVAILABLE),
+    ("57P01", 500, UNAVAILABLE),
+    ("57P02", 500, UNAVAILABLE),
+    ("57P03", 500, UNAVAILABLE),
+    ("58030", 500, UNAVAILABLE),
+    ("MH001", 400, errors.QueueNotFoundError),
+    ("MH002", 400, REJECTED),
+    ("MH003", 400, UNEXPECTED),
+    ("MH999", 400, UNEXPECTED),
+    ("P0001", 400, UNEXPECTED),
+    ("PT404", 404, UNEXPECTED),
+    ("XX000", 500, UNEXPECTED),
+]
+
+# Status and error where no code says more.
+STATUSES: list[tuple[int, type[errors.RequestError]]] = [
+    (300, UNEXPECTED),
+    (301, UNEXPECTED),
+    (307, UNEXPECTED),
+    (400, UNEXPECTED),
+    (401, errors.InvalidKeyError),
+    (402, UNEXPECTED),
+    (403, errors.PermissionDeniedError),
+    (404, UNEXPECTED),
+    (405, UNEXPECTED),
+    (408, errors.RequestTimeoutError),
+    (413, REJECTED),
+    (429, errors.RateLimitedError),
+    (500, UNAVAILABLE),
+    (501, UNEXPECTED),
+    (502, UNAVAILABLE),
+    (503, UNAVAILABLE),
+    (504, UNAVAILABLE),
+    *((status, UNAVAILABLE) for status in range(520, 531)),
+]
+BODIES = {
+    "nothing": b"",
+    "html": HTML,
+    "kong": b'{"message":"The upstream server is timing out"}',
+    "a list": b"[1, 2]",
+    "a text": b'"no"',
+    "null": b"null",
+    "cut": b'{"message": "The ups',
+    "not utf-8": b"\xff\xfe\xfa",
+}
+
+
+def refused(code: str | None, status: int = 400, **more: Any) -> errors.RequestError:
+    """Return the error for an answer as PostgREST gives it."""
+    body = {"code": code, "message": "what went wrong", "details": None, "hint": None, **more}
+    return failure("meshhook_x", Answer(status, {}, json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize(("code", "status", "kind"), CODES, ids=named)
+def test_the_code_says_which_error_it_is(
+    code: str, status: int, kind: type[errors.RequestError]
+) -> None:
+    error = refused(code, status, details="more", hint="try this")
+
+    assert type(error) is kind
+    assert (error.function, error.status, error.code) == ("meshhook_x", status, code)
+    # The details of a violated constraint quote the row, and so a job.
+    details = None if code.startswith("23") else "more"
+    assert (error.details, error.hint) == (details, "try this")
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+@pytest.mark.parametrize(("status", "kind"), STATUSES, ids=named)
+def test_without_a_code_the_status_says_which_error_it_is(
+    status: int, kind: type[errors.RequestError], body: bytes
+) -> None:
+    error = failure("meshhook_x", Answer(status, {}, body))
+
+    assert type(error) is kind
+    assert (error.status, error.code) == (status, None)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(540, UNAVAILABLE), (544, UNAVAILABLE)], ids=named)
+def test_the_statuses_that_supabase_has_for_itself_are_outages(
+    status: int, kind: type[errors.RequestError]
+) -> None:
+    # 540 is a paused project and 544 a time-out of the gateway, by Supabase's documentation.
+    assert type(failure("meshhook_x", Answer(status, {}, b'{"message":"paused"}'))) is kind
+
+
+@pytest.mark.parametrize("code", [500, "500", ""], ids=named)
+def test_a_code_that_only_repeats_the_status_is_no_cause(code: object) -> None:
+    body = json.dumps({"code": code, "msg": "unexpected failure"}).encode()
+
+    assert type(failure("meshhook_x", Answer(500, {}, body))) is UNAVAILABLE
+
+
+def test_a_transaction_that_may_only_read_is_an_outage() -> None:
+    # What a project answers that has run out of disk, or has failed over to a replica.
+    assert isinstance(refused("25006", 405), errors.OutageError)
+
+
+@pytest.mark.parametrize("code", ["PGRST301", "PGRST303"])
+def test_an_expired_token_is_told_from_a_wrong_one_whatever_its_code(code: str) -> None:
+    assert type(refused(code, 401, message="JWT expired")) is errors.ExpiredKeyError
+
+
+@pytest.mark.parametrize(
+    "message", ["JWT issued at future", "JWT not yet valid", "JWT not in audience"]
+)
+def test_a_token_that_has_not_expired_is_not_called_expired(message: str) -> None:
+    error = refused("PGRST303", 401, message=message)
+
+    assert isinstance(error, errors.AuthenticationError)
+    assert not isinstance(error, errors.ExpiredKeyError)
+    assert "has not expired" not in str(error)
+
+
+def test_a_key_whose_role_does_not_exist_is_a_wrong_key_and_no_wrong_argument() -> None:
+    error = refused("22023", 401, message='role "no_such_role" does not exist')
+
+    assert isinstance(error, errors.AuthenticationError)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message", "advice"),
+    [
+        ("PGRST303", 401, "JWT expired", "not expired"),
+        ("PGRST301", 401, "no suitable key", "SUPABASE_KEY"),
+        ("PGRST202", 404, "no such function", "supabase db push"),
+        ("42501", 403, "permission denied", "secret (service role) key"),
+        ("42P01", 404, "no such relation", "create_queue()"),
+        (None, 429, "slow down", "larger batches"),
+        ("57P01", 503, "shutdown", "Wait"),
+        ("57014", 500, "canceling statement", "statement_timeout"),
+        (None, 404, "no route matched", "SUPABASE_URL"),
+    ],
+    ids=named,
+)
+def test_an_error_says_what_happened_and_what_to_do(
+    code: str | None, status: int, message: str, advice: str
+) -> None:
+    text = str(refused(code, status, message=message))
+
+    assert text.startswith(f"meshhook_x: {message} (HTTP {status}")
+    assert text.index(advice) > text.index(").")
+
+
+def test_an_error_hands_on_the_advice_of_the_database() -> None:
+    error = refused("MH002", hint="Give a number in that range.")
+
+    assert str(error).endswith("). Give a number in that range.")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"message": "No API key found in request"}', "No API key found in request"),
+        (b'{"error": "invalid_request"}', "invalid_request"),
+        (b'{"msg": "Database error", "error_code": "x"}', "Database error"),
+        (b'{"message": {"a": 1}}', '{"a": 1}'),
+        (b'{"message": "", "error": "second"}', "second"),
+        (b"{}", None),
+        (b"", "an empty answer"),
+        (b" \n ", "an empty answer"),
+        (HTML, None),
+    ],
+    ids=[
+        "kong",
+        "error",
+        "msg",
+        "object",
+        "empty message",
+        "empty object",
+        "nothing",
+        "blank",
+        "html",
+    ],
+)
+def test_the_message_is_found_wherever_a_gateway_puts_it(body: bytes, message: str | None) -> None:
+    said = error_body(Answer(500, {}, body))
+
+    if body == HTML:
+        assert "502 Bad Gateway" in str(said["message"])
+    else:
+        assert said["message"] == message
+
+
+def test_a_long_page_is_quoted_in_a_line() -> None:
+    error = failure("meshhook_x", Answer(502, {}, b"<p>\n  gone\n</p>" * 10_000))
+
+    assert len(str(error)) < 400
+    assert "\n" not in str(error)
+    assert "<p> gone </p>" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("details", "field", "value"),
+    [
+        ('{"field": "vt_seconds", "value": "-1"}', "vt_seconds", "-1"),
+        ('{"field": "messages", "value": null}', "messages", None),
+        ("Key (id)=(1) already exists.", None, None),
+        ("", None, None),
+        (None, None, None),
+        ("null", None, None),
+        ("[1]", None, None),
+        ('{"field": "x"}', None, None),
+        ("17", None, None),
+    ],
+    ids=["named", "null", "prose", "empty", "none", "json null", "list", "half", "number"],
+)
+def test_the_argument_that_the_database_refused_is_named_where_it_says(
+    details: str | None, field: str | None, value: str | None
+) -> None:
+    error = refused("MH002", details=details)
+
+    assert isinstance(error, errors.RejectedError)
+    assert (error.field, error.value) == (field, value)
+    assert error.details == details
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("5", 5.0),
+        ("0", 0.0),
+        ("2.5", 2.5),
+        (" 7 ", 7.0),
+        ("-3", 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+    ids=named,
+)
+def test_the_pause_that_an_answer_asks_for_is_read_if_it_is_in_seconds(
+    header: str | None, seconds: float | None
+) -> None:
+    answer = Answer(503, {} if header is None else {"retry-after": header}, b"")
+
+    error = failure("meshhook_x", answer)
+
+    assert isinstance(error, errors.OutageError)
+    assert error.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("header", ["inf", "nan", "1e999"])
+def test_a_pause_is_a_finite_number_or_unknown(header: str) -> None:
+    assert retry_after_seconds(Answer(503, {"retry-after": header}, b"")) is None
+
+
+@pytest.mark.parametrize("status", [200, 201, 206])
+@pytest.mark.parametrize(
+    "value", [None, True, 0, 2**63 - 1, 1.5, "ü", [], {"a": [None]}], ids=named
+)
+def test_the_data_of_a_success_is_its_json(status: int, value: object) -> None:
+    assert data("meshhook_x", Answer(status, {}, json.dumps(value).encode())) == value
+
+
+def test_a_success_without_content_has_no_data() -> None:
+    assert data("meshhook_x", Answer(204, {}, b"")) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", HTML, b'{"a": 1', b'"a', b"[1, 2", b"\xff\xfe", b"true false", b"[" * 100_000],
+    ids=["nothing", "html", "cut object", "cut text", "cut list", "not utf-8", "two", "deep"],
+)
+def test_a_success_that_is_no_json_is_an_error_and_not_data(body: bytes) -> None:
+    with pytest.raises(errors.UnexpectedAnswerError) as caught:
+        data("meshhook_x", Answer(200, {}, body))
+
+    assert (caught.value.function, caught.value.status) == ("meshhook_x", 200)
+    assert f"{len(body)} bytes" in str(caught.value)
+    assert "SUPABASE_URL" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [199, 300, 302, 400, 500])
+def test_every_other_status_is_raised(status: int) -> None:
+    with pytest.raises(errors.RequestError):
+        data("meshhook_x", Answer(status, {}, b"{}"))
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_page_that_answers_for_supabase_is_quoted(status: int) -> None:
+    with pytest.raises(errors.RequestError, match="502 Bad Gateway"):
+        data("meshhook_x", Answer(status, {}, HTML))
+
+
+def test_advice_of_two_sources_is_read_as_two_sentences() -> None:
+    error = refused("PGRST202", 404, hint="Perhaps you meant to call the function public.other")
+
+    assert "public.other. Apply MeshHook's migrations" in str(error)
