@@ -9,7 +9,11 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import (
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    NumberDataPoint,
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -38,13 +42,14 @@ class Recorder:
         data = self._reader.get_metrics_data()
         assert data is not None
         return sum(
-            float(getattr(point, "count", None) or getattr(point, "value", 0))
+            point.count if isinstance(point, HistogramDataPoint) else point.value
             for resource in data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             if metric.name == name
             for point in metric.data.data_points
-            if (point.attributes or {})["messaging.destination.name"] == queue_name
+            if isinstance(point, HistogramDataPoint | NumberDataPoint)
+            and (point.attributes or {})["messaging.destination.name"] == queue_name
         )
 
 
