@@ -90,6 +90,7 @@ class Claimer:
         self._drain = drain
         self._finish = finish
         self._claimed = 0
+        self._found = 0
         self._backoff = Backoff()
         self._unanswered: dict[str, Repeated[Claim]] = {}
         self._waiting = anyio.CancelScope()
@@ -147,13 +148,13 @@ class Claimer:
                 return "empty"
 
     async def _poll_all(self, drain: Drain) -> bool:
-        """Ask every queue while there is room, and tell whether any had a job."""
-        before = self._claimed
+        """Ask every queue while there is room, and tell whether any had something."""
+        before = self._found
         for queue in self._turns.all():
             room = min(self._hand.free, drain.max_jobs - self._claimed)
             if room >= 1:
                 await self._poll(queue, int(room))
-        return self._claimed > before
+        return self._found > before
 
     def _may_begin(self, drain: Drain) -> bool:
         """Tell whether a job that takes as long as jobs have taken so far would still be done."""
@@ -173,7 +174,8 @@ class Claimer:
         if (outage := self._health.succeeded()) is not None:
             self._reporter.recovered(outage)
         self._take(queue, answer, asked_at)
-        if len(answer.jobs) < quantity:
+        # Where jobs were buried there may be more behind them than one claim looks at.
+        if len(answer.jobs) < quantity and not answer.dead_lettered:
             queue.drained(asked_at, self._poll_interval_seconds)
 
     async def _ask(self, call: Call[Claim]) -> Claim:
@@ -197,6 +199,7 @@ class Claimer:
     def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
         queue.learn(answer)
         self._claimed += len(answer.jobs)
+        self._found += len(answer.jobs) + len(answer.dead_lettered)
         for msg_id, error in answer.dead_lettered:
             self._reporter.buried(queue.name, msg_id, error)
         # The database counts from when the call arrived, so counting from when it was sent is on

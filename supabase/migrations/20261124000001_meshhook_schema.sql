@@ -18,9 +18,15 @@
 --     queue by msg_id, history, totals, requests. Claims skip locked rows, so they wait for nobody.
 --   * Only what PGMQ 1.4.4, 1.5.1 and 1.13 share is used, and no statement lacks a WHERE (Supabase
 --     loads safeupdate). SQLSTATE 40001 is never raised: PostgREST 14 repeats such a request for ever.
+--   * search_path is '' in every function, and a type in a body that is a plain name to the grammar (text,
+--     jsonb, timestamptz) carries its schema: without one, Postgres looks among the caller's temporary
+--     types first, and a domain's check would run as the owner.
+--   * Each file begins by taking one lock, so that two who apply them at once do so one after the other.
 --   * Errors of our own carry a SQLSTATE of class MH:
 --       MH001 the queue does not exist       MH002 an argument is not usable
 --       MH003 PGMQ is not installed
+
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
 do $$
 begin

@@ -1,5 +1,7 @@
 -- Checks of arguments, and the memory that makes a repeated request harmless.
 
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
 create or replace function meshhook._refuse(p_field text, p_value text, p_problem text, p_fix text)
 returns void
 language plpgsql
@@ -9,7 +11,7 @@ begin
   raise exception using
     errcode = 'MH002',
     message = format('%s %s', p_field, p_problem),
-    detail = jsonb_build_object('field', p_field, 'value', left(p_value, 200))::text,
+    detail = jsonb_build_object('field', p_field, 'value', left(p_value, 200))::pg_catalog.text,
     hint = p_fix;
 end
 $$;
@@ -28,7 +30,7 @@ begin
   -- NaN sorts above every number, so it fails the second comparison.
   if p_value is null or not (p_value >= p_low and p_value <= p_high) then
     perform meshhook._refuse(
-      p_field, p_value::text, format('must be a number from %s to %s', p_low, p_high), 'Give a number in that range.'
+      p_field, p_value::pg_catalog.text, format('must be a number from %s to %s', p_low, p_high), 'Give a number in that range.'
     );
   end if;
 end
@@ -76,19 +78,22 @@ immutable
 set search_path = ''
 as $$
 begin
-  if p_msg_ids is null or array_position(p_msg_ids, null) is not null then
+  if p_msg_ids is null or array_ndims(p_msg_ids) > 1 then
+    perform meshhook._refuse('msg_ids', p_msg_ids::pg_catalog.text, 'must be an array of message ids', 'Send a plain array.');
+  end if;
+  if array_position(p_msg_ids, null) is not null then
     perform meshhook._refuse(
-      'msg_ids', p_msg_ids::text, 'must be an array of message ids', 'Leave out nulls.'
+      'msg_ids', p_msg_ids::pg_catalog.text, 'must be an array of message ids', 'Leave out nulls.'
     );
   end if;
   if cardinality(p_msg_ids) > 10000 then
     perform meshhook._refuse(
-      'msg_ids', cardinality(p_msg_ids)::text, 'holds more than 10000 ids', 'Split the call.'
+      'msg_ids', cardinality(p_msg_ids)::pg_catalog.text, 'holds more than 10000 ids', 'Split the call.'
     );
   end if;
-  if p_read_cts is not null and cardinality(p_read_cts) <> cardinality(p_msg_ids) then
+  if p_read_cts is not null and (cardinality(p_read_cts) <> cardinality(p_msg_ids) or array_ndims(p_read_cts) > 1) then
     perform meshhook._refuse(
-      'read_cts', cardinality(p_read_cts)::text, 'must have one read count for each message id',
+      'read_cts', cardinality(p_read_cts)::pg_catalog.text, 'must have one read count for each message id',
       'Give as many read_cts as msg_ids, or none at all.'
     );
   end if;

@@ -1,5 +1,7 @@
 -- Queues: what MeshHook knows of them, and how they come and go.
 
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
 create or replace function meshhook._dlq_name(p_queue_name text)
 returns text
 language sql
@@ -14,6 +16,26 @@ as $$
 $$;
 comment on function meshhook._dlq_name(text) is 'Return the name of a queue''s dead letter queue.';
 
+create or replace function meshhook._require_pgmq_queue(p_field text, p_queue_name text)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  perform meshhook._check_queue_name(p_field, p_queue_name);
+  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name)
+    or to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null then
+    raise exception using
+      errcode = 'MH001',
+      message = format('The queue "%s" does not exist.', p_queue_name),
+      detail = jsonb_build_object('field', p_field, 'value', p_queue_name)::pg_catalog.text,
+      hint = 'Create it once, with create_queue() or select meshhook_create_queue(...).';
+  end if;
+end
+$$;
+comment on function meshhook._require_pgmq_queue(text, text) is 'Raise MH001 unless PGMQ has the queue.';
+
 create or replace function meshhook._queue(p_queue_name text)
 returns meshhook.queues
 language plpgsql
@@ -22,7 +44,11 @@ as $$
 declare
   v_queue meshhook.queues;
 begin
-  select q.* into v_queue from meshhook.queues q where q.queue_name = p_queue_name;
+  -- A queue that was dropped and made anew without MeshHook is another queue.
+  select q.* into v_queue
+  from meshhook.queues q
+  join pgmq.meta m on m.queue_name = q.queue_name and m.created_at = q.created_at
+  where q.queue_name = p_queue_name and to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null;
   if not found then
     v_queue := meshhook._adopt(p_queue_name);
   end if;
@@ -42,16 +68,14 @@ as $$
 declare
   v_queue meshhook.queues;
 begin
-  perform meshhook._check_queue_name('queue_name', p_queue_name);
-  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
-    raise exception using
-      errcode = 'MH001',
-      message = format('The queue "%s" does not exist.', p_queue_name),
-      detail = jsonb_build_object('field', 'queue_name', 'value', p_queue_name)::text,
-      hint = 'Create it once, with create_queue() or select meshhook_create_queue(...).';
-  end if;
-  insert into meshhook.queues (queue_name, dlq_name)
-  values (p_queue_name, meshhook._dlq_name(p_queue_name))
+  perform meshhook._require_pgmq_queue('queue_name', p_queue_name);
+  delete from meshhook.queues q
+  using pgmq.meta m
+  where q.queue_name = p_queue_name and m.queue_name = q.queue_name and m.created_at <> q.created_at;
+  insert into meshhook.queues (queue_name, dlq_name, created_at)
+  select m.queue_name, meshhook._dlq_name(m.queue_name), m.created_at
+  from pgmq.meta m
+  where m.queue_name = p_queue_name
   on conflict (queue_name) do nothing;
   select q.* into v_queue from meshhook.queues q where q.queue_name = p_queue_name;
   return v_queue;
@@ -75,6 +99,19 @@ begin
   if exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
     return false;
   end if;
+  if exists (
+    select
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = 'pgmq'
+    where c.relname in ('q_' || p_queue_name, 'a_' || p_queue_name) and c.relkind not in ('r', 'p')
+  ) then
+    perform meshhook._refuse(
+      'queue_name', p_queue_name, 'is taken by a part of another queue', 'Choose another name.'
+    );
+  end if;
+  -- PGMQ names types without their schema, and with no schema in the path the caller's temporary types
+  -- would be found first. At the end of this function the path is what it was.
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
   perform pgmq.create(p_queue_name);
   execute format('alter table pgmq.%I enable row level security', 'q_' || p_queue_name);
   execute format('alter table pgmq.%I enable row level security', 'a_' || p_queue_name);
@@ -138,12 +175,17 @@ security definer -- the tables of PGMQ and MeshHook belong to the role that appl
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_create_queue.queue_name;
-  v_dlq_name constant text := coalesce(meshhook_create_queue.dlq_name, meshhook._dlq_name(v_name));
+  v_name constant pg_catalog.text := meshhook_create_queue.queue_name;
+  v_dlq_name pg_catalog.text;
   v_created boolean;
   v_queue meshhook.queues;
 begin
   perform meshhook._check_queue_name('queue_name', v_name);
+  v_dlq_name := coalesce(
+    meshhook_create_queue.dlq_name,
+    (select q.dlq_name from meshhook.queues q where q.queue_name = v_name),
+    meshhook._dlq_name(v_name)
+  );
   perform meshhook._check_queue_name('dlq_name', v_dlq_name);
   if v_dlq_name = v_name then
     perform meshhook._refuse('dlq_name', v_dlq_name, 'is the queue itself', 'Leave it out, or name another queue.');
@@ -152,9 +194,10 @@ begin
 
   v_created := meshhook._ensure_pgmq_queue(v_name);
   perform meshhook._ensure_pgmq_queue(v_dlq_name);
-  insert into meshhook.queues as q (queue_name, dlq_name)
-  values (v_name, v_dlq_name)
-  on conflict on constraint queue_names_are_unique do nothing;
+  v_queue := meshhook._queue(v_name);
+  if max_delay_ms < coalesce(base_delay_ms, v_queue.base_delay_ms) then
+    perform meshhook._check_number('max_delay_ms', max_delay_ms, v_queue.base_delay_ms, 2147483647);
+  end if;
   update meshhook.queues q
   set dlq_name = coalesce(meshhook_create_queue.dlq_name, q.dlq_name),
       vt_seconds = coalesce(meshhook_create_queue.vt_seconds, q.vt_seconds),
@@ -183,17 +226,29 @@ returns boolean
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_table pg_catalog.text;
 begin
   if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
     return false;
   end if;
+  perform set_config('search_path', 'pg_catalog, pg_temp', true); -- see _ensure_pgmq_queue
   begin
     perform pgmq.drop_queue(p_queue_name);
   exception when object_not_in_prerequisite_state then
     -- On Supabase, a project that has been paused keeps its queues but no longer as members of the
     -- extension, and older versions of pgmq.drop_queue trip over that.
-    execute format('drop table if exists pgmq.%I', 'q_' || p_queue_name);
-    execute format('drop table if exists pgmq.%I', 'a_' || p_queue_name);
+    foreach v_table in array array['q_' || p_queue_name, 'a_' || p_queue_name] loop
+      if exists (
+        select
+        from pg_catalog.pg_depend d
+        join pg_catalog.pg_extension e on e.oid = d.refobjid and e.extname = 'pgmq'
+        where d.objid = to_regclass(format('pgmq.%I', v_table)) and d.deptype = 'e'
+      ) then
+        execute format('alter extension pgmq drop table pgmq.%I', v_table);
+      end if;
+      execute format('drop table if exists pgmq.%I', v_table);
+    end loop;
     delete from pgmq.meta m where m.queue_name = p_queue_name;
   end;
   return true;
@@ -211,21 +266,24 @@ security definer -- see meshhook_create_queue
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_drop_queue.queue_name;
-  v_dlq_name text;
+  v_name constant pg_catalog.text := meshhook_drop_queue.queue_name;
+  v_dlq_name pg_catalog.text;
+  v_queue_id integer;
   v_dropped boolean;
-  v_answer jsonb := meshhook._recall(v_name, 'drop_queue', request_id);
+  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'drop_queue', request_id);
 begin
   if v_answer is not null then
     return v_answer::boolean;
   end if;
   perform meshhook._check_queue_name('queue_name', v_name);
-  delete from meshhook.queues q where q.queue_name = v_name returning q.dlq_name into v_dlq_name;
+  delete from meshhook.queues q where q.queue_name = v_name returning q.dlq_name, q.queue_id into v_dlq_name, v_queue_id;
+  delete from meshhook.totals t where t.queue_id = v_queue_id;
   v_dropped := meshhook._drop_pgmq_queue(v_name);
   v_dlq_name := coalesce(v_dlq_name, meshhook._dlq_name(v_name));
   if drop_dlq and not exists (select from meshhook.queues q where q.dlq_name = v_dlq_name) then
     delete from meshhook.queues q where q.queue_name = v_dlq_name;
     perform meshhook._drop_pgmq_queue(v_dlq_name);
+    delete from meshhook.requests r where r.queue_name = v_dlq_name;
   end if;
   -- A queue of the same name that comes later starts anew, its idempotency keys too.
   delete from meshhook.requests r where r.queue_name = v_name;

@@ -1,5 +1,7 @@
 -- Enqueue: one message or many, each with its delay, in one transaction.
 
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
 create or replace function meshhook._check_messages(
   p_messages jsonb, p_delay_seconds double precision, p_delays double precision[]
 )
@@ -13,11 +15,11 @@ declare
   v_bad integer;
 begin
   if jsonb_typeof(p_messages) is distinct from 'array' then
-    perform meshhook._refuse('messages', p_messages::text, 'must be an array of JSON objects', 'Send an array.');
+    perform meshhook._refuse('messages', p_messages::pg_catalog.text, 'must be an array of JSON objects', 'Send an array.');
   end if;
   v_count := jsonb_array_length(p_messages);
   if v_count > 10000 then
-    perform meshhook._refuse('messages', v_count::text, 'holds more than 10000 messages', 'Split the call.');
+    perform meshhook._refuse('messages', v_count::pg_catalog.text, 'holds more than 10000 messages', 'Split the call.');
   end if;
   select m.ord - 1 into v_bad
   from jsonb_array_elements(p_messages) with ordinality as m(value, ord)
@@ -25,14 +27,14 @@ begin
   limit 1;
   if found then
     perform meshhook._refuse(
-      format('messages[%s]', v_bad), (p_messages -> v_bad)::text, 'is not a JSON object', 'Send an object.'
+      format('messages[%s]', v_bad), (p_messages -> v_bad)::pg_catalog.text, 'is not a JSON object', 'Send an object.'
     );
   end if;
 
   perform meshhook._check_delay('delay_seconds', p_delay_seconds);
-  if p_delays is not null and cardinality(p_delays) <> v_count then
+  if p_delays is not null and (cardinality(p_delays) <> v_count or array_ndims(p_delays) > 1) then
     perform meshhook._refuse(
-      'delays', cardinality(p_delays)::text, 'must have one delay for each message',
+      'delays', cardinality(p_delays)::pg_catalog.text, 'must have one delay for each message',
       'Give as many delays as messages, null where delay_seconds holds.'
     );
   end if;
@@ -64,9 +66,9 @@ set search_path = ''
 as $$
 declare
   v_msg_ids bigint[];
-  v_own constant jsonb := jsonb_build_object('attempt', 1, 'enqueued_at', clock_timestamp());
-  v_mark constant jsonb := jsonb_build_object('default_max_attempts', true);
-  v_default constant jsonb := v_own || jsonb_build_object('max_attempts', p_queue.max_attempts, '_meshhook', v_mark);
+  v_own constant pg_catalog.jsonb := jsonb_build_object('attempt', 1, 'enqueued_at', clock_timestamp());
+  v_mark constant pg_catalog.jsonb := jsonb_build_object('default_max_attempts', true);
+  v_default constant pg_catalog.jsonb := v_own || jsonb_build_object('max_attempts', p_queue.max_attempts, '_meshhook', v_mark);
 begin
   execute format(
     $sql$
@@ -76,8 +78,9 @@ begin
         clock_timestamp() + make_interval(secs => coalesce($5[m.ord], $4)),
         case
           when m.value ? 'max_attempts' then $2 || m.value
-          when m.value ? '_meshhook' then $3 || m.value || jsonb_build_object('_meshhook', (m.value -> '_meshhook') || $6)
-          else $3 || m.value
+          when jsonb_typeof(m.value -> '_meshhook') = 'object'
+            then $3 || m.value || jsonb_build_object('_meshhook', (m.value -> '_meshhook') || $6)
+          else $3 || (m.value - '_meshhook')
         end
       from jsonb_array_elements($1) with ordinality as m(value, ord)
       returning msg_id
@@ -108,8 +111,8 @@ security definer -- the tables of PGMQ and MeshHook belong to the role that appl
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_enqueue.queue_name;
-  v_answer jsonb := meshhook._recall(v_name, 'enqueue', request_id);
+  v_name constant pg_catalog.text := meshhook_enqueue.queue_name;
+  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'enqueue', request_id);
 begin
   if v_answer is not null then
     return v_answer || jsonb_build_object('duplicate', true);

@@ -3,7 +3,10 @@
 -- attempt = message.attempt + deliveries since that was written, where "reads" under the reserved key
 -- says at which read_ct it was written. A retry writes attempt + 1, a hand-back writes the same attempt
 -- again; a crash writes nothing, so the next delivery counts one more. A message that nobody has settled
--- yet has no "reads": its first delivery is message.attempt itself, or 1.
+-- yet has no "reads": its first delivery is message.attempt itself, or 1. With "reads" goes the job's "id",
+-- so that in a message that was copied from another job it counts for nothing.
+
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
 create or replace function meshhook._attempt_sql()
 returns text
@@ -16,13 +19,27 @@ as $$
       case when jsonb_typeof(q.message -> 'attempt') = 'number' then (q.message -> 'attempt')::numeric else 1 end
       + q.read_ct - 1
       - least(q.read_ct - 1, greatest(0,
-          case when jsonb_typeof(q.message -> '_meshhook' -> 'reads') = 'number'
+          case when q.message -> '_meshhook' -> 'id' = to_jsonb(q.msg_id)
+              and jsonb_typeof(q.message -> '_meshhook' -> 'reads') = 'number'
             then (q.message -> '_meshhook' -> 'reads')::numeric else 0 end))
     ))::integer
   $sql$
 $$;
 comment on function meshhook._attempt_sql() is
   'Return the SQL expression for the attempt that the last delivery of row q was. Text, because a function call for each row would cost more than the claim.';
+
+create or replace function meshhook._handed_back_sql(p_read_ct text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select format(
+    'coalesce(q.message -> ''_meshhook'' @> jsonb_build_object(''id'', q.msg_id, ''reads'', %s), false)', p_read_ct
+  )
+$$;
+comment on function meshhook._handed_back_sql(text) is
+  'Return the SQL expression for whether row q was handed back, by a retry or a release, from its delivery of that read_ct.';
 
 create or replace function meshhook._own_max_attempts_sql()
 returns text
@@ -32,7 +49,7 @@ set search_path = ''
 as $$
   select $sql$
     case
-      when q.message -> '_meshhook' -> 'default_max_attempts' = 'true'::jsonb then null
+      when q.message -> '_meshhook' -> 'default_max_attempts' = 'true'::pg_catalog.jsonb then null
       when jsonb_typeof(q.message -> 'max_attempts') = 'number'
         then least(1000000, (q.message -> 'max_attempts')::numeric)::integer
     end
@@ -91,19 +108,21 @@ begin
       limit $2
       for update skip locked
     ), taken as (
+      -- An array, because a join with "due" may read the whole queue instead of its index.
       update pgmq.%1$I q
       set vt = $3, read_ct = q.read_ct + 1
-      from due
-      where q.msg_id = due.msg_id
-      returning q.msg_id, q.read_ct, q.enqueued_at, q.message, due.vt as due_vt
+      where q.msg_id = any (array(select d.msg_id from due d))
+      returning q.msg_id, q.read_ct, q.enqueued_at, q.message
     ), job as materialized (
       select
-        q.*, u.malformed,
+        q.*, due.vt as due_vt, u.malformed,
         case when u.malformed is null then %2$s end as attempt,
         case when u.malformed is null then coalesce(%3$s, $4, $5) end as max_attempts,
         u.malformed is null and q.read_ct > 1
-          and q.message -> '_meshhook' -> 'reads' is distinct from to_jsonb(q.read_ct - 1) as after_lapse
-      from taken q, lateral (select %4$s as malformed offset 0) u
+          and not %5$s as after_lapse
+      from taken q
+      join due on due.msg_id = q.msg_id,
+      lateral (select %4$s as malformed offset 0) u
     )
     select
       json_agg(
@@ -128,7 +147,8 @@ begin
     'q_' || p_queue.queue_name,
     meshhook._attempt_sql(),
     meshhook._own_max_attempts_sql(),
-    meshhook._malformed_sql()
+    meshhook._malformed_sql(),
+    meshhook._handed_back_sql('q.read_ct - 1')
   )
   into jobs, receipts, unfit, lapsed, claimed
   using clock_timestamp(), p_quantity, p_vt, p_max_attempts, p_queue.max_attempts;
@@ -160,25 +180,30 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_outcomes jsonb;
+  v_outcomes pg_catalog.jsonb;
 begin
   select jsonb_agg(
     jsonb_build_object('outcome', 'dead_letter', 'msg_id', u.msg_id, 'read_ct', u.read_ct, 'undelivered', true)
     || case
       when u.malformed is not null then
         jsonb_build_object('error_type', 'MalformedMessage', 'error_message', 'MalformedMessage: ' || u.malformed)
-      when u.after_lapse or u.last_error is null then
+      when u.after_lapse then
         jsonb_build_object(
           'error_type', 'LeaseExpired',
           'error_message',
           'LeaseExpired: the last attempt was delivered and never settled; its worker crashed, was killed or lost its lease'
         )
-      else jsonb_build_object('error_message', u.last_error)
+      when u.read_ct = 1 then
+        jsonb_build_object(
+          'error_type', 'NoAttemptsLeft',
+          'error_message', 'NoAttemptsLeft: the job came into the queue past its last attempt and was never delivered'
+        )
+      else jsonb_build_object('error_message', coalesce(u.last_error, 'unknown error'))
     end
   )
   into v_outcomes
   from jsonb_to_recordset(p_unfit) as u (
-    msg_id bigint, read_ct integer, malformed text, after_lapse boolean, last_error text
+    msg_id bigint, read_ct integer, malformed pg_catalog.text, after_lapse boolean, last_error pg_catalog.text
   );
   perform meshhook._settle(p_queue, v_outcomes);
   return (
@@ -190,8 +215,8 @@ $$;
 comment on function meshhook._bury_unfit(meshhook.queues, jsonb) is
   'Move claimed jobs that may not be handed out to the dead letter queue, and return which and why.';
 
--- Jobs unfit to be handed out do not use up the quantity: the claim goes on behind them, for a bounded
--- number of rounds, so that an empty answer means an empty queue.
+-- Jobs unfit to be handed out do not use up the quantity: the claim goes on behind them, past up to a
+-- thousand. An answer with neither jobs nor dead letters means that nothing is due.
 create or replace function meshhook._claim(
   p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer,
   out jobs json, out receipts jsonb, out dead_lettered jsonb
@@ -203,7 +228,7 @@ declare
   v_round record;
 begin
   dead_lettered := '[]';
-  for i in 1..20 loop
+  for i in 1..greatest(1, 1000 / p_quantity) loop
     select * into v_round from meshhook._claim_rows(p_queue, p_quantity, p_vt, p_max_attempts);
     if v_round.lapsed is not null then
       perform meshhook._record_lapses(p_queue, v_round.lapsed);
@@ -248,7 +273,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_jobs json;
+  v_jobs pg_catalog.json;
 begin
   execute format(
     $sql$
@@ -259,6 +284,7 @@ begin
       select q.msg_id, r.ord
       from pgmq.%1$I q
       join receipt r on q.msg_id = r.msg_id and q.read_ct = r.read_ct
+        and not %4$s
       order by q.msg_id
       for update of q
     ), taken as (
@@ -279,7 +305,8 @@ begin
     $sql$,
     'q_' || p_queue.queue_name,
     meshhook._attempt_sql(),
-    meshhook._own_max_attempts_sql()
+    meshhook._own_max_attempts_sql(),
+    meshhook._handed_back_sql('q.read_ct')
   )
   into v_jobs
   using p_receipts, p_vt, p_max_attempts, p_queue.max_attempts;
@@ -302,11 +329,11 @@ security definer -- the tables of PGMQ and MeshHook belong to the role that appl
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_dequeue.queue_name;
+  v_name constant pg_catalog.text := meshhook_dequeue.queue_name;
   v_queue meshhook.queues;
   v_seconds double precision;
-  v_vt timestamptz;
-  v_earlier jsonb := meshhook._recall(v_name, 'dequeue', request_id);
+  v_vt pg_catalog.timestamptz;
+  v_earlier pg_catalog.jsonb := meshhook._recall(v_name, 'dequeue', request_id);
   v_claim record;
 begin
   v_queue := meshhook._queue(v_name);

@@ -5,11 +5,21 @@
 --   missing  the job is not in the queue any more
 -- A settle that comes late is accepted as long as nobody else has read the job. A receipt without a
 -- read count settles the job whoever holds it, as the guide's acknowledge(msg_id) does.
+--
+-- A retry and a release spend their receipt: repeated under it, they are "ok" and change nothing, and an
+-- extension that comes after them is "lost", or it would hide a job that waits for its turn.
+--
+-- Each kind of settle returns a tally, a row of meshhook.totals with what it adds to them; whoever
+-- settles adds it up at the very end, because that lock comes last.
+
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
 -- Several kinds of settle share this: the rows that the receipts of one outcome name, locked in the
 -- order of msg_id so that two settles can never wait for each other, and each row once ("held") even if
 -- two receipts name it ("matched").
-create or replace function meshhook._held_sql(p_queue_name text, p_outcome text, p_headers text default 'null::jsonb')
+create or replace function meshhook._held_sql(
+  p_queue_name text, p_outcome text, p_headers text default 'null::pg_catalog.jsonb'
+)
 returns text
 language sql
 stable
@@ -21,8 +31,10 @@ as $$
       select r.*
       from rows from (
         jsonb_to_recordset($1) as (
-          outcome text, msg_id bigint, read_ct integer, seconds double precision, delay_seconds double precision,
-          error_type text, error_message text, error_stack text, worker text, undelivered boolean
+          outcome pg_catalog.text, msg_id bigint, read_ct integer,
+          seconds double precision, delay_seconds double precision,
+          error_type pg_catalog.text, error_message pg_catalog.text, error_stack pg_catalog.text,
+          worker pg_catalog.text, undelivered boolean
         )
       ) with ordinality as r (
         outcome, msg_id, read_ct, seconds, delay_seconds,
@@ -32,7 +44,9 @@ as $$
     ), matched as materialized (
       select
         q.msg_id, q.read_ct, q.enqueued_at, q.message, %4$s as headers, %2$s as attempt,
-        r.ord, r.seconds, r.delay_seconds, r.worker, coalesce(r.undelivered, false) as undelivered,
+        r.ord, r.seconds, r.delay_seconds, left(r.worker, 200) as worker,
+        coalesce(r.undelivered, false) as undelivered,
+        %5$s as spent,
         left(r.error_type, 200) as error_type,
         left(r.error_message, 10000) as error_message,
         left(r.error_stack, 50000) as error_stack
@@ -41,21 +55,18 @@ as $$
       order by q.msg_id
       for update of q
     ), held as materialized (
-      select distinct on (m.msg_id) m.* from matched m order by m.msg_id, m.ord
+      select distinct on (m.msg_id) m.* from matched m where not m.spent order by m.msg_id, m.ord
     )
     $sql$,
-    'q_' || p_queue_name, meshhook._attempt_sql(), p_outcome, p_headers
+    'q_' || p_queue_name, meshhook._attempt_sql(), p_outcome, p_headers,
+    case when p_outcome in ('retry', 'release', 'extend')
+      then 'r.read_ct is not null and ' || meshhook._handed_back_sql('q.read_ct') else 'false' end
   )
 $$;
 comment on function meshhook._held_sql(text, text, text) is
   'Return the CTEs "receipt", "matched" and "held" for one outcome of the outcomes in $1.';
 
-create or replace function meshhook._count(
-  p_queue_id integer,
-  p_completed bigint default 0, p_dead_lettered bigint default 0, p_retried bigint default 0,
-  p_attempts bigint default 0, p_max_attempt integer default 0,
-  p_timed bigint default 0, p_seconds double precision default 0
-)
+create or replace function meshhook._count(p_queue_id integer, p_tally meshhook.totals)
 returns void
 language sql
 set search_path = ''
@@ -64,10 +75,10 @@ as $$
   insert into meshhook.totals as t (
     queue_id, slot, completed, dead_lettered, retried, attempts, max_attempt, timed, seconds
   )
-  values (
-    p_queue_id, pg_backend_pid() % 32, p_completed, p_dead_lettered, p_retried,
-    p_attempts, coalesce(p_max_attempt, 0), p_timed, coalesce(p_seconds, 0)
-  )
+  select
+    p_queue_id, pg_backend_pid() % 32, p_tally.completed, p_tally.dead_lettered, p_tally.retried,
+    p_tally.attempts, p_tally.max_attempt, p_tally.timed, p_tally.seconds
+  where p_tally.completed + p_tally.dead_lettered + p_tally.retried > 0
   on conflict on constraint totals_pkey do update set
     completed = t.completed + excluded.completed,
     dead_lettered = t.dead_lettered + excluded.dead_lettered,
@@ -77,16 +88,34 @@ as $$
     timed = t.timed + excluded.timed,
     seconds = t.seconds + excluded.seconds
 $$;
-comment on function meshhook._count(integer, bigint, bigint, bigint, bigint, integer, bigint, double precision) is
-  'Add to the running totals of a queue.';
+comment on function meshhook._count(integer, meshhook.totals) is 'Add a tally to the running totals of a queue.';
 
-create or replace function meshhook._complete(p_queue meshhook.queues, p_outcomes jsonb)
-returns bigint[]
+create or replace function meshhook._add(p_one meshhook.totals, p_two meshhook.totals)
+returns meshhook.totals
+language sql
+immutable
+set search_path = ''
+as $$
+  select row(
+    null, null,
+    coalesce(p_one.completed, 0) + coalesce(p_two.completed, 0),
+    coalesce(p_one.dead_lettered, 0) + coalesce(p_two.dead_lettered, 0),
+    coalesce(p_one.retried, 0) + coalesce(p_two.retried, 0),
+    coalesce(p_one.attempts, 0) + coalesce(p_two.attempts, 0),
+    greatest(p_one.max_attempt, p_two.max_attempt, 0),
+    coalesce(p_one.timed, 0) + coalesce(p_two.timed, 0),
+    coalesce(p_one.seconds, 0) + coalesce(p_two.seconds, 0)
+  )::meshhook.totals
+$$;
+comment on function meshhook._add(meshhook.totals, meshhook.totals) is 'Return the sum of two tallies.';
+
+create or replace function meshhook._complete(
+  p_queue meshhook.queues, p_outcomes jsonb, out done bigint[], out tally meshhook.totals
+)
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_done bigint[];
   v_sum record;
 begin
   execute format(
@@ -104,29 +133,27 @@ begin
     )
     select
       (select array_agg(m.ord) from matched m) as done,
-      count(*) as jobs, coalesce(sum(attempt), 0) as attempts, max(attempt) as max_attempt,
-      count(seconds) as timed, sum(seconds) as seconds
+      row(
+        null, null, count(*), 0, 0, coalesce(sum(attempt), 0), coalesce(max(attempt), 0),
+        count(seconds), coalesce(sum(seconds), 0)
+      )::meshhook.totals as tally
     from held
     $sql$,
     'q_' || p_queue.queue_name, meshhook._held_sql(p_queue.queue_name, 'complete')
   )
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history;
-  if v_sum.jobs > 0 then
-    perform meshhook._count(
-      p_queue.queue_id, p_completed => v_sum.jobs, p_attempts => v_sum.attempts,
-      p_max_attempt => v_sum.max_attempt, p_timed => v_sum.timed, p_seconds => v_sum.seconds
-    );
-  end if;
-  return v_sum.done;
+  done := v_sum.done;
+  tally := v_sum.tally;
 end
 $$;
 comment on function meshhook._complete(meshhook.queues, jsonb) is
-  'Delete the jobs of the outcomes "complete" as done; return the positions that were settled.';
+  'Delete the jobs of the outcomes "complete" as done; return the positions that were settled, and their tally.';
 
 -- The move itself is PGMQ's, because the columns of the archive differ between its versions.
-create or replace function meshhook._archive(p_queue meshhook.queues, p_outcomes jsonb)
-returns bigint[]
+create or replace function meshhook._archive(
+  p_queue meshhook.queues, p_outcomes jsonb, out done bigint[], out tally meshhook.totals
+)
 language plpgsql
 set search_path = ''
 as $$
@@ -145,27 +172,28 @@ begin
         enqueued_at = excluded.enqueued_at, finished_at = excluded.finished_at, seconds = excluded.seconds
     )
     select
-      (select array_agg(m.ord) from matched m) as done, array_agg(msg_id) as msg_ids,
-      count(*) as jobs, coalesce(sum(attempt), 0) as attempts, max(attempt) as max_attempt,
-      count(seconds) as timed, sum(seconds) as seconds
+      (select array_agg(m.ord) from matched m) as done,
+      array_agg(msg_id) as msg_ids,
+      row(
+        null, null, count(*), 0, 0, coalesce(sum(attempt), 0), coalesce(max(attempt), 0),
+        count(seconds), coalesce(sum(seconds), 0)
+      )::meshhook.totals as tally
     from held
     $sql$,
     meshhook._held_sql(p_queue.queue_name, 'archive')
   )
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history;
-  if v_sum.jobs > 0 then
+  done := v_sum.done;
+  tally := v_sum.tally;
+  if v_sum.msg_ids is not null then
+    perform set_config('search_path', 'pg_catalog, pg_temp', true); -- see _ensure_pgmq_queue
     perform pgmq.archive(p_queue.queue_name, v_sum.msg_ids);
-    perform meshhook._count(
-      p_queue.queue_id, p_completed => v_sum.jobs, p_attempts => v_sum.attempts,
-      p_max_attempt => v_sum.max_attempt, p_timed => v_sum.timed, p_seconds => v_sum.seconds
-    );
   end if;
-  return v_sum.done;
 end
 $$;
 comment on function meshhook._archive(meshhook.queues, jsonb) is
-  'Move the jobs of the outcomes "archive" to PGMQ''s archive as done; return the positions that were settled.';
+  'Move the jobs of the outcomes "archive" to PGMQ''s archive as done; return the positions that were settled, and their tally.';
 
 create or replace function meshhook._state_sql(p_row text)
 returns text
@@ -181,8 +209,9 @@ $$;
 comment on function meshhook._state_sql(text) is
   'Return the SQL expression for what MeshHook keeps in a message under its reserved key.';
 
-create or replace function meshhook._retry(p_queue meshhook.queues, p_outcomes jsonb)
-returns bigint[]
+create or replace function meshhook._retry(
+  p_queue meshhook.queues, p_outcomes jsonb, out done bigint[], out tally meshhook.totals
+)
 language plpgsql
 set search_path = ''
 as $$
@@ -198,7 +227,7 @@ begin
             'attempt', h.attempt + 1,
             'last_error', h.error_message,
             'last_error_at', clock_timestamp(),
-            '_meshhook', %3$s || jsonb_build_object('reads', h.read_ct)
+            '_meshhook', %3$s || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id
@@ -214,21 +243,20 @@ begin
       on conflict on constraint attempts_pkey do nothing
     )
     select
-      (select array_agg(m.ord) from matched m) as done, count(*) as jobs, max(attempt) as max_attempt
+      (select array_agg(m.ord) from matched m) as done,
+      row(null, null, 0, 0, count(*), 0, coalesce(max(attempt), 0), 0, 0)::meshhook.totals as tally
     from held
     $sql$,
     'q_' || p_queue.queue_name, meshhook._held_sql(p_queue.queue_name, 'retry'), meshhook._state_sql('h')
   )
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history;
-  if v_sum.jobs > 0 then
-    perform meshhook._count(p_queue.queue_id, p_retried => v_sum.jobs, p_max_attempt => v_sum.max_attempt);
-  end if;
-  return v_sum.done;
+  done := v_sum.done;
+  tally := v_sum.tally;
 end
 $$;
 comment on function meshhook._retry(meshhook.queues, jsonb) is
-  'Let the jobs of the outcomes "retry" become visible again after their delays, one attempt on; return the positions that were settled.';
+  'Let the jobs of the outcomes "retry" become visible again after their delays, one attempt on; return the positions that were settled, and their tally.';
 
 -- A job that is handed back at once gets its old place in the order: it has waited for its turn already.
 create or replace function meshhook._release(p_queue meshhook.queues, p_outcomes jsonb)
@@ -249,7 +277,7 @@ begin
         end,
         message = case when jsonb_typeof(h.message) = 'object' then h.message || jsonb_build_object(
             'attempt', h.attempt,
-            '_meshhook', %3$s || jsonb_build_object('reads', h.read_ct)
+            '_meshhook', %3$s || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id
@@ -279,7 +307,7 @@ begin
     with %2$s, longer as (
       update pgmq.%1$I q set vt = $2 from held h where q.msg_id = h.msg_id
     )
-    select array_agg(m.ord) from matched m
+    select array_agg(m.ord) from matched m where not m.spent
     $sql$,
     'q_' || p_queue.queue_name, meshhook._held_sql(p_queue.queue_name, 'extend')
   )
@@ -291,6 +319,8 @@ $$;
 comment on function meshhook._extend(meshhook.queues, jsonb, timestamptz) is
   'Let the leases of the outcomes "extend" end at p_vt; return the positions that were settled.';
 
+-- The checks stand in the query itself: a function with a search_path of its own is not inlined, and
+-- calling one for each outcome would cost more than the settle.
 create or replace function meshhook._check_outcomes(p_outcomes jsonb)
 returns text[]
 language plpgsql
@@ -298,42 +328,62 @@ immutable
 set search_path = ''
 as $$
 declare
-  v_kinds text[];
+  v_kinds pg_catalog.text[];
   v_bad record;
 begin
   if jsonb_typeof(p_outcomes) is distinct from 'array' then
-    perform meshhook._refuse('outcomes', p_outcomes::text, 'must be an array of objects', 'Send an array.');
+    perform meshhook._refuse('outcomes', p_outcomes::pg_catalog.text, 'must be an array of objects', 'Send an array.');
   end if;
   if jsonb_array_length(p_outcomes) > 10000 then
     perform meshhook._refuse(
-      'outcomes', jsonb_array_length(p_outcomes)::text, 'holds more than 10000 outcomes', 'Split the call.'
+      'outcomes', jsonb_array_length(p_outcomes)::pg_catalog.text, 'holds more than 10000 outcomes', 'Split the call.'
     );
   end if;
-  select o.ord - 1 as position, o.value into v_bad
-  from jsonb_array_elements(p_outcomes) with ordinality as o(value, ord)
-  where jsonb_typeof(o.value) <> 'object'
-    or jsonb_typeof(o.value -> 'msg_id') is distinct from 'number'
-    or coalesce(o.value ->> 'outcome', '') not in ('complete', 'archive', 'retry', 'release', 'dead_letter')
-    or not coalesce(jsonb_typeof(o.value -> 'delay_seconds') in ('number', 'null'), true)
+  select o.ord - 1 as position, o.value, c.part into v_bad
+  from jsonb_array_elements(p_outcomes) with ordinality as o(value, ord),
+  lateral (
+    select case
+      when jsonb_typeof(o.value) <> 'object' then ''
+      when coalesce(o.value ->> 'outcome', '') not in ('complete', 'archive', 'retry', 'release', 'dead_letter')
+        then '.outcome'
+      when case when jsonb_typeof(o.value -> 'msg_id') = 'number'
+          then (o.value -> 'msg_id')::numeric not between 0 and 9223372036854775807
+            or (o.value -> 'msg_id')::numeric % 1 <> 0
+          else true end
+        then '.msg_id'
+      when case coalesce(jsonb_typeof(o.value -> 'read_ct'), 'null')
+          when 'number' then (o.value -> 'read_ct')::numeric not between 0 and 2147483647
+            or (o.value -> 'read_ct')::numeric % 1 <> 0
+          when 'null' then false
+          else true end
+        then '.read_ct'
+      when case coalesce(jsonb_typeof(o.value -> 'seconds'), 'null')
+          when 'number' then (o.value -> 'seconds')::numeric not between 0 and 31622400
+          when 'null' then false
+          else true end
+        then '.seconds'
+      when case coalesce(jsonb_typeof(o.value -> 'delay_seconds'), 'null')
+          when 'number' then (o.value -> 'delay_seconds')::numeric not between 0 and 31622400
+          when 'null' then false
+          else true end
+        then '.delay_seconds'
+      when coalesce(jsonb_typeof(o.value -> 'undelivered'), 'null') not in ('boolean', 'null') then '.undelivered'
+    end as part
+    offset 0
+  ) c
+  where c.part is not null
   limit 1;
   if found then
     perform meshhook._refuse(
-      format('outcomes[%s]', v_bad.position), v_bad.value::text, 'is not an outcome',
-      'Give each a msg_id, a read_ct, an outcome out of complete, archive, retry, release, dead_letter, and numbers for durations.'
+      format('outcomes[%s]%s', v_bad.position, v_bad.part),
+      case v_bad.part when '' then v_bad.value else v_bad.value -> substr(v_bad.part, 2) end::pg_catalog.text,
+      'is not usable',
+      'Give each outcome a msg_id and a read_ct as they were handed out, an outcome out of complete, archive, retry, '
+      'release, dead_letter, and from 0 to 31622400 for seconds and delay_seconds.'
     );
   end if;
   select array_agg(distinct o.outcome) into v_kinds
-  from jsonb_to_recordset(p_outcomes) as o (outcome text);
-  if v_kinds && array['retry', 'release'] then
-    select o.ord - 1 as position, o.delay_seconds into v_bad
-    from rows from (jsonb_to_recordset(p_outcomes) as (delay_seconds double precision))
-      with ordinality as o(delay_seconds, ord)
-    where not coalesce(o.delay_seconds >= 0 and o.delay_seconds <= 31622400, true)
-    limit 1;
-    if found then
-      perform meshhook._check_delay(format('outcomes[%s].delay_seconds', v_bad.position), v_bad.delay_seconds);
-    end if;
-  end if;
+  from jsonb_to_recordset(p_outcomes) as o (outcome pg_catalog.text);
   return coalesce(v_kinds, '{}');
 end
 $$;
@@ -346,10 +396,10 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_statuses jsonb;
+  v_statuses pg_catalog.jsonb;
 begin
   if cardinality(p_done) = jsonb_array_length(p_outcomes) then
-    return to_jsonb(array_fill('ok'::text, array[cardinality(p_done)]));
+    return to_jsonb(array_fill('ok'::pg_catalog.text, array[cardinality(p_done)]));
   end if;
   execute format(
     $sql$
@@ -371,31 +421,83 @@ $$;
 comment on function meshhook._statuses(meshhook.queues, jsonb, bigint[]) is
   'Return for each outcome, in order, what happened: ok, lost or missing.';
 
+create or replace function meshhook._lock(p_queue meshhook.queues, p_outcomes jsonb)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute format(
+    $sql$
+    select
+    from pgmq.%I q
+    join jsonb_to_recordset($1) as r (msg_id bigint, read_ct integer)
+      on q.msg_id = r.msg_id and (r.read_ct is null or q.read_ct = r.read_ct)
+    order by q.msg_id
+    for update of q
+    $sql$,
+    'q_' || p_queue.queue_name
+  )
+  using p_outcomes;
+end
+$$;
+comment on function meshhook._lock(meshhook.queues, jsonb) is
+  'Lock the jobs that outcomes of more than one kind name: each kind locks only its own, so together they would not keep the order.';
+
+create or replace function meshhook._settle_uncounted(
+  p_queue meshhook.queues, p_outcomes jsonb, p_dlq_name text, out statuses jsonb, out tally meshhook.totals
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_kinds constant pg_catalog.text[] := meshhook._check_outcomes(p_outcomes);
+  v_done bigint[] := '{}';
+  v_part record;
+begin
+  if cardinality(v_kinds) > 1 then
+    perform meshhook._lock(p_queue, p_outcomes);
+  end if;
+  if 'complete' = any (v_kinds) then
+    select * into v_part from meshhook._complete(p_queue, p_outcomes);
+    v_done := v_done || v_part.done;
+    tally := v_part.tally;
+  end if;
+  if 'archive' = any (v_kinds) then
+    select * into v_part from meshhook._archive(p_queue, p_outcomes);
+    v_done := v_done || v_part.done;
+    tally := meshhook._add(tally, v_part.tally);
+  end if;
+  if 'retry' = any (v_kinds) then
+    select * into v_part from meshhook._retry(p_queue, p_outcomes);
+    v_done := v_done || v_part.done;
+    tally := meshhook._add(tally, v_part.tally);
+  end if;
+  if 'release' = any (v_kinds) then
+    v_done := v_done || meshhook._release(p_queue, p_outcomes);
+  end if;
+  if 'dead_letter' = any (v_kinds) then
+    select * into v_part from meshhook._dead_letter(p_queue, p_outcomes, coalesce(p_dlq_name, p_queue.dlq_name));
+    v_done := v_done || v_part.done;
+    tally := meshhook._add(tally, v_part.tally);
+  end if;
+  statuses := meshhook._statuses(p_queue, p_outcomes, v_done);
+end
+$$;
+comment on function meshhook._settle_uncounted(meshhook.queues, jsonb, text) is
+  'Settle jobs, each in its own way; return for each what happened, and the tally that is still to be added to the totals.';
+
 create or replace function meshhook._settle(p_queue meshhook.queues, p_outcomes jsonb, p_dlq_name text default null)
 returns jsonb
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_kinds constant text[] := meshhook._check_outcomes(p_outcomes);
-  v_done bigint[] := '{}';
+  v_settled record;
 begin
-  if 'complete' = any (v_kinds) then
-    v_done := v_done || meshhook._complete(p_queue, p_outcomes);
-  end if;
-  if 'archive' = any (v_kinds) then
-    v_done := v_done || meshhook._archive(p_queue, p_outcomes);
-  end if;
-  if 'retry' = any (v_kinds) then
-    v_done := v_done || meshhook._retry(p_queue, p_outcomes);
-  end if;
-  if 'release' = any (v_kinds) then
-    v_done := v_done || meshhook._release(p_queue, p_outcomes);
-  end if;
-  if 'dead_letter' = any (v_kinds) then
-    v_done := v_done || meshhook._dead_letter(p_queue, p_outcomes, coalesce(p_dlq_name, p_queue.dlq_name));
-  end if;
-  return meshhook._statuses(p_queue, p_outcomes, v_done);
+  select * into v_settled from meshhook._settle_uncounted(p_queue, p_outcomes, p_dlq_name);
+  perform meshhook._count(p_queue.queue_id, v_settled.tally);
+  return v_settled.statuses;
 end
 $$;
 comment on function meshhook._settle(meshhook.queues, jsonb, text) is
@@ -408,8 +510,8 @@ security definer -- the tables of PGMQ and MeshHook belong to the role that appl
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_settle.queue_name;
-  v_answer jsonb := meshhook._recall(v_name, 'settle', request_id);
+  v_name constant pg_catalog.text := meshhook_settle.queue_name;
+  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'settle', request_id);
 begin
   return coalesce(
     v_answer,
@@ -430,8 +532,8 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_answer jsonb := meshhook._recall(p_queue_name, p_verb, p_request_id);
-  v_outcomes jsonb;
+  v_answer pg_catalog.jsonb := meshhook._recall(p_queue_name, p_verb, p_request_id);
+  v_outcomes pg_catalog.jsonb;
 begin
   if v_answer is not null then
     return v_answer;
@@ -546,11 +648,12 @@ as $$
 declare
   v_queue constant meshhook.queues := meshhook._queue(meshhook_extend.queue_name);
   v_seconds constant double precision := coalesce(meshhook_extend.vt_seconds, v_queue.vt_seconds);
-  v_vt constant timestamptz := clock_timestamp() + make_interval(secs => least(v_seconds, 86400));
-  v_outcomes jsonb;
+  v_vt pg_catalog.timestamptz;
+  v_outcomes pg_catalog.jsonb;
 begin
   perform meshhook._check_receipts(msg_ids, read_cts);
   perform meshhook._check_number('vt_seconds', v_seconds, 0, 86400);
+  v_vt := clock_timestamp() + make_interval(secs => v_seconds);
   select coalesce(
     jsonb_agg(jsonb_build_object('outcome', 'extend', 'msg_id', r.msg_id, 'read_ct', r.read_ct) order by r.ord), '[]'
   )

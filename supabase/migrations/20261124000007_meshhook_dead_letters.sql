@@ -1,6 +1,8 @@
 -- The dead letter queue: a PGMQ queue of its own, whose messages are those of the jobs with what went
 -- wrong beside it. Looking at it changes nothing.
 
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
 create or replace function meshhook._has_headers(p_queue_name text)
 returns boolean
 language sql
@@ -17,8 +19,9 @@ $$;
 comment on function meshhook._has_headers(text) is
   'Tell whether the messages of a queue have headers: PGMQ 1.4.4 has none.';
 
-create or replace function meshhook._dead_letter(p_queue meshhook.queues, p_outcomes jsonb, p_dlq_name text)
-returns bigint[]
+create or replace function meshhook._dead_letter(
+  p_queue meshhook.queues, p_outcomes jsonb, p_dlq_name text, out done bigint[], out tally meshhook.totals
+)
 language plpgsql
 set search_path = ''
 as $$
@@ -48,7 +51,7 @@ begin
           'original_msg_id', h.msg_id,
           'original_enqueued_at', h.enqueued_at,
           'read_count', h.read_ct - h.undelivered::integer,
-          '_meshhook', %4$s - 'reads' || jsonb_build_object('queue', $4)
+          '_meshhook', %4$s - array['reads', 'id'] || jsonb_build_object('queue', $4)
             || case when jsonb_typeof(h.message) is distinct from 'object'
               then jsonb_build_object('original', h.message) else '{}' end
         )
@@ -74,9 +77,8 @@ begin
       )
       select
         $2, h.msg_id, left(h.message ->> 'run_id', 200), 'dead_lettered',
-        h.attempt - h.undelivered::integer, h.enqueued_at, h.seconds, $5, b.msg_id
-      from held h
-      join buried b on b.original_msg_id = h.msg_id
+        h.attempt - h.undelivered::integer, h.enqueued_at, h.seconds, $5, (b.ids -> h.msg_id::pg_catalog.text)::bigint
+      from held h, (select jsonb_object_agg(original_msg_id, msg_id) as ids from buried) b
       where $3
       on conflict on constraint jobs_pkey do update set
         run_id = excluded.run_id, state = excluded.state, attempts = excluded.attempts,
@@ -86,49 +88,26 @@ begin
     )
     select
       (select array_agg(m.ord) from matched m) as done,
-      count(*) as jobs,
-      coalesce(sum(h.attempt - h.undelivered::integer), 0) as attempts,
-      max(h.attempt - h.undelivered::integer) as max_attempt
+      row(
+        null, null, 0, count(*), 0, coalesce(sum(h.attempt - h.undelivered::integer), 0),
+        coalesce(max(h.attempt - h.undelivered::integer), 0), 0, 0
+      )::meshhook.totals as tally
     from held h
     $sql$,
     'q_' || p_queue.queue_name, 'q_' || p_dlq_name,
-    meshhook._held_sql(p_queue.queue_name, 'dead_letter', case when v_headers then 'q.headers' else 'null::jsonb' end),
+    meshhook._held_sql(p_queue.queue_name, 'dead_letter', case when v_headers then 'q.headers' else 'null::pg_catalog.jsonb' end),
     meshhook._state_sql('h'),
     case when v_headers then ', headers' else '' end,
     case when v_headers then ', h.headers' else '' end
   )
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history, p_queue.queue_name, p_dlq_name;
-  if v_sum.jobs > 0 then
-    perform meshhook._count(
-      p_queue.queue_id, p_dead_lettered => v_sum.jobs, p_attempts => v_sum.attempts,
-      p_max_attempt => v_sum.max_attempt
-    );
-  end if;
-  return v_sum.done;
+  done := v_sum.done;
+  tally := v_sum.tally;
 end
 $$;
 comment on function meshhook._dead_letter(meshhook.queues, jsonb, text) is
-  'Move the jobs of the outcomes "dead_letter" to the dead letter queue; return the positions that were settled.';
-
-create or replace function meshhook._require_pgmq_queue(p_field text, p_queue_name text)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  perform meshhook._check_queue_name(p_field, p_queue_name);
-  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
-    raise exception using
-      errcode = 'MH001',
-      message = format('The queue "%s" does not exist.', p_queue_name),
-      detail = jsonb_build_object('field', p_field, 'value', p_queue_name)::text,
-      hint = 'Create it once, with create_queue() or select meshhook_create_queue(...).';
-  end if;
-end
-$$;
-comment on function meshhook._require_pgmq_queue(text, text) is 'Raise MH001 unless PGMQ has the queue.';
+  'Move the jobs of the outcomes "dead_letter" to the dead letter queue; return the positions that were settled, and their tally.';
 
 create or replace function public.meshhook_list_dead_letters(
   dlq_name text, quantity integer default 100, after_msg_id bigint default 0
@@ -140,7 +119,7 @@ security definer -- the tables of PGMQ belong to the role that applied the migra
 set search_path = ''
 as $$
 declare
-  v_jobs jsonb;
+  v_jobs pg_catalog.jsonb;
 begin
   perform meshhook._require_pgmq_queue('dlq_name', meshhook_list_dead_letters.dlq_name);
   perform meshhook._check_number('quantity', quantity, 1, 1000);
@@ -189,7 +168,7 @@ security definer -- see meshhook_list_dead_letters
 set search_path = ''
 as $$
 declare
-  v_job jsonb;
+  v_job pg_catalog.jsonb;
 begin
   perform meshhook._require_pgmq_queue('dlq_name', meshhook_get_dead_letter.dlq_name);
   execute format(
@@ -198,7 +177,10 @@ begin
   )
   into v_job
   using meshhook_get_dead_letter.msg_id;
-  return v_job || jsonb_build_object('attempts', meshhook._attempts_of_dead_letter(v_job -> 'message'));
+  return v_job || jsonb_build_object(
+    'attempts',
+    meshhook._attempts_of_dead_letter(meshhook_get_dead_letter.dlq_name, meshhook_get_dead_letter.msg_id, v_job -> 'message')
+  );
 end
 $$;
 comment on function public.meshhook_get_dead_letter(text, bigint) is
@@ -226,7 +208,7 @@ as $$
 $$;
 comment on function meshhook._attempts(integer, bigint) is 'Return the failed attempts of a job, oldest first.';
 
-create or replace function meshhook._attempts_of_dead_letter(p_message jsonb)
+create or replace function meshhook._attempts_of_dead_letter(p_dlq_name text, p_msg_id bigint, p_message jsonb)
 returns jsonb
 language sql
 stable
@@ -234,14 +216,16 @@ set search_path = ''
 as $$
   select coalesce(
     (
-      select meshhook._attempts(q.queue_id, meshhook._original_msg_id(p_message))
+      select meshhook._attempts(j.queue_id, j.msg_id)
       from meshhook.queues q
+      join meshhook.jobs j on j.queue_id = q.queue_id and j.msg_id = meshhook._original_msg_id(p_message)
       where q.queue_name = p_message -> '_meshhook' ->> 'queue'
+        and j.dlq_name = p_dlq_name and j.dlq_msg_id = p_msg_id
     ),
     '[]'
   )
 $$;
-comment on function meshhook._attempts_of_dead_letter(jsonb) is
+comment on function meshhook._attempts_of_dead_letter(text, bigint, jsonb) is
   'Return the failed attempts of the job that a dead letter was.';
 
 create or replace function public.meshhook_group_dead_letters(dlq_name text, quantity integer default 1000)
@@ -252,7 +236,7 @@ security definer -- see meshhook_list_dead_letters
 set search_path = ''
 as $$
 declare
-  v_groups jsonb;
+  v_groups pg_catalog.jsonb;
 begin
   perform meshhook._require_pgmq_queue('dlq_name', meshhook_group_dead_letters.dlq_name);
   perform meshhook._check_number('quantity', quantity, 1, 10000);
@@ -307,7 +291,7 @@ as $$
 declare
   v_headers constant boolean :=
     meshhook._has_headers(p_dlq_name) and meshhook._has_headers(p_target.queue_name);
-  v_replayed jsonb;
+  v_replayed pg_catalog.jsonb;
 begin
   execute format(
     $sql$
@@ -322,7 +306,8 @@ begin
       select
         clock_timestamp(),
         case
-          when h.message -> '_meshhook' ? 'original' then h.message -> '_meshhook' -> 'original'
+          when jsonb_typeof(h.message -> '_meshhook') = 'object' and h.message -> '_meshhook' ? 'original'
+            then h.message -> '_meshhook' -> 'original'
           when jsonb_typeof(h.message) = 'object' then
             h.message - array[
               'error_message', 'error_stack', 'moved_to_dlq_at', 'original_msg_id', 'original_enqueued_at',
@@ -343,15 +328,18 @@ begin
       delete from pgmq.%2$I d using held h where d.msg_id = h.msg_id
     ), pair as (
       -- Both in the order of the insert.
-      select h.msg_id, h.message, s.msg_id as new_msg_id
-      from (select *, row_number() over (order by msg_id) as n from held) h
-      join (select msg_id, row_number() over (order by msg_id) as n from sent) s on s.n = h.n
+      select p.msg_id, p.original_msg_id, p.new_msg_id
+      from unnest(
+        (select array_agg(h.msg_id order by h.msg_id) from held h),
+        (select array_agg(meshhook._original_msg_id(h.message) order by h.msg_id) from held h),
+        (select array_agg(s.msg_id order by s.msg_id) from sent s)
+      ) as p(msg_id, original_msg_id, new_msg_id)
     ), told as (
       update meshhook.jobs j
       set replayed_at = clock_timestamp(), replayed_to = $5, replayed_msg_id = p.new_msg_id
       from pair p
       join meshhook.queues q on q.queue_name = $3
-      where j.queue_id = q.queue_id and j.msg_id = meshhook._original_msg_id(p.message)
+      where j.queue_id = q.queue_id and j.msg_id = p.original_msg_id
         and j.dlq_name = $4 and j.dlq_msg_id = p.msg_id
     )
     select jsonb_object_agg(
@@ -395,7 +383,7 @@ stable
 set search_path = ''
 as $$
 declare
-  v_failed jsonb;
+  v_failed pg_catalog.jsonb;
 begin
   execute format(
     $sql$
@@ -422,10 +410,10 @@ security definer -- see meshhook_list_dead_letters
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_replay.dlq_name;
-  v_answer jsonb := meshhook._recall(v_name, 'replay', request_id);
-  v_replayed jsonb := '{}';
-  v_source text;
+  v_name constant pg_catalog.text := meshhook_replay.dlq_name;
+  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'replay', request_id);
+  v_replayed pg_catalog.jsonb := '{}';
+  v_source pg_catalog.text;
 begin
   if v_answer is not null then
     return v_answer;
@@ -438,11 +426,21 @@ begin
       perform meshhook._refuse('target_queue', target_queue, 'is the dead letter queue itself', 'Name the queue to replay to.');
     end if;
   end if;
+  -- One order for all letters, whatever queue they go back to.
+  execute format(
+    'select from pgmq.%I d where d.msg_id = any ($1) order by d.msg_id for update', 'q_' || v_name
+  ) using msg_ids;
   for v_source in execute format(
     'select distinct %s from pgmq.%I d where d.msg_id = any ($1) order by 1',
     meshhook._source_queue_sql('d'), 'q_' || v_name
   ) using msg_ids, meshhook._source_queue(v_name)
   loop
+    if coalesce(target_queue, v_source) = v_name then
+      v_replayed := v_replayed || meshhook._unreplayable(
+        v_name, msg_ids, v_source, 'The dead letter does not say which queue it came from.'
+      );
+      continue;
+    end if;
     begin
       v_replayed := v_replayed || meshhook._replay_to(
         v_name, msg_ids, v_source, meshhook._queue(coalesce(target_queue, v_source))
@@ -455,7 +453,7 @@ begin
   select coalesce(
     jsonb_agg(
       jsonb_build_object('msg_id', i.msg_id)
-      || coalesce(v_replayed -> i.msg_id::text, jsonb_build_object('status', 'missing'))
+      || coalesce(v_replayed -> i.msg_id::pg_catalog.text, jsonb_build_object('status', 'missing'))
       order by i.ord
     ),
     '[]'
@@ -475,8 +473,8 @@ security definer -- see meshhook_list_dead_letters
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_delete.queue_name;
-  v_answer jsonb := meshhook._recall(v_name, 'delete', request_id);
+  v_name constant pg_catalog.text := meshhook_delete.queue_name;
+  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'delete', request_id);
   v_deleted bigint[];
 begin
   if v_answer is not null then
@@ -526,8 +524,8 @@ security definer -- see meshhook_list_dead_letters
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_purge.queue_name;
-  v_answer jsonb := meshhook._recall(v_name, 'purge', request_id);
+  v_name constant pg_catalog.text := meshhook_purge.queue_name;
+  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'purge', request_id);
   v_count bigint;
 begin
   if v_answer is not null then

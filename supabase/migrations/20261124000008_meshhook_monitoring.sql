@@ -1,6 +1,8 @@
 -- Looking: at one job's whole life, at a queue's depth and age, at the running totals.
 
-create or replace function meshhook._state(p_read_ct integer, p_vt timestamptz, p_message jsonb)
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
+create or replace function meshhook._state(p_msg_id bigint, p_read_ct integer, p_vt timestamptz, p_message jsonb)
 returns text
 language sql
 stable
@@ -10,11 +12,11 @@ as $$
     when p_vt <= clock_timestamp() then 'available'
     when p_read_ct = 0 then 'scheduled'
     -- Settled since its last delivery, so nobody holds it: a retry or a snooze waits for its time.
-    when p_message -> '_meshhook' -> 'reads' = to_jsonb(p_read_ct) then 'scheduled'
+    when p_message -> '_meshhook' @> jsonb_build_object('id', p_msg_id, 'reads', p_read_ct) then 'scheduled'
     else 'leased'
   end
 $$;
-comment on function meshhook._state(integer, timestamptz, jsonb) is
+comment on function meshhook._state(bigint, integer, timestamptz, jsonb) is
   'Return the state of a job that is in its queue: available, scheduled or leased.';
 
 create or replace function meshhook._waiting_jobs(p_queue meshhook.queues, p_condition text)
@@ -27,7 +29,7 @@ as $$
     $sql$
     select jsonb_build_object(
       'queue_name', %2$L, 'msg_id', q.msg_id, 'run_id', q.message ->> 'run_id',
-      'state', meshhook._state(q.read_ct, q.vt, q.message),
+      'state', meshhook._state(q.msg_id, q.read_ct, q.vt, q.message),
       'read_ct', q.read_ct, 'enqueued_at', q.enqueued_at, 'vt', q.vt, 'message', q.message,
       'attempt', %3$s, 'attempts', meshhook._attempts(%4$s, q.msg_id)
     )
@@ -67,7 +69,7 @@ set search_path = ''
 as $$
 declare
   v_queue meshhook.queues;
-  v_job jsonb;
+  v_job pg_catalog.jsonb;
 begin
   v_queue := meshhook._known_queue(meshhook_get_job.queue_name);
   execute meshhook._waiting_jobs(v_queue, 'q.msg_id = $1') into v_job using meshhook_get_job.msg_id;
@@ -113,7 +115,7 @@ set search_path = ''
 as $$
 declare
   v_queue meshhook.queues;
-  v_jobs jsonb;
+  v_jobs pg_catalog.jsonb;
 begin
   v_queue := meshhook._known_queue(meshhook_find_jobs.queue_name);
   perform meshhook._check_number('quantity', quantity, 1, 1000);
@@ -121,7 +123,9 @@ begin
     $sql$
     select jsonb_agg(f.job order by f.job -> 'msg_id')
     from (
-      (%s limit $2)
+      select e.job
+      from (
+      (%s order by q.msg_id desc limit $2)
       union all
       (
         select meshhook._finished_job($3, j)
@@ -130,6 +134,9 @@ begin
         order by j.msg_id desc
         limit $2
       )
+      ) e(job)
+      order by e.job -> 'msg_id' desc
+      limit $2
     ) f(job)
     $sql$,
     meshhook._waiting_jobs(v_queue, 'q.message ->> ''run_id'' = $1')
@@ -152,6 +159,9 @@ stable
 set search_path = ''
 as $$
 begin
+  if to_regclass(format('pgmq.%I', 'q_' || p_queue_name)) is null then
+    return;
+  end if;
   execute format(
     $sql$
     select
@@ -163,6 +173,8 @@ begin
     'q_' || p_queue_name
   )
   into pending, visible, oldest, newest;
+exception when undefined_table or insufficient_privilege then
+  null; -- it was dropped while this waited for it, or belongs to somebody else
 end
 $$;
 comment on function meshhook._depth(text) is
@@ -246,9 +258,10 @@ security definer -- see above
 set search_path = ''
 as $$
   select
-    m.queue_name::text, d.pending, d.pending - d.visible, d.visible,
+    m.queue_name::pg_catalog.text, d.pending, d.pending - d.visible, d.visible,
     d.oldest, d.newest, meshhook._age(d.oldest)
   from pgmq.meta m, lateral meshhook._depth(lower(m.queue_name)) d
+  where d.pending is not null
   order by m.queue_name
 $$;
 comment on function meshhook._queue_monitoring() is 'Return what public.queue_monitoring shows.';
@@ -265,17 +278,18 @@ security definer -- see above
 set search_path = ''
 as $$
   select
-    q.queue_name,
+    m.queue_name::pg_catalog.text,
     coalesce(t.completed + t.dead_lettered, 0),
     coalesce(t.completed, 0),
     coalesce(t.dead_lettered, 0),
-    case when exists (select from pgmq.meta m where m.queue_name = q.dlq_name)
-      then (select d.pending from meshhook._depth(q.dlq_name) d) else 0 end,
-    (select d.pending from meshhook._depth(q.queue_name) d),
+    coalesce((select d.pending from meshhook._depth(coalesce(q.dlq_name, meshhook._dlq_name(lower(m.queue_name)))) d), 0),
+    w.pending,
     t.seconds / nullif(t.timed, 0),
     t.attempts::double precision / nullif(t.completed + t.dead_lettered, 0),
     coalesce(t.max_attempt, 0)
-  from meshhook.queues q
+  from pgmq.meta m
+  cross join lateral meshhook._depth(lower(m.queue_name)) w
+  left join meshhook.queues q on q.queue_name = m.queue_name
   left join (
     select
       s.queue_id, sum(s.completed)::bigint as completed, sum(s.dead_lettered)::bigint as dead_lettered,
@@ -284,11 +298,28 @@ as $$
     from meshhook.totals s
     group by s.queue_id
   ) t on t.queue_id = q.queue_id
-  where exists (select from pgmq.meta m where m.queue_name = q.queue_name)
-    and not exists (select from meshhook.queues o where o.dlq_name = q.queue_name)
-  order by q.queue_name
+  where w.pending is not null
+    and not exists (select from meshhook.queues o where o.dlq_name = m.queue_name)
+  order by m.queue_name
 $$;
 comment on function meshhook._job_statistics() is 'Return what public.job_statistics shows.';
+
+-- The original has views of these names, with columns of other types, which cannot be replaced.
+do $$
+declare
+  v_view pg_catalog.text;
+begin
+  foreach v_view in array array['queue_monitoring', 'job_statistics'] loop
+    if exists (
+      select
+      from pg_catalog.pg_views v
+      where v.schemaname = 'public' and v.viewname = v_view and v.definition not like '%meshhook.\_%'
+    ) then
+      execute format('drop view public.%I', v_view);
+    end if;
+  end loop;
+end
+$$;
 
 create or replace view public.queue_monitoring with (security_invoker = on) as
   select

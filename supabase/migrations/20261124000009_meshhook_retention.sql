@@ -1,5 +1,7 @@
 -- Retention: history and archives grow for ever unless somebody prunes them.
 
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
 create or replace function meshhook._prune_archive(p_queue_name text, p_before timestamptz, p_limit integer)
 returns integer
 language plpgsql
@@ -83,18 +85,19 @@ security definer -- the tables of PGMQ and MeshHook belong to the role that appl
 set search_path = ''
 as $$
 declare
-  v_name constant text := meshhook_prune.queue_name;
-  v_before constant timestamptz := clock_timestamp() - make_interval(secs => 86400 * older_than_days);
+  v_name constant pg_catalog.text := meshhook_prune.queue_name;
+  v_before pg_catalog.timestamptz;
   v_queue_id integer;
   v_left integer := max_rows;
   v_jobs integer;
   v_attempts integer;
   v_requests integer;
   v_archived integer := 0;
-  v_archive text;
+  v_archive pg_catalog.text;
 begin
   perform meshhook._check_number('older_than_days', older_than_days, 0, 36600);
   perform meshhook._check_number('max_rows', max_rows, 1, 100000);
+  v_before := clock_timestamp() - make_interval(secs => 86400 * older_than_days);
   if v_name is not null then
     v_queue_id := (meshhook._queue(v_name)).queue_id;
   end if;

@@ -1,5 +1,7 @@
 -- The last step: the original's queues, the version, and the rights of what the files before created.
 
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
 create or replace function public.meshhook_version()
 returns jsonb
 language sql

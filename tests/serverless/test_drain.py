@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
@@ -51,6 +52,21 @@ async def test_an_empty_queue_takes_one_call(
 
     assert report.processed == 0
     assert [function for function, _ in faults.calls] == ["meshhook_dequeue"]
+
+
+async def test_jobs_past_their_last_attempt_do_not_hide_those_behind_them(
+    client: AsyncClient, queue: QueueService, admin: psycopg.Connection
+) -> None:
+    """One claim buries up to a thousand, and then answers although there is more."""
+    admin.execute(
+        "select pgmq.send_batch(%s, array_fill(%s::jsonb, array[1050]))",
+        [queue.queue_name, Jsonb({"attempt": 2, "max_attempts": 1})],
+    )
+    await queue.enqueue(job_data())
+
+    report = await drain(client, do_nothing, queue_name=queue.queue_name)
+
+    assert (report.succeeded, report.reason) == (1, "empty")
 
 
 async def test_no_more_than_max_jobs_are_claimed(

@@ -36,6 +36,11 @@ on_plain = pytest.mark.parametrize("database", [PLAIN], indirect=True)
 on_doubles = pytest.mark.parametrize("database", DOUBLES, indirect=True)
 """For tests of what is special in older versions."""
 
+on_those_with_headers = pytest.mark.parametrize(
+    "database", [PLAIN, *(double for double in DOUBLES if double != "1.4.4")], indirect=True
+)
+"""For tests of the headers of messages, which came with PGMQ 1.5."""
+
 
 @attrs.frozen
 class Database:

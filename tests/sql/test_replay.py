@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sql.client import JobQueue, Json, ids, refused
-from tests.sql.databases import Database, on_plain
+from tests.sql.databases import on_plain, on_those_with_headers
 
 
 def bury(queue: JobQueue, *messages: Json) -> list[int]:
@@ -252,17 +252,9 @@ def test_a_replay_does_not_touch_the_history_of_another_letter_with_that_id(
     assert [job["replayed_at"] for job in other.history()] == [None]
 
 
-@pytest.fixture
-def with_headers(database: Database, queue: JobQueue) -> JobQueue:
-    """A queue with one job that has headers."""
-    if not database.has_headers:
-        pytest.skip("this PGMQ has no headers")
+@on_those_with_headers
+def test_headers_stay_with_a_job_all_its_life(queue: JobQueue) -> None:
     queue.api.value("""select pgmq.send('orders', '{"run_id": "r"}'::jsonb, '{"h": 1}'::jsonb)""")
-    return queue
-
-
-def test_headers_stay_with_a_job_all_its_life(with_headers: JobQueue) -> None:
-    queue = with_headers
     seen: list[Any] = []
 
     queue.retry(queue.claim_one())
