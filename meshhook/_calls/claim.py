@@ -13,7 +13,11 @@ from meshhook._calls.base import Call, given, request_id
 from meshhook.models import Job, JobMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+
+MAX_BYTES = 4 * 1024 * 1024
+"""About how large the messages of one claim are together at the most, in bytes of JSON."""
 
 
 @attrs.frozen
@@ -27,6 +31,7 @@ class Claim:
         vt_seconds: How long the leases last, in seconds.
         base_delay_ms: The queue's delay after a first failure, in milliseconds.
         max_delay_ms: What a delay of the queue never exceeds, in milliseconds.
+        bytes: About how large the messages are together, in bytes.
     """
 
     jobs: tuple[Job, ...]
@@ -34,16 +39,49 @@ class Claim:
     vt_seconds: float
     base_delay_ms: int
     max_delay_ms: int
+    bytes: int
+
+    def is_short_of(self, quantity: int) -> bool:
+        """Tell whether no more jobs were due, so that it is no use to ask again at once.
+
+        Args:
+            quantity: How many were asked for.
+
+        Returns:
+            False also where the claim ended before its time: because the messages are large, or
+            because it had many jobs to bury.
+        """
+        return len(self.jobs) < quantity and not self.dead_lettered and self.bytes < MAX_BYTES
 
 
 def batch(
     queue_name: str,
     quantity: int,
     vt_seconds: float | None = None,
-    *,
-    max_attempts: int | None = None,
+    **more: int | None,
 ) -> Call[Claim]:
     """Build the call that claims up to so many jobs."""
+    params = arguments(queue_name, quantity, vt_seconds, **more)
+    return Call("meshhook_dequeue", params, reader(queue_name))
+
+
+def arguments(
+    queue_name: str, quantity: int, vt_seconds: float | None, **more: int | None
+) -> dict[str, Any]:
+    """Return the parameters of a claim."""
+    if vt_seconds is not None:
+        check.vt_seconds("vt_seconds", vt_seconds)
+    return given(
+        queue_name=queue_name,
+        quantity=check.whole_number("quantity", quantity, 1, check.MAX_CLAIM),
+        vt_seconds=vt_seconds,
+        **more,
+        request_id=request_id(),
+    )
+
+
+def reader(queue_name: str) -> Callable[[Any], Claim]:
+    """Return what reads the answer to a claim."""
 
     def decode(answer: Any) -> Claim:
         claimed = time.monotonic()
@@ -54,18 +92,10 @@ def batch(
             answer["vt_seconds"],
             answer["base_delay_ms"],
             answer["max_delay_ms"],
+            answer["bytes"],
         )
 
-    if vt_seconds is not None:
-        check.vt_seconds("vt_seconds", vt_seconds)
-    params = given(
-        queue_name=queue_name,
-        quantity=check.whole_number("quantity", quantity, 1, check.MAX_CLAIM),
-        vt_seconds=vt_seconds,
-        max_attempts=max_attempts,
-        request_id=request_id(),
-    )
-    return Call("meshhook_dequeue", params, decode)
+    return decode
 
 
 def one(queue_name: str, vt_seconds: float) -> Call[Job | None]:

@@ -92,7 +92,7 @@ def _seconds(jobs: Sequence[Job | int]) -> list[float | None]:
     ]
 
 
-def _statuses(count: int) -> Callable[[Any], list[str]]:
+def reader(count: int) -> Callable[[Any], list[str]]:
     """Return what reads so many statuses; an answer of another number is not about these jobs."""
 
     def decode(answer: Any) -> list[str]:
@@ -106,7 +106,7 @@ def _statuses(count: int) -> Callable[[Any], list[str]]:
 
 
 def _all_ok(count: int) -> Callable[[Any], list[bool]]:
-    return lambda answer: [status == "ok" for status in _statuses(count)(answer)]
+    return lambda answer: [status == "ok" for status in reader(count)(answer)]
 
 
 def _one_ok(answer: Any) -> bool:
@@ -187,7 +187,13 @@ def dead_letter(
 
 def settle(queue_name: str, outcomes: Sequence[Outcome]) -> Call[list[str]]:
     """Build the call that settles many jobs, each in its own way."""
-    rows = [
+    params = {"queue_name": queue_name, "outcomes": rows(outcomes), "request_id": request_id()}
+    return Call("meshhook_settle", params, reader(len(outcomes)))
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return outcomes as the database takes them."""
+    return [
         {
             **given(
                 outcome=o.outcome,
@@ -202,8 +208,6 @@ def settle(queue_name: str, outcomes: Sequence[Outcome]) -> Call[list[str]]:
         }
         for o in outcomes
     ]
-    params = {"queue_name": queue_name, "outcomes": rows, "request_id": request_id()}
-    return Call("meshhook_settle", params, _statuses(len(outcomes)))
 
 
 def _error(message: str | None, stack: str | None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from meshhook._calls import claim
-from meshhook.exceptions import RequestError
+from meshhook._calls.exchange import exchange
+from meshhook.exceptions import RejectedError, RequestError
 from meshhook.worker.health import Backoff, Repeated
 from meshhook.worker.held import HeldJob
 
@@ -20,13 +20,22 @@ if TYPE_CHECKING:
 
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
+    from meshhook._calls.exchange import Exchange
     from meshhook._transport import Transport
     from meshhook.worker.health import Health
     from meshhook.worker.held import Hand
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
+    from meshhook.worker.settle import Batch, Settler
 
 MAX_CLAIM = 500
+"""How many jobs are asked for at once at the most."""
+
+LINGER_SECONDS = 0.02
+"""How long a claim waits at the most for more room than there is for it."""
+
+LINGER_SHARE = 0.05
+"""How much of the time that jobs take it waits at the most."""
 
 
 @attrs.frozen
@@ -42,8 +51,33 @@ class Drain:
     begin_until: float = math.inf
 
 
+class Asked:
+    """A claim that is sent until there is an answer to it.
+
+    Args:
+        batch: The outcomes that it takes along.
+        quantity: How many jobs it asks for.
+        make: Makes the call.
+    """
+
+    def __init__(self, batch: Batch, quantity: int, make: Callable[[], Call[Exchange]]) -> None:
+        self.batch = batch
+        self.quantity = quantity
+        self.sent_at = 0.0
+        self._repeated = Repeated(make)
+
+    def call(self) -> Call[Exchange]:
+        """Return the call to send now."""
+        self.sent_at = time.monotonic()
+        return self._repeated.call()
+
+    def batch_as_answered(self) -> Batch:
+        """Return the outcomes, with whether an older call may have settled them."""
+        return attrs.evolve(self.batch, may_be_done=self._repeated.is_renewed)
+
+
 class Claimer:
-    """Polls the queues and passes the jobs on.
+    """Polls the queues and passes the jobs on; settles on the way what has been done meanwhile.
 
     Error handling: an outage is waited out with growing pauses, and the claim that it hit is sent
     again under the same request id, so that jobs of an answer that was lost are handed out again.
@@ -69,6 +103,7 @@ class Claimer:
         transport: Transport,
         turns: Turns,
         hand: Hand,
+        settler: Settler,
         health: Health,
         reporter: Reporter,
         pass_on: Callable[[HeldJob], None],
@@ -81,6 +116,7 @@ class Claimer:
         self._transport = transport
         self._turns = turns
         self._hand = hand
+        self._settler = settler
         self._health = health
         self._reporter = reporter
         self._pass_on = pass_on
@@ -92,7 +128,7 @@ class Claimer:
         self._claimed = 0
         self._found = 0
         self._backoff = Backoff()
-        self._unanswered: dict[str, Repeated[Claim]] = {}
+        self._unanswered: dict[str, Asked] = {}
         self._waiting = anyio.CancelScope()
         self._asking: anyio.CancelScope | None = None
         self.ended = anyio.Event()
@@ -110,6 +146,8 @@ class Claimer:
                 else:
                     self._finish(await self._claim_enough(self._drain))
         finally:
+            for asked in self._unanswered.values():
+                self._settler.give_back(asked.batch)
             self.ended.set()
 
     def stop(self) -> None:
@@ -125,6 +163,7 @@ class Claimer:
     async def _claim_for_ever(self) -> None:
         while True:
             await self._hand.wait_free()
+            await self._linger()
             await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
             for queue in self._turns.due():
                 if self._hand.free:
@@ -134,6 +173,7 @@ class Claimer:
         """Claim until the queues are empty, or the drain has had enough; return why it ended."""
         while True:
             await self._hand.wait_free()
+            await self._linger()
             if self._claimed >= drain.max_jobs:
                 await self._hand.wait_empty()
                 return "max_jobs"
@@ -160,11 +200,24 @@ class Claimer:
         """Tell whether a job that takes as long as jobs have taken so far would still be done."""
         return time.monotonic() + self._reporter.typical_seconds() < drain.begin_until
 
+    async def _linger(self) -> None:
+        """Wait a little for more room, where other jobs are about to be done and make some."""
+        pause = min(LINGER_SECONDS, LINGER_SHARE * self._reporter.typical_seconds())
+        if self._hand.free < self._hand.capacity / 2:
+            await anyio.sleep(pause)
+
     async def _poll(self, queue: WorkedQueue, room: int) -> None:
-        quantity = min(room, MAX_CLAIM)
-        asked_at = time.monotonic()
+        asked = self._unanswered.get(queue.name) or self._asked(queue, min(room, MAX_CLAIM))
+        self._unanswered[queue.name] = asked
         try:
-            answer = await self._ask(self._call(queue, quantity))
+            answer = await self._ask(asked.call())
+        except RejectedError:
+            # The settler finds out which outcome it is that the database refuses.
+            del self._unanswered[queue.name]
+            if not asked.batch.settlements:
+                raise
+            self._settler.give_back(asked.batch)
+            return
         except RequestError as error:
             self._reporter.outage(error, news=self._health.failed(error))
             await anyio.sleep(self._backoff.failed(error))
@@ -173,28 +226,31 @@ class Claimer:
         self._backoff.succeeded()
         if (outage := self._health.succeeded()) is not None:
             self._reporter.recovered(outage)
-        self._take(queue, answer, asked_at)
-        # Where jobs were buried there may be more behind them than one claim looks at.
-        if len(answer.jobs) < quantity and not answer.dead_lettered:
-            queue.drained(asked_at, self._poll_interval_seconds)
+        self._settler.confirmed(asked.batch_as_answered(), answer.statuses)
+        self._take(queue, answer.claim, asked.sent_at)
+        if answer.claim.is_short_of(asked.quantity):
+            queue.drained(asked.sent_at, self._poll_interval_seconds)
 
-    async def _ask(self, call: Call[Claim]) -> Claim:
+    async def _ask(self, call: Call[Exchange]) -> Exchange:
         with anyio.CancelScope(shield=True) as self._asking:
             return await self._transport.run(call)
         # Aborted: the wait that this is a part of is cancelled too, and says so here.
         await anyio.lowlevel.checkpoint()
         raise AssertionError
 
-    def _call(self, queue: WorkedQueue, quantity: int) -> Call[Claim]:
-        repeated = self._unanswered.get(queue.name)
-        if repeated is None:
-            repeated = Repeated(
-                lambda: claim.batch(
-                    queue.name, quantity, self._vt_seconds, max_attempts=self._max_attempts
-                )
-            )
-            self._unanswered[queue.name] = repeated
-        return repeated.call()
+    def _asked(self, queue: WorkedQueue, quantity: int) -> Asked:
+        batch = self._settler.take_along(queue.name)
+        return Asked(
+            batch,
+            quantity,
+            lambda: exchange(
+                queue.name,
+                batch.outcomes,
+                quantity,
+                self._vt_seconds,
+                max_attempts=self._max_attempts,
+            ),
+        )
 
     def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
         queue.learn(answer)
@@ -205,9 +261,10 @@ class Claimer:
         # The database counts from when the call arrived, so counting from when it was sent is on
         # the safe side.
         lease_ends = asked_at + queue.vt_seconds
+        size = answer.bytes / max(1, len(answer.jobs))
         for job in answer.jobs:
             in_hand = self._hand.get(job)
             if in_hand is not None and in_hand.settling:
-                in_hand.successor = HeldJob(job, queue, lease_ends)
+                in_hand.successor = HeldJob(job, queue, lease_ends, size)
             elif in_hand is None or not in_hand.renew(job, lease_ends):
-                self._pass_on(HeldJob(job, queue, lease_ends))
+                self._pass_on(HeldJob(job, queue, lease_ends, size))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int]
 
+MAX_BYTES = 64 * 1024 * 1024
+"""From how many bytes of messages in hand on no more jobs are claimed."""
+
 
 @attrs.define(eq=False)
 class HeldJob:
@@ -25,6 +28,7 @@ class HeldJob:
         job: The job as it was claimed.
         queue: Its queue.
         lease_ends: When the lease ends at the earliest, on the clock of `time.monotonic`.
+        size: About how large its message is, in bytes.
         scope: What cancels its handler, while that runs.
         deadline: When its handler's time is up, on the same clock.
         begun: Whether it has come to its handler.
@@ -38,6 +42,7 @@ class HeldJob:
     job: Job
     queue: WorkedQueue
     lease_ends: float
+    size: float = 0.0
     scope: anyio.CancelScope | None = None
     deadline: float | None = None
     begun: bool = False
@@ -95,14 +100,19 @@ class Hand:
 
     Args:
         capacity: How many jobs may wait for or be in a handler at once.
+
+    Attributes:
+        capacity: The same.
+        occupied: Jobs that were given up while a thread, which nothing can stop, is still at work
+            on them.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
+        self._bytes = 0.0
         self._held: dict[Key, HeldJob] = {}
         self._unhandled = 0
         self._changed = anyio.Event()
-        # Jobs that were given up while a thread, which nothing can stop, is still at work on them.
         self.occupied: set[Key] = set()
 
     def __iter__(self) -> Iterator[HeldJob]:
@@ -122,12 +132,13 @@ class Hand:
 
     @property
     def free(self) -> int:
-        """How many more jobs may be claimed."""
-        return max(0, self._capacity - self._unhandled)
+        """How many more jobs may be claimed: none while those in hand take up much memory."""
+        return max(0, self.capacity - self._unhandled) if self._bytes < MAX_BYTES else 0
 
     def take(self, held: HeldJob) -> None:
         """Take a claimed job in hand."""
         self._held[held.key] = held
+        self._bytes += held.size
         self._unhandled += 1
         self._changed.set()
 
@@ -140,6 +151,7 @@ class Hand:
         """Let go of a job that is settled or lost."""
         if self._held.get(held.key) is held:
             del self._held[held.key]
+            self._bytes = self._bytes - held.size if self._held else 0.0
             self._changed.set()
 
     async def wait_change(self) -> None:

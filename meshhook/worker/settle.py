@@ -1,12 +1,13 @@
 """The one place that settles jobs.
 
-Outcomes are sent in batches: while one call is on its way, those that come in the meantime wait for
-the next. So a lone job is settled at once, and a busy worker needs few calls.
+Outcomes are sent in batches. A claim takes those along that are there when it is sent, so that a
+busy worker settles and claims in one round trip; what no claim will take soon is sent by itself.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 import anyio
@@ -27,6 +28,34 @@ if TYPE_CHECKING:
     Settlement = tuple[HeldJob, Outcome]
 
 MAX_BATCH = 1000
+"""How many outcomes are sent at once at the most."""
+
+MAX_BATCH_CHARACTERS = 1_000_000
+"""How long the texts of errors in one batch are together, at about the most."""
+
+LINGER_SECONDS = 0.02
+"""How long an outcome waits at the most for a claim that takes it along."""
+
+
+@attrs.frozen
+class Batch:
+    """Outcomes of one queue that are sent together.
+
+    Attributes:
+        queue_name: The queue.
+        settlements: Each job with what becomes of it.
+        may_be_done: Whether they were sent before, and may have been carried out without our
+            hearing of it. A job that is gone was settled by us then.
+    """
+
+    queue_name: str
+    settlements: tuple[Settlement, ...] = ()
+    may_be_done: bool = False
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What becomes of the jobs, in order."""
+        return [outcome for _, outcome in self.settlements]
 
 
 class Settler:
@@ -42,7 +71,8 @@ class Settler:
         self._transport = transport
         self._hand = hand
         self._reporter = reporter
-        self._pending: defaultdict[str, list[Settlement]] = defaultdict(list)
+        self._pending: defaultdict[str, deque[Settlement]] = defaultdict(deque)
+        self._returned: deque[Batch] = deque()
         self._arrived = anyio.Event()
         self._pass_on: Callable[[HeldJob], None] = hand.drop
 
@@ -65,8 +95,49 @@ class Settler:
         self._pending[held.job.queue_name].append((held, outcome))
         self._arrived.set()
 
+    def take_along(self, queue_name: str) -> Batch:
+        """Take out the outcomes of a queue, for a claim that settles them too.
+
+        Whoever takes them sees to it that they are `confirmed`, or gives them back.
+
+        Args:
+            queue_name: The queue.
+
+        Returns:
+            As many as go into one call, possibly none.
+        """
+        pending = self._pending[queue_name]
+        batch: list[Settlement] = []
+        characters = 0
+        while pending and len(batch) < MAX_BATCH and characters < MAX_BATCH_CHARACTERS:
+            held, outcome = pending.popleft()
+            batch.append((held, outcome))
+            characters += len(outcome.error_message or "") + len(outcome.error_stack or "")
+        return Batch(queue_name, tuple(batch))
+
+    def give_back(self, batch: Batch) -> None:
+        """Have outcomes settled that a claim took along without an answer coming back.
+
+        Args:
+            batch: The outcomes.
+        """
+        if batch.settlements:
+            self._returned.append(attrs.evolve(batch, may_be_done=True))
+            self._arrived.set()
+
+    def confirmed(self, batch: Batch, statuses: Sequence[str]) -> None:
+        """Act on what the database says of a batch.
+
+        Args:
+            batch: The outcomes.
+            statuses: What happened to each: ``ok``, ``lost`` or ``missing``.
+        """
+        for (held, outcome), status in zip(batch.settlements, statuses, strict=True):
+            is_done = status == "missing" and batch.may_be_done
+            self._confirmed(held, outcome, "ok" if is_done else status)
+
     async def run(self) -> None:
-        """Settle what comes, for ever.
+        """Settle what no claim takes along, for ever.
 
         Raises:
             RequestError: A call failed with what waiting does not mend.
@@ -74,34 +145,43 @@ class Settler:
         while True:
             await self._arrived.wait()
             self._arrived = anyio.Event()
+            if self._a_claim_comes():
+                await anyio.sleep(LINGER_SECONDS)
+            while self._returned:
+                await self._settle(self._returned.popleft())
             for queue_name in tuple(self._pending):
-                while batch := self._pending[queue_name][:MAX_BATCH]:
-                    del self._pending[queue_name][:MAX_BATCH]
-                    await self._settle(queue_name, batch)
+                while (batch := self.take_along(queue_name)).settlements:
+                    await self._settle(batch)
 
-    async def _settle(self, queue_name: str, batch: Sequence[Settlement]) -> None:
+    def _a_claim_comes(self) -> bool:
+        """Tell whether all that waits is of queues that are asked for more jobs soon."""
+        soon = time.monotonic() + LINGER_SECONDS
+        return not self._returned and all(
+            settlements[0][0].queue.next_poll < soon
+            for settlements in self._pending.values()
+            if settlements
+        )
+
+    async def _settle(self, batch: Batch) -> None:
         try:
-            statuses = await self._send(queue_name, [outcome for _, outcome in batch])
+            statuses = await self._send(batch)
         except RejectedError as error:
-            await self._settle_rest(queue_name, batch, error)
-            return
-        for (held, outcome), status in zip(batch, statuses, strict=True):
-            self._confirmed(held, outcome, status)
+            await self._settle_rest(batch, error)
+        else:
+            self.confirmed(batch, statuses)
 
-    async def _settle_rest(
-        self, queue_name: str, batch: Sequence[Settlement], error: RejectedError
-    ) -> None:
+    async def _settle_rest(self, batch: Batch, error: RejectedError) -> None:
         """One outcome that the database refuses must not keep the others from being settled."""
-        if len(batch) == 1:
-            held, _ = batch[0]
+        if len(batch.settlements) == 1:
+            held, _ = batch.settlements[0]
             self._reporter.gave_up(held, str(error))
             self._let_go(held)
             return
-        for settlement in batch:
-            await self._settle(queue_name, [settlement])
+        for settlement in batch.settlements:
+            await self._settle(attrs.evolve(batch, settlements=(settlement,)))
 
-    async def _send(self, queue_name: str, outcomes: Sequence[Outcome]) -> list[str]:
-        repeated = Repeated(lambda: settle.settle(queue_name, outcomes))
+    async def _send(self, batch: Batch) -> list[str]:
+        repeated = Repeated(lambda: settle.settle(batch.queue_name, batch.outcomes))
         backoff = Backoff()
         while True:
             try:
@@ -110,9 +190,8 @@ class Settler:
                 self._reporter.outage(error, news=False)
                 await anyio.sleep(backoff.failed(error))
             else:
-                # Where an older try may have been carried out without our hearing of it, a job that
-                # is gone was settled by us.
-                return ["ok" if repeated.is_renewed and s == "missing" else s for s in statuses]
+                done = "ok" if repeated.is_renewed else "missing"
+                return [done if status == "missing" else status for status in statuses]
 
     def _confirmed(self, held: HeldJob, outcome: Outcome, status: str) -> None:
         if status == "lost" and held.successor is not None:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer
 
 
-HURRY_SECONDS = 2.0
-"""How long a stop that must be quick takes for both."""
+HURRY_SECONDS = 1.0
+"""How long each step of a stop that must be quick takes at most."""
 
 
 class Supervisor:
@@ -71,6 +71,7 @@ class Supervisor:
             transport=transport,
             turns=Turns(queues),
             hand=self._hand,
+            settler=self._settler,
             health=health,
             reporter=self.reporter,
             pass_on=self._dispatcher.pass_on,
@@ -175,6 +176,9 @@ class Supervisor:
 
     async def _abort_when_hurried(self) -> None:
         await self._hurry_asked.wait()
+        # Cut off, a claim may still be carried out, after the jobs here were handed back; and then
+        # it hides them until its lease ends.
+        await anyio.sleep(HURRY_SECONDS)
         self._claimer.abort()
 
     def _hand_back_unstarted(self) -> None:

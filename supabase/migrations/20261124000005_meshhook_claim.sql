@@ -90,9 +90,14 @@ comment on function meshhook._malformed_sql() is
 -- were written, while a second sort key would have all of them sorted before the first is taken.
 --
 -- "materialized" and "offset 0" have each expression worked out once for a row, not once for each use.
+--
+-- The answer is held in memory whole by everyone it passes, so it is bounded by bytes too: jobs are taken
+-- until p_max_bytes is reached, the first one however large it is. A message counts with its size in the
+-- table, or, where that is of its compressed form, as text.
 create or replace function meshhook._claim_rows(
-  p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer,
-  out jobs json, out receipts jsonb, out unfit jsonb, out lapsed jsonb, out claimed integer
+  p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer, p_max_bytes integer,
+  out jobs json, out msg_ids bigint[], out read_cts integer[], out unfit jsonb, out lapsed jsonb,
+  out claimed integer, out bytes bigint
 )
 language plpgsql
 set search_path = ''
@@ -101,27 +106,37 @@ begin
   execute format(
     $sql$
     with due as materialized (
-      select q.msg_id, q.vt
+      select
+        q.msg_id, q.vt,
+        coalesce(
+          case when pg_column_compression(q.message) is null then pg_column_size(q.message)
+            else octet_length(q.message::pg_catalog.text) end,
+          0
+        ) as bytes
       from pgmq.%1$I q
       where q.vt <= $1
       order by q.vt
       limit $2
       for update skip locked
+    ), fitting as materialized (
+      select w.*
+      from (select due.*, sum(due.bytes) over (rows unbounded preceding) - due.bytes as bytes_before from due) w
+      where w.bytes_before < $6
     ), taken as (
-      -- An array, because a join with "due" may read the whole queue instead of its index.
+      -- An array, because a join with "fitting" may read the whole queue instead of its index.
       update pgmq.%1$I q
       set vt = $3, read_ct = q.read_ct + 1
-      where q.msg_id = any (array(select d.msg_id from due d))
+      where q.msg_id = any (array(select f.msg_id from fitting f))
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message
     ), job as materialized (
       select
-        q.*, due.vt as due_vt, u.malformed,
+        q.*, f.vt as due_vt, f.bytes, u.malformed,
         case when u.malformed is null then %2$s end as attempt,
         case when u.malformed is null then coalesce(%3$s, $4, $5) end as max_attempts,
         u.malformed is null and q.read_ct > 1
           and not %5$s as after_lapse
       from taken q
-      join due on due.msg_id = q.msg_id,
+      join fitting f on f.msg_id = q.msg_id,
       lateral (select %4$s as malformed offset 0) u
     )
     select
@@ -132,7 +147,8 @@ begin
         )
         order by due_vt
       ) filter (where attempt <= max_attempts),
-      jsonb_agg(jsonb_build_array(msg_id, read_ct) order by due_vt) filter (where attempt <= max_attempts),
+      array_agg(msg_id order by due_vt) filter (where attempt <= max_attempts),
+      array_agg(read_ct order by due_vt) filter (where attempt <= max_attempts),
       jsonb_agg(
         jsonb_build_object(
           'msg_id', msg_id, 'read_ct', read_ct, 'malformed', malformed,
@@ -141,7 +157,8 @@ begin
       ) filter (where malformed is not null or attempt > max_attempts),
       jsonb_agg(jsonb_build_object('msg_id', msg_id, 'read_ct', read_ct - 1, 'attempt', attempt - 1))
         filter (where after_lapse),
-      count(*)::integer
+      count(*)::integer,
+      coalesce(sum(bytes) filter (where attempt <= max_attempts), 0)::bigint
     from job
     $sql$,
     'q_' || p_queue.queue_name,
@@ -150,11 +167,11 @@ begin
     meshhook._malformed_sql(),
     meshhook._handed_back_sql('q.read_ct - 1')
   )
-  into jobs, receipts, unfit, lapsed, claimed
-  using clock_timestamp(), p_quantity, p_vt, p_max_attempts, p_queue.max_attempts;
+  into jobs, msg_ids, read_cts, unfit, lapsed, claimed, bytes
+  using clock_timestamp(), p_quantity, p_vt, p_max_attempts, p_queue.max_attempts, p_max_bytes;
 end
 $$;
-comment on function meshhook._claim_rows(meshhook.queues, integer, timestamptz, integer) is
+comment on function meshhook._claim_rows(meshhook.queues, integer, timestamptz, integer, integer) is
   'Claim up to so many due rows: those to hand out, those unfit to be, and deliveries that lapsed before.';
 
 create or replace function meshhook._record_lapses(p_queue meshhook.queues, p_lapsed jsonb)
@@ -218,8 +235,8 @@ comment on function meshhook._bury_unfit(meshhook.queues, jsonb) is
 -- Jobs unfit to be handed out do not use up the quantity: the claim goes on behind them, past up to a
 -- thousand. An answer with neither jobs nor dead letters means that nothing is due.
 create or replace function meshhook._claim(
-  p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer,
-  out jobs json, out receipts jsonb, out dead_lettered jsonb
+  p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer, p_max_bytes integer,
+  out jobs json, out msg_ids bigint[], out read_cts integer[], out bytes bigint, out dead_lettered jsonb
 )
 language plpgsql
 set search_path = ''
@@ -229,7 +246,7 @@ declare
 begin
   dead_lettered := '[]';
   for i in 1..greatest(1, 1000 / p_quantity) loop
-    select * into v_round from meshhook._claim_rows(p_queue, p_quantity, p_vt, p_max_attempts);
+    select * into v_round from meshhook._claim_rows(p_queue, p_quantity, p_vt, p_max_attempts, p_max_bytes);
     if v_round.lapsed is not null then
       perform meshhook._record_lapses(p_queue, v_round.lapsed);
     end if;
@@ -239,15 +256,18 @@ begin
     exit when v_round.jobs is not null or v_round.claimed = 0;
   end loop;
   jobs := coalesce(v_round.jobs, '[]');
-  receipts := coalesce(v_round.receipts, '[]');
+  msg_ids := v_round.msg_ids;
+  read_cts := v_round.read_cts;
+  bytes := v_round.bytes;
 end
 $$;
-comment on function meshhook._claim(meshhook.queues, integer, timestamptz, integer) is
+comment on function meshhook._claim(meshhook.queues, integer, timestamptz, integer, integer) is
   'Claim due jobs; move those past their last attempt to the dead letter queue instead of handing them out.';
 
 -- The queue's settings go with every claim, so that a worker follows a change of them while it runs.
 create or replace function meshhook._claim_json(
-  p_queue meshhook.queues, p_vt timestamptz, p_vt_seconds double precision, p_jobs json, p_dead_lettered jsonb
+  p_queue meshhook.queues, p_vt timestamptz, p_vt_seconds double precision,
+  p_jobs json, p_bytes bigint, p_dead_lettered jsonb
 )
 returns json
 language sql
@@ -257,16 +277,16 @@ as $$
   select json_build_object(
     'vt', p_vt, 'vt_seconds', p_vt_seconds,
     'base_delay_ms', p_queue.base_delay_ms, 'max_delay_ms', p_queue.max_delay_ms,
-    'jobs', p_jobs, 'dead_lettered', p_dead_lettered
+    'jobs', p_jobs, 'bytes', p_bytes, 'dead_lettered', p_dead_lettered
   )
 $$;
-comment on function meshhook._claim_json(meshhook.queues, timestamptz, double precision, json, jsonb) is
+comment on function meshhook._claim_json(meshhook.queues, timestamptz, double precision, json, bigint, jsonb) is
   'Return the answer to a claim.';
 
 -- A claim whose answer was lost is asked for again with the same request id. Its jobs are still hidden;
 -- those that nobody else has read since are handed out again under the receipts of the first answer.
 create or replace function meshhook._claim_again(
-  p_queue meshhook.queues, p_receipts jsonb, p_vt timestamptz, p_max_attempts integer
+  p_queue meshhook.queues, p_memory jsonb, p_vt timestamptz, p_max_attempts integer
 )
 returns json
 language plpgsql
@@ -278,8 +298,8 @@ begin
   execute format(
     $sql$
     with receipt as (
-      select r.ord, (r.value ->> 0)::bigint as msg_id, (r.value ->> 1)::integer as read_ct
-      from jsonb_array_elements($1) with ordinality as r(value, ord)
+      select r.msg_id, r.read_ct, r.ord
+      from unnest($1, $2) with ordinality as r(msg_id, read_ct, ord)
     ), held as materialized (
       select q.msg_id, r.ord
       from pgmq.%1$I q
@@ -289,7 +309,7 @@ begin
       for update of q
     ), taken as (
       update pgmq.%1$I q
-      set vt = greatest(q.vt, $2)
+      set vt = greatest(q.vt, $3)
       from held
       where q.msg_id = held.msg_id
       returning q.msg_id, q.read_ct, q.enqueued_at, q.message, held.ord
@@ -297,7 +317,7 @@ begin
     select json_agg(
       json_build_object(
         'msg_id', q.msg_id, 'read_ct', q.read_ct, 'enqueued_at', q.enqueued_at,
-        'attempt', %2$s, 'max_attempts', coalesce(%3$s, $3, $4), 'message', q.message
+        'attempt', %2$s, 'max_attempts', coalesce(%3$s, $4, $5), 'message', q.message
       )
       order by q.ord
     )
@@ -309,19 +329,76 @@ begin
     meshhook._handed_back_sql('q.read_ct')
   )
   into v_jobs
-  using p_receipts, p_vt, p_max_attempts, p_queue.max_attempts;
+  using
+    (p_memory ->> 'msg_ids')::bigint[], (p_memory ->> 'read_cts')::integer[],
+    p_vt, p_max_attempts, p_queue.max_attempts;
   return coalesce(v_jobs, '[]');
 end
 $$;
 comment on function meshhook._claim_again(meshhook.queues, jsonb, timestamptz, integer) is
   'Hand out again the jobs of a claim whose answer was lost.';
 
+create or replace function meshhook._check_claim(
+  p_quantity integer, p_vt_seconds double precision, p_max_attempts integer, p_max_bytes integer
+)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  perform meshhook._check_number('quantity', p_quantity, 1, 1000);
+  perform meshhook._check_number('vt_seconds', p_vt_seconds, 0, 86400);
+  perform meshhook._check_number('max_attempts', coalesce(p_max_attempts, 1), 1, 1000000);
+  perform meshhook._check_number('max_bytes', p_max_bytes, 1, 67108864);
+end
+$$;
+comment on function meshhook._check_claim(integer, double precision, integer, integer) is
+  'Raise MH002 unless the arguments of a claim are usable.';
+
+-- What a claim has to be remembered by is short text, not nested JSON: it is written for every batch and
+-- hardly ever read. An empty claim needs no memory: its repeat claims what has come since.
+create or replace function meshhook._hand_out(
+  p_queue meshhook.queues, p_quantity integer, p_vt_seconds double precision, p_max_attempts integer,
+  p_max_bytes integer, p_earlier jsonb, out answer json, out memory jsonb
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_vt constant timestamp with time zone := clock_timestamp() + make_interval(secs => p_vt_seconds);
+  v_claim record;
+begin
+  if p_earlier is not null then
+    answer := meshhook._claim_json(
+      p_queue, v_vt, p_vt_seconds, meshhook._claim_again(p_queue, p_earlier, v_vt, p_max_attempts),
+      (p_earlier -> 'bytes')::bigint, p_earlier -> 'dead_lettered'
+    );
+    return;
+  end if;
+  select * into v_claim from meshhook._claim(p_queue, p_quantity, v_vt, p_max_attempts, p_max_bytes);
+  answer := meshhook._claim_json(
+    p_queue, v_vt, p_vt_seconds, v_claim.jobs, v_claim.bytes, v_claim.dead_lettered
+  );
+  if v_claim.msg_ids is not null or v_claim.dead_lettered <> '[]' then
+    memory := jsonb_build_object(
+      'msg_ids', coalesce(v_claim.msg_ids, '{}')::pg_catalog.text,
+      'read_cts', coalesce(v_claim.read_cts, '{}')::pg_catalog.text,
+      'bytes', v_claim.bytes, 'dead_lettered', v_claim.dead_lettered
+    );
+  end if;
+end
+$$;
+comment on function meshhook._hand_out(meshhook.queues, integer, double precision, integer, integer, jsonb) is
+  'Claim due jobs, or those of an earlier claim again; return the answer, and what to remember it by.';
+
 create or replace function public.meshhook_dequeue(
   queue_name text,
   quantity integer default 1,
   vt_seconds double precision default null,
   max_attempts integer default null,
-  request_id text default null
+  request_id text default null,
+  max_bytes integer default 4194304
 )
 returns json -- not jsonb: the messages are printed once instead of being rebuilt, a third of the claim's time
 language plpgsql
@@ -330,39 +407,23 @@ set search_path = ''
 as $$
 declare
   v_name constant pg_catalog.text := meshhook_dequeue.queue_name;
-  v_queue meshhook.queues;
-  v_seconds double precision;
-  v_vt pg_catalog.timestamptz;
-  v_earlier pg_catalog.jsonb := meshhook._recall(v_name, 'dequeue', request_id);
+  v_earlier constant pg_catalog.jsonb := meshhook._recall(v_name, 'dequeue', request_id);
+  v_queue constant meshhook.queues := meshhook._queue(v_name);
+  v_seconds constant double precision := coalesce(vt_seconds, v_queue.vt_seconds);
   v_claim record;
 begin
-  v_queue := meshhook._queue(v_name);
-  perform meshhook._check_number('quantity', quantity, 1, 1000);
-  v_seconds := coalesce(vt_seconds, v_queue.vt_seconds);
-  perform meshhook._check_number('vt_seconds', v_seconds, 0, 86400);
-  perform meshhook._check_number('max_attempts', coalesce(max_attempts, 1), 1, 1000000);
-  v_vt := clock_timestamp() + make_interval(secs => v_seconds);
-  if v_earlier is not null then
-    return meshhook._claim_json(
-      v_queue, v_vt, v_seconds,
-      meshhook._claim_again(v_queue, v_earlier -> 'receipts', v_vt, max_attempts), v_earlier -> 'dead_lettered'
-    );
+  perform meshhook._check_claim(quantity, v_seconds, max_attempts, max_bytes);
+  select * into v_claim
+  from meshhook._hand_out(v_queue, quantity, v_seconds, max_attempts, max_bytes, v_earlier);
+  if v_claim.memory is not null then
+    perform meshhook._remember(v_name, 'dequeue', request_id, v_claim.memory);
   end if;
-
-  select * into v_claim from meshhook._claim(v_queue, quantity, v_vt, max_attempts);
-  -- An empty claim needs no memory: its repeat claims what has come since.
-  if v_claim.receipts <> '[]' or v_claim.dead_lettered <> '[]' then
-    perform meshhook._remember(
-      v_name, 'dequeue', request_id,
-      jsonb_build_object('receipts', v_claim.receipts, 'dead_lettered', v_claim.dead_lettered)
-    );
-  end if;
-  return meshhook._claim_json(v_queue, v_vt, v_seconds, v_claim.jobs, v_claim.dead_lettered);
+  return v_claim.answer;
 end
 $$;
-comment on function public.meshhook_dequeue(text, integer, double precision, integer, text) is
-  'Claim up to quantity due jobs for vt_seconds. A job past its last attempt goes to the dead letter queue instead.';
-revoke all on function public.meshhook_dequeue(text, integer, double precision, integer, text)
+comment on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer) is
+  'Claim up to quantity due jobs, of up to about max_bytes together, for vt_seconds. A job past its last attempt goes to the dead letter queue instead.';
+revoke all on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer)
   from public, anon, authenticated;
-grant execute on function public.meshhook_dequeue(text, integer, double precision, integer, text)
+grant execute on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer)
   to service_role;

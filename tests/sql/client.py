@@ -143,6 +143,13 @@ class JobQueue:
         """Settle jobs, each in its own way."""
         return list(self._call("settle", outcomes=outcomes, **more))
 
+    def settle_and_dequeue(self, outcomes: Any, quantity: int, **more: Any) -> Json:
+        """Settle jobs and claim the next."""
+        answer: Json = self._call(
+            "settle_and_dequeue", outcomes=outcomes, quantity=quantity, **more
+        )
+        return answer
+
     def acknowledge(self, *jobs: Receipt, **more: Any) -> list[str]:
         """Complete jobs."""
         return list(self._call("acknowledge", **receipts(jobs), **more))

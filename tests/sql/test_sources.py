@@ -187,6 +187,8 @@ def call_everything(api: Api) -> None:
     queue.claim(10, request_id="r")
     kinds = ("complete", "archive", "retry", "release", "dead_letter")
     queue.settle([outcome(kind, job) for kind, job in zip(kinds, jobs, strict=False)])
+    for _ in range(2):
+        queue.settle_and_dequeue([outcome("complete", jobs[9])], 1, request_id="s")
     queue.extend(*jobs, vt_seconds=0)
     queue.acknowledge(jobs[5])
     queue.archive(jobs[6])

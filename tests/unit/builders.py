@@ -21,6 +21,8 @@ from meshhook import (
     ReplaySummary,
 )
 from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
+from meshhook._calls.exchange import Exchange, exchange
+from meshhook._calls.settle import Outcome
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, job_of
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ CLAIM = {
     "base_delay_ms": 1000,
     "max_delay_ms": 300_000,
     "jobs": [CLAIMED_ROW],
+    "bytes": 64,
     "dead_lettered": [{"msg_id": 8, "error_message": "LeaseExpired"}],
 }
 CLAIMED = job_of(message=JobMessage(job_data(attempt=2, max_attempts=5)))
@@ -163,6 +166,7 @@ ENQUEUES = [
         EnqueueBatch(msg_ids=(5, 6)),
     ),
 ]
+CLAIMED_BATCH = claim.Claim((CLAIMED,), ((8, "LeaseExpired"),), 30, 1000, 300_000, 64)
 CLAIMS = [
     Built(
         "claim one",
@@ -186,7 +190,31 @@ CLAIMS = [
         "meshhook_dequeue",
         {"queue_name": "q", "quantity": 50, "max_attempts": 3},
         CLAIM,
-        claim.Claim((CLAIMED,), ((8, "LeaseExpired"),), 30, 1000, 300_000),
+        CLAIMED_BATCH,
+    ),
+]
+EXCHANGES = [
+    Built(
+        "claim without outcomes",
+        lambda: exchange("q", [], 50, max_attempts=3),
+        "meshhook_dequeue",
+        {"queue_name": "q", "quantity": 50, "max_attempts": 3, "max_bytes": claim.MAX_BYTES},
+        CLAIM,
+        Exchange([], CLAIMED_BATCH),
+    ),
+    Built(
+        "settle and claim",
+        lambda: exchange("q", [Outcome(outcome="complete", msg_id=7, read_ct=3)], 50, 30),
+        "meshhook_settle_and_dequeue",
+        {
+            "queue_name": "q",
+            "outcomes": [{"outcome": "complete", "msg_id": 7, "read_ct": 3}],
+            "quantity": 50,
+            "vt_seconds": 30,
+            "max_bytes": claim.MAX_BYTES,
+        },
+        {"statuses": ["ok"], "claim": CLAIM},
+        Exchange(["ok"], CLAIMED_BATCH),
     ),
 ]
 SETTLES = [
@@ -446,4 +474,4 @@ DEAD_LETTERS = [
         ),
     ),
 ]
-BUILDERS = [*ENQUEUES, *CLAIMS, *SETTLES, *LOOKUPS, *QUEUES, *DEAD_LETTERS]
+BUILDERS = [*ENQUEUES, *CLAIMS, *EXCHANGES, *SETTLES, *LOOKUPS, *QUEUES, *DEAD_LETTERS]

@@ -19,6 +19,9 @@ from tests.worker.conftest import Events, MakeWorker
 
 FROZEN_WORKER = Path(__file__).parent / "frozen_worker.py"
 
+ALONE_MS = 100
+"""A poll interval at which what is done right after a claim is not taken along by the next one."""
+
 
 def read_by_somebody_else(clock: Clock, queue_name: str) -> None:
     """Let the leases lapse and another consumer read the oldest job."""
@@ -155,10 +158,11 @@ async def test_a_job_that_is_claimed_again_while_it_is_settled_is_settled_once(
     data = job_data()
     await queue.enqueue(data)
 
-    async def handler(_: JobMessage) -> None: ...
+    async def handler(_: JobMessage) -> None:
+        await faults.wait_next_answer("meshhook_dequeue")
 
     settle_may_go = faults.hold("meshhook_settle")
-    async with make_worker(handler) as worker:
+    async with make_worker(handler, poll_interval_ms=ALONE_MS) as worker:
         await faults.wait_attempted("meshhook_settle")
         clock.advance(3600)
         claims = faults.answered("meshhook_dequeue")
@@ -179,11 +183,12 @@ async def test_a_retry_that_is_claimed_before_its_settlement_is_known_runs(
     await queue.enqueue(data)
 
     async def fail_once(message: JobMessage) -> None:
+        await faults.wait_next_answer("meshhook_dequeue")
         if message.attempt == 1:
             raise ValueError("once")
 
     answer_may_come = faults.hold_answer("meshhook_settle")
-    async with make_worker(fail_once) as worker:
+    async with make_worker(fail_once, poll_interval_ms=ALONE_MS) as worker:
         await faults.wait_attempted("meshhook_settle")
         # The retry is visible at once, so the next claims hand it to this very worker.
         claims = faults.answered("meshhook_dequeue")
@@ -203,10 +208,11 @@ async def test_a_delivery_that_waits_for_a_settlement_is_handed_back_by_a_stop(
     await queue.enqueue(job_data())
 
     async def fail(_: JobMessage) -> None:
+        await faults.wait_next_answer("meshhook_dequeue")
         raise ValueError("once")
 
     answer_may_come = faults.hold_answer("meshhook_settle")
-    worker = make_worker(fail)
+    worker = make_worker(fail, poll_interval_ms=ALONE_MS)
     await worker.start()
     await faults.wait_attempted("meshhook_settle")
     claims = faults.answered("meshhook_dequeue")

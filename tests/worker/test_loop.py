@@ -12,13 +12,15 @@ from supabase import AsyncClient
 
 from meshhook import InvalidInputError, JobMessage, QueueService, Worker
 from meshhook.worker.queues import Turns, WorkedQueue
-from tests.faults import FaultInjector
+from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
 from tests.worker.conftest import Events, MakeWorker
 
 
 def quantities(faults: FaultInjector) -> list[int]:
-    return [body["quantity"] for function, body in faults.calls if function == "meshhook_dequeue"]
+    return [
+        body["quantity"] for function, body in faults.calls if "meshhook_dequeue" in verbs(function)
+    ]
 
 
 @pytest.mark.parametrize(("prefetch", "first", "second"), [(0, 3, 1), (2, 5, 1)])

@@ -18,7 +18,7 @@ from meshhook import (
     QueueNotFoundError,
     QueueService,
 )
-from tests.faults import FaultInjector
+from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
 from tests.worker.conftest import Events, MakeWorker
 
@@ -96,7 +96,9 @@ async def test_jobs_of_a_claim_whose_answer_was_lost_are_handed_out_again(
         await events.wait("succeeded")
 
     assert events.of("started")[0].attempt == 1
-    first, second = [body for function, body in faults.calls if function == "meshhook_dequeue"][:2]
+    first, second = [
+        body for function, body in faults.calls if "meshhook_dequeue" in verbs(function)
+    ][:2]
     assert first == second
 
 
@@ -219,8 +221,20 @@ async def test_a_key_that_stays_expired_stops_the_worker_in_the_end(
     assert faults.count("meshhook_dequeue") > 3
 
 
+@pytest.mark.parametrize(
+    ("room", "refusals"),
+    [
+        pytest.param({"poll_interval_ms": 3_600_000}, 2, id="settled-alone"),
+        pytest.param({"concurrency": 3}, 3, id="taken-along-by-a-claim"),
+    ],
+)
 async def test_an_outcome_that_the_database_refuses_holds_up_no_other(
-    queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
+    queue: QueueService,
+    faults: FaultInjector,
+    events: Events,
+    make_worker: MakeWorker,
+    room: dict[str, int],
+    refusals: int,
 ) -> None:
     await queue.enqueue_many([job_data(), job_data(), job_data()])
     all_there = anyio.Event()
@@ -232,9 +246,42 @@ async def test_an_outcome_that_the_database_refuses_holds_up_no_other(
             all_there.set()
         await all_there.wait()
 
-    # The batch is refused, and then the first of its outcomes.
-    faults.answer(400, postgrest("22P02"), "meshhook_settle", times=2)
-    async with make_worker(handler):
+    # The claim with the batch if there is one, then the batch, and then the first of its outcomes.
+    faults.answer(400, postgrest("22P02"), "meshhook_settle", times=refusals)
+    async with make_worker(handler, **room):
         await events.wait("succeeded", times=2)
 
     assert len(events.of("given_up")) == 1
+
+
+async def test_outcomes_of_a_claim_whose_answer_was_lost_are_settled_once(
+    queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
+) -> None:
+    await queue.enqueue_many([job_data() for _ in range(6)])
+
+    async def handler(_: JobMessage) -> None: ...
+
+    faults.lose_answer("meshhook_settle_and_dequeue", times=2)
+    async with make_worker(handler, concurrency=3) as worker:
+        await events.wait("succeeded", times=6)
+
+    assert faults.count("meshhook_settle_and_dequeue") >= 3
+    assert len(events.of("started")) == 6
+    assert (worker.get_stats().succeeded, worker.get_stats().lost) == (6, 0)
+
+
+async def test_outcomes_that_a_claim_has_taken_along_are_settled_by_a_stop(
+    queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
+) -> None:
+    await queue.enqueue_many([job_data() for _ in range(3)])
+
+    async def handler(_: JobMessage) -> None: ...
+
+    faults.refuse("meshhook_settle_and_dequeue", times=10_000)
+    worker = make_worker(handler, concurrency=3)
+    await worker.start()
+    await faults.wait_attempted("meshhook_settle_and_dequeue", 2)
+    await worker.stop()
+
+    assert (await worker.wait()).given_up == ()
+    assert len(events.of("succeeded")) == 3

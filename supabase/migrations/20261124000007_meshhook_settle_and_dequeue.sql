@@ -1,0 +1,58 @@
+-- What a busy worker calls: it hands in the outcomes of its last batch and gets the next one, in one
+-- transaction and one round trip.
+
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
+create or replace function public.meshhook_settle_and_dequeue(
+  queue_name text,
+  outcomes jsonb,
+  quantity integer,
+  vt_seconds double precision default null,
+  max_attempts integer default null,
+  request_id text default null,
+  max_bytes integer default 4194304
+)
+returns json -- see meshhook_dequeue
+language plpgsql
+security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
+set search_path = ''
+as $$
+declare
+  v_name constant pg_catalog.text := meshhook_settle_and_dequeue.queue_name;
+  v_earlier constant pg_catalog.jsonb := meshhook._recall(v_name, 'settle_and_dequeue', request_id);
+  v_queue constant meshhook.queues := meshhook._queue(v_name);
+  v_seconds constant double precision := coalesce(vt_seconds, v_queue.vt_seconds);
+  v_statuses pg_catalog.jsonb := v_earlier -> 'statuses';
+  v_tally meshhook.totals;
+  v_settled record;
+  v_claim record;
+begin
+  perform meshhook._check_claim(quantity, v_seconds, max_attempts, max_bytes);
+  if v_earlier is null then
+    select * into v_settled from meshhook._settle_uncounted(v_queue, outcomes, null);
+    v_statuses := v_settled.statuses;
+    v_tally := v_settled.tally;
+  end if;
+  select * into v_claim
+  from meshhook._hand_out(
+    v_queue, quantity, v_seconds, max_attempts, max_bytes, nullif(v_earlier -> 'claim', 'null')
+  );
+  -- The claim waits for nobody, so the lock of the totals, which is taken last, is held for a moment only.
+  perform meshhook._count(v_queue.queue_id, v_tally);
+  if v_earlier is null or v_claim.memory is not null then
+    perform meshhook._remember(
+      v_name, 'settle_and_dequeue', request_id,
+      jsonb_build_object('statuses', v_statuses, 'claim', v_claim.memory)
+    );
+  end if;
+  return json_build_object('statuses', v_statuses, 'claim', v_claim.answer);
+end
+$$;
+comment on function public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer) is
+  'Settle jobs as meshhook_settle does and claim the next as meshhook_dequeue does, in one transaction; return the statuses and the claim.';
+revoke all on function
+  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer)
+  from public, anon, authenticated;
+grant execute on function
+  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer)
+  to service_role;
