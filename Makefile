@@ -13,7 +13,7 @@ help: ## List the targets
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local]' --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local,cli]' --group dev --group docs
 	touch $@
 
 test: $(READY) ## Run the tests, on a real Postgres with the real PGMQ
