@@ -39,6 +39,7 @@ from meshhook.models import (
     Job,
     JobMessage,
     JobRecord,
+    PruneResult,
     QueueInfo,
     QueueMetrics,
     ReplayError,
@@ -46,6 +47,7 @@ from meshhook.models import (
     ReplaySummary,
     RetryConfig,
     RetryInfo,
+    WorkerInfo,
 )
 from meshhook.queue_service import QueueService, list_queues
 from meshhook.retry import RetryStrategy
@@ -91,6 +93,7 @@ __all__ = [
     "OutageError",
     "PermissionDeniedError",
     "Problem",
+    "PruneResult",
     "QueueInfo",
     "QueueMetrics",
     "QueueNotFoundError",
@@ -117,6 +120,7 @@ __all__ = [
     "UnreachableError",
     "Worker",
     "WorkerEvent",
+    "WorkerInfo",
     "WorkerStats",
     "connect",
     "connect_sync",

@@ -23,8 +23,10 @@ MAX_DELAY_SECONDS = 366 * 86_400
 MAX_DEPTH = 200
 MAX_INTEGER_BITS = 4096
 MAX_INTEGER = 2**31 - 1
+MAX_DAYS = 36_600
 MAX_LIST = 1000
 MAX_MSG_ID = 2**63 - 1
+MAX_PRUNE = 100_000
 MAX_REQUEST_ID = 255
 MAX_VALUES = 1_000_000
 MAX_VT_SECONDS = 86_400
@@ -201,6 +203,21 @@ def vt_seconds(field: str, value: object) -> float:
     """Check a visibility timeout: from 0 seconds (visible at once) to a day."""
     refuse(_number(field, value, 0, MAX_VT_SECONDS))
     return value  # type: ignore[return-value]  # a number, as just checked
+
+
+def days(field: str, value: object) -> float:
+    """Check a number of days."""
+    # The comparison is false for NaN.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_DAYS:
+        refuse([Problem(field, shown(value), f"give a number of days from 0 to {MAX_DAYS}")])
+    return value  # type: ignore[return-value]  # a number, as just checked
+
+
+def one_of(field: str, value: object, known: Sequence[str]) -> str:
+    """Check a word that must be one of a few."""
+    if not isinstance(value, str) or value not in known:
+        refuse([Problem(field, shown(value), f"use one of {', '.join(known)}")])
+    return value  # type: ignore[return-value]  # a text, as just checked
 
 
 def number_of_seconds(

@@ -21,6 +21,7 @@ __all__ = [
     "Job",
     "JobMessage",
     "JobRecord",
+    "PruneResult",
     "QueueInfo",
     "QueueMetrics",
     "ReplayError",
@@ -28,6 +29,7 @@ __all__ = [
     "ReplaySummary",
     "RetryConfig",
     "RetryInfo",
+    "WorkerInfo",
 ]
 
 
@@ -189,7 +191,8 @@ class AttemptRecord:
     Attributes:
         attempt: Its number, from 1 on.
         read_ct: The delivery that it was.
-        outcome: ``retried``, ``dead_lettered``, or ``lapsed`` where nobody ever settled it.
+        outcome: ``retried``, ``dead_lettered``, ``failed`` where the queue has no dead letters, or
+            ``lapsed`` where nobody ever settled it.
         failed_at: When it failed, or when the lapse was noticed.
         error_type: The class of the error.
         error_message: What the error said.
@@ -218,7 +221,8 @@ class JobRecord:
         msg_id: Its id in that queue.
         run_id: The run that it belongs to.
         state: ``available``, ``scheduled`` (waits for its time), ``leased`` (somebody works on it),
-            ``completed``, ``archived``, ``dead_lettered``, ``replayed`` or ``deleted``.
+            ``completed``, ``archived``, ``dead_lettered``, ``failed`` (past its last attempt in a
+            queue without dead letters), ``replayed``, ``cancelled`` or ``deleted``.
         attempt: The last attempt so far; 1 before the first.
         enqueued_at: When it came into the queue.
         attempts: Its failed attempts, oldest first.
@@ -377,6 +381,10 @@ class QueueInfo:
         base_delay_ms: The delay after a first failure, in milliseconds.
         max_delay_ms: What a delay never exceeds, in milliseconds.
         keeps_history: Whether finished jobs and failed attempts are kept for `get_job`.
+        has_dead_letters: Whether jobs past their last attempt go to the dead letter queue; if not,
+            they go to the archive.
+        retention_days: How long workers let history and archive grow, in days; None for ever.
+        paused_at: Since when the queue is paused; None if it is not.
     """
 
     queue_name: str
@@ -388,6 +396,61 @@ class QueueInfo:
     base_delay_ms: int | None = None
     max_delay_ms: int | None = None
     keeps_history: bool | None = None
+    has_dead_letters: bool | None = None
+    retention_days: float | None = None
+    paused_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WorkerInfo:
+    """A worker, as it told of itself.
+
+    Attributes:
+        worker_id: What it is known by; new for each start.
+        name: What it is called.
+        queue_names: The queues that it serves.
+        host: The machine.
+        pid: The process.
+        version: The version of the SDK.
+        concurrency: How many handlers it may run at once.
+        running: How many it ran when it was seen last.
+        interval_seconds: How often it shows signs of life, in seconds.
+        started_at: When it started.
+        seen_at: When it was seen last.
+        is_alive: Whether it has missed no more than two signs of life.
+    """
+
+    worker_id: str
+    name: str | None = None
+    queue_names: tuple[str, ...]
+    host: str | None = None
+    pid: int | None = None
+    version: str | None = None
+    concurrency: int | None = None
+    running: int | None = None
+    interval_seconds: float
+    started_at: datetime
+    seen_at: datetime
+    is_alive: bool
+
+
+@attrs.frozen(kw_only=True)
+class PruneResult:
+    """What was deleted of a queue's history.
+
+    Attributes:
+        jobs: Finished jobs.
+        attempts: Failed attempts.
+        archived: Archived messages.
+        requests: Answers that were kept for repeated requests.
+        more: Whether there may be more to delete.
+    """
+
+    jobs: int
+    attempts: int
+    archived: int
+    requests: int
+    more: bool
 
 
 @attrs.frozen(kw_only=True)

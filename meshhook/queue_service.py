@@ -9,6 +9,7 @@ from meshhook import _validation as check
 from meshhook._calls import claim, enqueue, lookup, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
 from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook.queue_control import QueueControl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ __all__ = ["QueueService", "list_queues"]
 DEFAULT_QUEUE = "workflow_jobs"
 
 
-class QueueService:
+class QueueService(QueueControl):
     """A queue, through an async Supabase client.
 
     Every method is one RPC, and one RPC is one transaction. An outage is waited out for a few
@@ -55,8 +56,10 @@ class QueueService:
         *,
         repeat_policy: RepeatPolicy | None = None,
     ) -> None:
-        self.queue_name = check.queue_name("queue_name", queue_name)
-        self._transport = AsyncTransport(async_client(client, "QueueService"), repeat_policy)
+        super().__init__(
+            check.queue_name("queue_name", queue_name),
+            AsyncTransport(async_client(client, "QueueService"), repeat_policy),
+        )
 
     async def enqueue(
         self,
@@ -284,6 +287,24 @@ class QueueService:
         """
         return await self._transport.run(settle.delete(self.queue_name, msg_id))
 
+    async def cancel_job(self, msg_id: int) -> bool:
+        """Cancel a job, waiting or running.
+
+        The worker that runs it hears of it when it extends the lease the next time, after a third
+        of the visibility timeout at the latest, and cancels its handler. What the handler has done
+        until then stays done.
+
+        Args:
+            msg_id: Its id.
+
+        Returns:
+            Whether it was still in the queue.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(settle.cancel(self.queue_name, msg_id))
+
     async def get_job(self, msg_id: int) -> JobRecord | None:
         """Look up one job: waiting, running or finished, with each of its failed attempts.
 
@@ -316,6 +337,28 @@ class QueueService:
         """
         return await self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
 
+    async def list_jobs(
+        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
+    ) -> list[JobRecord]:
+        """List jobs, newest first.
+
+        Args:
+            state: ``available``, ``scheduled``, ``leased``, ``completed``, ``archived``,
+                ``dead_lettered``, ``failed``, ``cancelled``, ``deleted`` or ``replayed``; None for
+                all that are in the queue.
+            limit: How many at the most, from 1 to 1,000.
+            before_msg_id: Where to go on: the id of the last job of the page before.
+
+        Returns:
+            What is known of them.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            lookup.jobs_in_state(self.queue_name, state, limit, before_msg_id)
+        )
+
     async def get_queue_metrics(self) -> QueueMetrics:
         """Measure the queue.
 
@@ -326,69 +369,6 @@ class QueueService:
             RequestError: The call failed.
         """
         return await self._transport.run(lookup.queue_metrics(self.queue_name))
-
-    async def purge_queue(self) -> int:
-        """Delete every job of the queue, running ones too.
-
-        Returns:
-            How many there were.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.run(queues.purge(self.queue_name))
-
-    async def create_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-    ) -> QueueInfo:
-        """Create the queue and its dead letter queue, or change the settings of one that is there.
-
-        Args:
-            dlq_name: Its dead letter queue; by default ``<queue_name>_dlq``.
-            vt_seconds: The visibility timeout of a claim that names none, in seconds (30).
-            max_attempts: The last attempt where neither sender nor worker sets one (5).
-            base_delay_ms: The delay after a first failure, in milliseconds (1,000).
-            max_delay_ms: What a delay never exceeds, in milliseconds (300,000).
-            keeps_history: Whether finished jobs and failed attempts are kept (True).
-
-        Returns:
-            The settings as they are now; what was left out stays as it was.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.run(
-            queues.create(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-            )
-        )
-
-    async def drop_queue(self, *, drop_dlq: bool = False) -> bool:
-        """Drop the queue with all its jobs and its archive.
-
-        Args:
-            drop_dlq: Whether to drop its dead letter queue too, unless another queue uses it.
-
-        Returns:
-            Whether there was one.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.run(queues.drop(self.queue_name, drop_dlq=drop_dlq))
 
     @staticmethod
     async def list_queues(client: AsyncClient) -> list[QueueInfo]:

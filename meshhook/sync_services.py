@@ -14,6 +14,7 @@ from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
 from meshhook._parity import documented_by
 from meshhook._transport import RepeatPolicy, SyncTransport, sync_client
 from meshhook.dlq_service import DEFAULT_DLQ, DLQService
+from meshhook.queue_control import QueueControl
 from meshhook.queue_service import DEFAULT_QUEUE, QueueService
 
 if TYPE_CHECKING:
@@ -30,17 +31,105 @@ if TYPE_CHECKING:
         EnqueueResult,
         Job,
         JobRecord,
+        PruneResult,
         QueueInfo,
         QueueMetrics,
         ReplayResult,
         ReplaySummary,
+        WorkerInfo,
     )
 
 __all__ = ["SyncDLQService", "SyncQueueService", "list_queues_sync"]
 
 
+@documented_by(QueueControl)
+class SyncQueueControl:
+    """The part of `SyncQueueService` that is about the queue as a whole.
+
+    Args:
+        queue_name: The queue.
+        transport: What sends the calls.
+    """
+
+    def __init__(self, queue_name: str, transport: SyncTransport) -> None:
+        self.queue_name = queue_name
+        self._transport = transport
+
+    def create_queue(
+        self,
+        *,
+        dlq_name: str | None = None,
+        vt_seconds: float | None = None,
+        max_attempts: int | None = None,
+        base_delay_ms: int | None = None,
+        max_delay_ms: int | None = None,
+        keeps_history: bool | None = None,
+        has_dead_letters: bool | None = None,
+        retention_days: float | None = None,
+    ) -> QueueInfo:
+        return self._transport.run(
+            queues.create(
+                self.queue_name,
+                dlq_name=dlq_name,
+                vt_seconds=vt_seconds,
+                max_attempts=max_attempts,
+                base_delay_ms=base_delay_ms,
+                max_delay_ms=max_delay_ms,
+                keeps_history=keeps_history,
+                has_dead_letters=has_dead_letters,
+                retention_days=retention_days,
+            )
+        )
+
+    def configure_queue(
+        self,
+        *,
+        dlq_name: str | None = None,
+        vt_seconds: float | None = None,
+        max_attempts: int | None = None,
+        base_delay_ms: int | None = None,
+        max_delay_ms: int | None = None,
+        keeps_history: bool | None = None,
+        has_dead_letters: bool | None = None,
+        retention_days: float | None = None,
+    ) -> QueueInfo:
+        return self._transport.run(
+            queues.configure(
+                self.queue_name,
+                dlq_name=dlq_name,
+                vt_seconds=vt_seconds,
+                max_attempts=max_attempts,
+                base_delay_ms=base_delay_ms,
+                max_delay_ms=max_delay_ms,
+                keeps_history=keeps_history,
+                has_dead_letters=has_dead_letters,
+                retention_days=retention_days,
+            )
+        )
+
+    def pause_queue(self) -> bool:
+        return self._transport.run(queues.pause(self.queue_name))
+
+    def resume_queue(self) -> bool:
+        return self._transport.run(queues.resume(self.queue_name))
+
+    def purge_queue(self) -> int:
+        return self._transport.run(queues.purge(self.queue_name))
+
+    def prune_history(
+        self, older_than_days: float | None = None, max_rows: int = 10_000
+    ) -> PruneResult:
+        return self._transport.run(queues.prune(self.queue_name, older_than_days, max_rows))
+
+    def drop_queue(self, *, drop_dlq: bool = False) -> bool:
+        return self._transport.run(queues.drop(self.queue_name, drop_dlq=drop_dlq))
+
+    def list_workers(self) -> list[WorkerInfo]:
+        return self._transport.run(queues.workers(self.queue_name))
+
+
 @documented_by(QueueService)
-class SyncQueueService:
+class SyncQueueService(SyncQueueControl):
     """A queue, through a sync Supabase client: `QueueService` without await.
 
     Args:
@@ -60,8 +149,10 @@ class SyncQueueService:
         *,
         repeat_policy: RepeatPolicy | None = None,
     ) -> None:
-        self.queue_name = check.queue_name("queue_name", queue_name)
-        self._transport = SyncTransport(sync_client(client, "SyncQueueService"), repeat_policy)
+        super().__init__(
+            check.queue_name("queue_name", queue_name),
+            SyncTransport(sync_client(client, "SyncQueueService"), repeat_policy),
+        )
 
     def enqueue(
         self,
@@ -142,42 +233,24 @@ class SyncQueueService:
     def delete_job(self, msg_id: int) -> bool:
         return self._transport.run(settle.delete(self.queue_name, msg_id))
 
+    def cancel_job(self, msg_id: int) -> bool:
+        return self._transport.run(settle.cancel(self.queue_name, msg_id))
+
     def get_job(self, msg_id: int) -> JobRecord | None:
         return self._transport.run(lookup.job(self.queue_name, msg_id))
 
     def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
         return self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
 
-    def get_queue_metrics(self) -> QueueMetrics:
-        return self._transport.run(lookup.queue_metrics(self.queue_name))
-
-    def purge_queue(self) -> int:
-        return self._transport.run(queues.purge(self.queue_name))
-
-    def create_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-    ) -> QueueInfo:
+    def list_jobs(
+        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
+    ) -> list[JobRecord]:
         return self._transport.run(
-            queues.create(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-            )
+            lookup.jobs_in_state(self.queue_name, state, limit, before_msg_id)
         )
 
-    def drop_queue(self, *, drop_dlq: bool = False) -> bool:
-        return self._transport.run(queues.drop(self.queue_name, drop_dlq=drop_dlq))
+    def get_queue_metrics(self) -> QueueMetrics:
+        return self._transport.run(lookup.queue_metrics(self.queue_name))
 
     @staticmethod
     def list_queues(client: Client) -> list[QueueInfo]:

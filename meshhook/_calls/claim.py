@@ -32,6 +32,8 @@ class Claim:
         base_delay_ms: The queue's delay after a first failure, in milliseconds.
         max_delay_ms: What a delay of the queue never exceeds, in milliseconds.
         bytes: About how large the messages are together, in bytes.
+        paused: Whether the queue is paused, so that nothing is handed out.
+        retention_days: How long the queue keeps its history, in days; None for ever.
     """
 
     jobs: tuple[Job, ...]
@@ -40,6 +42,8 @@ class Claim:
     base_delay_ms: int
     max_delay_ms: int
     bytes: int
+    paused: bool = False
+    retention_days: float | None = None
 
     def is_short_of(self, quantity: int) -> bool:
         """Tell whether no more jobs were due, so that it is no use to ask again at once.
@@ -66,7 +70,10 @@ def batch(
 
 
 def arguments(
-    queue_name: str, quantity: int, vt_seconds: float | None, **more: int | None
+    queue_name: str,
+    quantity: int,
+    vt_seconds: float | None,
+    **more: int | Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the parameters of a claim."""
     if vt_seconds is not None:
@@ -93,6 +100,8 @@ def reader(queue_name: str) -> Callable[[Any], Claim]:
             answer["base_delay_ms"],
             answer["max_delay_ms"],
             answer["bytes"],
+            answer["paused"],
+            answer["retention_days"],
         )
 
     return decode

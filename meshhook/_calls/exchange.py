@@ -10,7 +10,7 @@ from meshhook._calls import claim, settle
 from meshhook._calls.base import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from meshhook._calls.claim import Claim
     from meshhook._calls.settle import Outcome
@@ -36,10 +36,16 @@ def exchange(
     vt_seconds: float | None = None,
     *,
     max_attempts: int | None = None,
+    worker: Mapping[str, Any] | None = None,
 ) -> Call[Exchange]:
     """Build the call that settles jobs and claims the next; without outcomes it only claims."""
     params = claim.arguments(
-        queue_name, quantity, vt_seconds, max_attempts=max_attempts, max_bytes=claim.MAX_BYTES
+        queue_name,
+        quantity,
+        vt_seconds,
+        max_attempts=max_attempts,
+        max_bytes=claim.MAX_BYTES,
+        worker=worker,
     )
     read_claim = claim.reader(queue_name)
     if not outcomes:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meshhook import _validation as check
-from meshhook._calls.base import Call, known, list_of, object_of, optional_time
+from meshhook._calls.base import Call, given, known, list_of, object_of, optional_time
 from meshhook.models import AttemptRecord, JobMessage, JobRecord, QueueMetrics
 
 if TYPE_CHECKING:
@@ -31,6 +31,38 @@ def jobs_of_run(queue_name: str, run_id: str | UUID, limit: int = 100) -> Call[l
     }
     return Call(
         "meshhook_find_jobs", params, lambda answer: [_record(row) for row in list_of(answer)]
+    )
+
+
+JOB_STATES = (
+    "available",
+    "scheduled",
+    "leased",
+    "completed",
+    "archived",
+    "dead_lettered",
+    "failed",
+    "cancelled",
+    "deleted",
+    "replayed",
+)
+"""What can be said of a job; the first three are of jobs that are in their queue."""
+
+
+def jobs_in_state(
+    queue_name: str, state: str | None, limit: int = 100, before_msg_id: int | None = None
+) -> Call[list[JobRecord]]:
+    """Build the call that lists jobs, newest first."""
+    params = given(
+        queue_name=queue_name,
+        state=None if state is None else check.one_of("state", state, JOB_STATES),
+        quantity=check.whole_number("limit", limit, 1, check.MAX_LIST),
+        before_msg_id=None
+        if before_msg_id is None
+        else check.msg_id("before_msg_id", before_msg_id),
+    )
+    return Call(
+        "meshhook_list_jobs", params, lambda answer: [_record(row) for row in list_of(answer)]
     )
 
 

@@ -1,4 +1,4 @@
-"""Calls that create, change, list, empty and drop queues."""
+"""Calls that create, change, pause, list, empty and drop queues."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meshhook import _validation as check
-from meshhook._calls.base import Call, exactly, given, known, list_of, request_id
-from meshhook.models import QueueInfo
+from meshhook._calls.base import Call, exactly, given, known, list_of, optional_time, request_id
+from meshhook.models import PruneResult, QueueInfo, WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def create(
+def create(queue_name: str, **settings: Any) -> Call[QueueInfo]:
+    """Build the call that creates a queue or changes its settings."""
+    return Call("meshhook_create_queue", _settings(queue_name, **settings), _queue_info)
+
+
+def configure(queue_name: str, **settings: Any) -> Call[QueueInfo]:
+    """Build the call that changes the settings of a queue that is there."""
+    return Call("meshhook_configure_queue", _settings(queue_name, **settings), _queue_info)
+
+
+def _settings(  # noqa: PLR0913 - settings with defaults, given by name
     queue_name: str,
     *,
     dlq_name: str | None = None,
@@ -22,15 +32,20 @@ def create(
     base_delay_ms: int | None = None,
     max_delay_ms: int | None = None,
     keeps_history: bool | None = None,
-) -> Call[QueueInfo]:
-    """Build the call that creates a queue or changes its settings."""
+    has_dead_letters: bool | None = None,
+    retention_days: float | None = None,
+) -> dict[str, Any]:
     if dlq_name is not None:
         check.queue_name("dlq_name", dlq_name)
         check.other_queue("dlq_name", dlq_name, queue_name)
     check.queue_settings(vt_seconds, max_attempts, base_delay_ms, max_delay_ms)
     if keeps_history is not None:
         check.flag("keeps_history", keeps_history)
-    params = given(
+    if has_dead_letters is not None:
+        check.flag("has_dead_letters", has_dead_letters)
+    if retention_days is not None:
+        check.days("retention_days", retention_days)
+    return given(
         queue_name=queue_name,
         dlq_name=dlq_name,
         vt_seconds=vt_seconds,
@@ -38,8 +53,42 @@ def create(
         base_delay_ms=base_delay_ms,
         max_delay_ms=max_delay_ms,
         keeps_history=keeps_history,
+        has_dead_letters=has_dead_letters,
+        retention_days=retention_days,
     )
-    return Call("meshhook_create_queue", params, _queue_info)
+
+
+def pause(queue_name: str) -> Call[bool]:
+    """Build the call that pauses a queue."""
+    return Call("meshhook_pause_queue", {"queue_name": queue_name}, exactly(bool))
+
+
+def resume(queue_name: str) -> Call[bool]:
+    """Build the call that resumes a queue."""
+    return Call("meshhook_resume_queue", {"queue_name": queue_name}, exactly(bool))
+
+
+def workers(queue_name: str) -> Call[list[WorkerInfo]]:
+    """Build the call that lists the workers of a queue."""
+    return Call(
+        "meshhook_list_workers",
+        {"queue_name": queue_name},
+        lambda answer: [_worker_info(row) for row in list_of(answer)],
+    )
+
+
+def prune(
+    queue_name: str, older_than_days: float | None = None, max_rows: int = 10_000
+) -> Call[PruneResult]:
+    """Build the call that deletes old history."""
+    params = given(
+        queue_name=queue_name,
+        older_than_days=None
+        if older_than_days is None
+        else check.days("older_than_days", older_than_days),
+        max_rows=check.whole_number("max_rows", max_rows, 1, check.MAX_PRUNE),
+    )
+    return Call("meshhook_prune", params, lambda answer: PruneResult(**known(PruneResult, answer)))
 
 
 def drop(queue_name: str, *, drop_dlq: bool = False) -> Call[bool]:
@@ -61,7 +110,22 @@ def list_all() -> Call[list[QueueInfo]]:
 
 def _queue_info(row: Mapping[str, Any]) -> QueueInfo:
     return QueueInfo(
-        **{**known(QueueInfo, row), "created_at": datetime.fromisoformat(row["created_at"])}
+        **{
+            **known(QueueInfo, row),
+            "created_at": datetime.fromisoformat(row["created_at"]),
+            "paused_at": optional_time(row.get("paused_at")),
+        }
+    )
+
+
+def _worker_info(row: Mapping[str, Any]) -> WorkerInfo:
+    return WorkerInfo(
+        **{
+            **known(WorkerInfo, row),
+            "queue_names": tuple(row["queue_names"]),
+            "started_at": datetime.fromisoformat(row["started_at"]),
+            "seen_at": datetime.fromisoformat(row["seen_at"]),
+        }
     )
 
 

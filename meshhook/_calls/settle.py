@@ -13,7 +13,7 @@ from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ERROR_MESSAGE_LIMIT = 4_000
 """The most characters of an error message that are kept."""
@@ -156,11 +156,17 @@ def release(queue_name: str, job: Job | int, delay_seconds: float = 0) -> Call[b
     return Call("meshhook_release", params, _one_ok)
 
 
-def extend(queue_name: str, jobs: Sequence[Job | int], vt_seconds: float) -> Call[list[bool]]:
+def extend(
+    queue_name: str,
+    jobs: Sequence[Job | int],
+    vt_seconds: float,
+    worker: Mapping[str, Any] | None = None,
+) -> Call[list[bool]]:
     """Build the call that extends leases. The receipts make it safe to repeat."""
     params = {
         **_receipts(queue_name, jobs),
         "vt_seconds": check.vt_seconds("vt_seconds", vt_seconds),
+        **given(worker=worker),
     }
     return Call("meshhook_extend", params, lambda answer: _all_ok(len(jobs))(answer["statuses"]))
 
@@ -219,9 +225,17 @@ def _error(message: str | None, stack: str | None) -> dict[str, Any]:
 
 def delete(queue_name: str, msg_id: int) -> Call[bool]:
     """Build the call that deletes a job or dead letter whoever holds it."""
-    params = {
+    return Call("meshhook_delete", _removal(queue_name, msg_id), _one_ok)
+
+
+def cancel(queue_name: str, msg_id: int) -> Call[bool]:
+    """Build the call that cancels a job, waiting or running."""
+    return Call("meshhook_cancel", _removal(queue_name, msg_id), _one_ok)
+
+
+def _removal(queue_name: str, msg_id: int) -> dict[str, Any]:
+    return {
         "queue_name": queue_name,
         "msg_ids": [check.msg_id("msg_id", msg_id)],
         "request_id": request_id(),
     }
-    return Call("meshhook_delete", params, _one_ok)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from meshhook._transport import Transport
     from meshhook.worker.health import Health
     from meshhook.worker.held import Hand
+    from meshhook.worker.presence import Presence
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.settle import Batch, Settler
@@ -89,6 +90,7 @@ class Claimer:
         hand: The jobs in hand, which say how many more there is room for.
         health: What tells outages from the rest.
         reporter: Who is told.
+        presence: What goes with a claim now and then, so that the worker is seen.
         pass_on: What is called with each claimed job.
         poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
         vt_seconds: The visibility timeout, or None for each queue's own.
@@ -106,6 +108,7 @@ class Claimer:
         settler: Settler,
         health: Health,
         reporter: Reporter,
+        presence: Presence,
         pass_on: Callable[[HeldJob], None],
         poll_interval_seconds: float,
         vt_seconds: float | None,
@@ -119,6 +122,7 @@ class Claimer:
         self._settler = settler
         self._health = health
         self._reporter = reporter
+        self._presence = presence
         self._pass_on = pass_on
         self._poll_interval_seconds = poll_interval_seconds
         self._vt_seconds = vt_seconds
@@ -249,11 +253,13 @@ class Claimer:
                 quantity,
                 self._vt_seconds,
                 max_attempts=self._max_attempts,
+                worker=self._presence.due(),
             ),
         )
 
     def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
-        queue.learn(answer)
+        if queue.learn(answer):
+            self._reporter.paused(queue.name, is_paused=answer.paused)
         self._claimed += len(answer.jobs)
         self._found += len(answer.jobs) + len(answer.dead_lettered)
         for msg_id, error in answer.dead_lettered:

@@ -46,6 +46,8 @@ EventKind = Literal[
     "given_up",
     "outage",
     "recovered",
+    "paused",
+    "resumed",
     "worker_started",
     "worker_stopping",
     "worker_stopped",

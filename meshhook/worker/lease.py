@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from meshhook._transport import Transport
     from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.presence import Presence
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
 
@@ -38,6 +39,7 @@ class LeaseKeeper:
         queues: The queues.
         hand: The jobs in hand.
         reporter: Who is told.
+        presence: What goes with a call now and then, so that the worker is seen.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class LeaseKeeper:
         queues: Sequence[WorkedQueue],
         hand: Hand,
         reporter: Reporter,
+        presence: Presence,
     ) -> None:
         self._transport = transport
         self._queues = queues
         self._hand = hand
         self._reporter = reporter
+        self._presence = presence
 
     async def run(self) -> None:
         """Extend leases, for ever.
@@ -77,7 +81,7 @@ class LeaseKeeper:
         queue = jobs[0].queue
         asked_at = time.monotonic()
         receipts = [held.job for held in jobs]
-        call = settle.extend(queue.name, receipts, queue.vt_seconds)
+        call = settle.extend(queue.name, receipts, queue.vt_seconds, self._presence.due())
         try:
             with anyio.fail_after(seconds):
                 still_held = await self._transport.run(call)

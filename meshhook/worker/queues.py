@@ -34,6 +34,8 @@ class WorkedQueue:
         vt_seconds: How long its leases last, as the last claim told.
         base_delay_ms: The queue's own delay after a first failure, as the last claim told.
         max_delay_ms: What a delay of the queue never exceeds, as the last claim told.
+        retention_days: How long it keeps its history, as the last claim told; None for ever.
+        paused: Whether it is paused, as the last claim told.
     """
 
     name: str
@@ -43,13 +45,18 @@ class WorkedQueue:
     vt_seconds: float = 30.0
     base_delay_ms: int = 1000
     max_delay_ms: int = 300_000
+    retention_days: float | None = None
+    paused: bool = False
     _polled: bool = False
 
-    def learn(self, claim: Claim) -> None:
-        """Take over the queue's settings from a claim."""
+    def learn(self, claim: Claim) -> bool:
+        """Take over the queue's settings from a claim, and tell if it was paused or resumed."""
         self.vt_seconds = claim.vt_seconds
         self.base_delay_ms = claim.base_delay_ms
         self.max_delay_ms = claim.max_delay_ms
+        self.retention_days = claim.retention_days
+        was_paused, self.paused = self.paused, claim.paused
+        return self.paused != was_paused
 
     def drained(self, asked_at: float, interval_seconds: float) -> None:
         """Note that the queue had fewer jobs than were asked for: no need to ask again at once.

@@ -127,6 +127,18 @@ class Reporter:
         log.warning("Supabase is back after %.1f s", seconds, extra={"worker": self._worker_name})
         self._emit("recovered", seconds=seconds)
 
+    def paused(self, queue_name: str, *, is_paused: bool) -> None:
+        """A queue is paused, or hands out jobs again."""
+        kind: EventKind = "paused" if is_paused else "resumed"
+        fields = {"worker": self._worker_name, "queue": queue_name}
+        log.info("queue %s is %s", queue_name, kind, extra=fields)
+        self._emit(kind, queue_name=queue_name)
+
+    def pruning_failed(self, queue_name: str, error: RequestError) -> None:
+        """Old history could not be deleted; it is tried again later."""
+        fields = {"worker": self._worker_name, "queue": queue_name}
+        log.info("could not prune the history of %s: %s", queue_name, error, extra=fields)
+
     def gave_up(self, held: HeldJob, why: str) -> None:
         """A job could not be settled; it comes again when its lease ends."""
         log.error(

@@ -4,6 +4,7 @@ claimer     asks for jobs                       stops first
 dispatcher  runs handlers                       gets the grace period, is cut off then
 settler     tells the database what came of it  goes on until everything is told
 lease       keeps all jobs in hand              goes on as long as there are any
+housekeeper deletes old history                 stops with the rest
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from meshhook.worker.events import EventHook
 from meshhook.worker.execute import Executor, outcome
 from meshhook.worker.health import Health
 from meshhook.worker.held import Hand
+from meshhook.worker.housekeeping import Housekeeper
 from meshhook.worker.lease import LeaseKeeper
+from meshhook.worker.presence import Presence
 from meshhook.worker.queues import Turns, WorkedQueue
 from meshhook.worker.reporter import Reporter
 from meshhook.worker.settle import Settler
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from meshhook.worker.settings import Settings
 
-    Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer
+    Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer | Housekeeper
 
 
 HURRY_SECONDS = 1.0
@@ -62,7 +65,9 @@ class Supervisor:
         )
         transport = settings.transport
         self._settler = Settler(transport, self._hand, self.reporter)
-        self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter)
+        presence = Presence(settings, self.reporter)
+        self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter, presence)
+        self._housekeeper = Housekeeper(transport, queues, self.reporter)
         self._dispatcher = Dispatcher(
             settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
         )
@@ -74,6 +79,7 @@ class Supervisor:
             settler=self._settler,
             health=health,
             reporter=self.reporter,
+            presence=presence,
             pass_on=self._dispatcher.pass_on,
             poll_interval_seconds=settings.poll_interval_seconds,
             vt_seconds=settings.vt_seconds,
@@ -145,7 +151,9 @@ class Supervisor:
         return report
 
     def _parts(self) -> tuple[Part, ...]:
-        return (self._hook, self._lease, self._settler, self._dispatcher, self._claimer)
+        working = (self._hook, self._lease, self._settler, self._dispatcher, self._claimer)
+        # A drain is over too soon for it.
+        return working if self._settings.drain else (*working, self._housekeeper)
 
     async def _run_part(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part; what it cannot mend stops the worker, in order like any other stop."""

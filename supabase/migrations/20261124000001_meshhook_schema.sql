@@ -60,13 +60,17 @@ create table if not exists meshhook.queues (
   base_delay_ms integer not null default 1000,
   max_delay_ms integer not null default 300000,
   keeps_history boolean not null default true,
+  has_dead_letters boolean not null default true,
+  retention_days double precision,
+  paused_at timestamptz,
   created_at timestamptz not null default now(),
   constraint queues_pkey primary key (queue_id),
   constraint queue_names_are_unique unique (queue_name),
   constraint a_queue_is_not_its_own_dead_letter_queue check (dlq_name <> queue_name),
   constraint vt_seconds_are_in_range check (vt_seconds >= 1 and vt_seconds <= 86400),
   constraint max_attempts_are_in_range check (max_attempts between 1 and 1000000),
-  constraint backoff_is_in_range check (base_delay_ms >= 0 and max_delay_ms >= base_delay_ms)
+  constraint backoff_is_in_range check (base_delay_ms >= 0 and max_delay_ms >= base_delay_ms),
+  constraint retention_is_in_range check (retention_days >= 0 and retention_days <= 36600)
 );
 comment on table meshhook.queues is
   'The queues that MeshHook knows, with their settings. queue_id is new for each creation, so the history of a dropped queue never mixes with its successor''s.';
@@ -86,7 +90,9 @@ create table if not exists meshhook.jobs (
   replayed_to text,
   replayed_msg_id bigint,
   constraint jobs_pkey primary key (queue_id, msg_id),
-  constraint state_is_known check (state in ('completed', 'archived', 'dead_lettered', 'deleted'))
+  constraint state_is_known check (
+    state in ('completed', 'archived', 'dead_lettered', 'failed', 'cancelled', 'deleted')
+  )
 );
 comment on table meshhook.jobs is
   'One row for each finished job, written when it is settled. A job that is not here is in its queue.';
@@ -109,7 +115,7 @@ create table if not exists meshhook.attempts (
   seconds double precision,
   failed_at timestamptz not null default clock_timestamp(),
   constraint attempts_pkey primary key (queue_id, msg_id, read_ct),
-  constraint outcome_is_known check (outcome in ('retried', 'dead_lettered', 'lapsed'))
+  constraint outcome_is_known check (outcome in ('retried', 'dead_lettered', 'failed', 'lapsed'))
 );
 comment on table meshhook.attempts is
   'One row for each failed attempt: what went wrong, and "lapsed" where the worker was never heard of again.';
@@ -147,5 +153,23 @@ comment on table meshhook.requests is
 
 create unique index if not exists requests_by_expiry
   on meshhook.requests (expires_at, queue_name, verb, request_id);
+
+-- A worker writes its row every few seconds, and nobody else does.
+create table if not exists meshhook.workers (
+  worker_id text not null,
+  name text,
+  queue_names text[] not null,
+  host text,
+  pid integer,
+  version text,
+  concurrency integer,
+  running integer,
+  interval_seconds double precision not null,
+  started_at timestamptz not null,
+  seen_at timestamptz not null,
+  constraint workers_pkey primary key (worker_id)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+comment on table meshhook.workers is
+  'The workers that were seen lately: each tells of itself with some of its calls.';
 
 revoke all on all tables in schema meshhook from public, anon, authenticated, service_role;

@@ -1,4 +1,4 @@
--- Checks of arguments, and the memory that makes a repeated request harmless.
+-- Checks of arguments, the memory that makes a repeated request harmless, and what workers tell of themselves.
 
 do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
@@ -179,3 +179,54 @@ as $$
   select count(*) from gone
 $$;
 comment on function meshhook._forget(integer) is 'Delete up to so many expired answers.';
+
+-- A worker tells of itself with a call that it makes anyway. Its row is its own, so nobody waits for it,
+-- and it is written last. Workers of the past are dropped on the way.
+create or replace function meshhook._seen(p_worker jsonb)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_worker meshhook.workers;
+begin
+  if p_worker is null or p_worker = 'null' then
+    return;
+  end if;
+  begin
+    v_worker := jsonb_populate_record(null::meshhook.workers, p_worker);
+  exception when data_exception then
+    perform meshhook._refuse(
+      'worker', p_worker::pg_catalog.text, 'is not what a worker tells of itself', 'Leave it out; the SDK''s Worker sends it.'
+    );
+  end;
+  if v_worker.worker_id is null or v_worker.queue_names is null or length(v_worker.worker_id) > 200 then
+    perform meshhook._refuse(
+      'worker', p_worker::pg_catalog.text, 'has no worker_id of up to 200 characters or no queue_names',
+      'Leave it out; the SDK''s Worker sends it.'
+    );
+  end if;
+  insert into meshhook.workers as w (
+    worker_id, name, queue_names, host, pid, version, concurrency, running, interval_seconds, started_at, seen_at
+  )
+  values (
+    v_worker.worker_id, left(v_worker.name, 200), v_worker.queue_names[1:1000], left(v_worker.host, 200), v_worker.pid, left(v_worker.version, 200),
+    v_worker.concurrency, v_worker.running, coalesce(v_worker.interval_seconds, 30),
+    coalesce(v_worker.started_at, clock_timestamp()), clock_timestamp()
+  )
+  on conflict on constraint workers_pkey do update set
+    name = excluded.name, queue_names = excluded.queue_names, host = excluded.host, pid = excluded.pid, version = excluded.version,
+    concurrency = excluded.concurrency, running = excluded.running, interval_seconds = excluded.interval_seconds,
+    started_at = excluded.started_at, seen_at = excluded.seen_at;
+  delete from meshhook.workers w
+  using (
+    select o.worker_id
+    from meshhook.workers o
+    where o.seen_at < clock_timestamp() - interval '1 day'
+    limit 100
+    for update skip locked
+  ) old
+  where w.worker_id = old.worker_id;
+end
+$$;
+comment on function meshhook._seen(jsonb) is 'Note what a worker tells of itself; null if it tells nothing.';

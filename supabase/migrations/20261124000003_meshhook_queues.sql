@@ -135,13 +135,17 @@ as $$
     'base_delay_ms', p_queue.base_delay_ms,
     'max_delay_ms', p_queue.max_delay_ms,
     'keeps_history', p_queue.keeps_history,
+    'has_dead_letters', p_queue.has_dead_letters,
+    'retention_days', p_queue.retention_days,
+    'paused_at', p_queue.paused_at,
     'created_at', p_queue.created_at
   )
 $$;
 comment on function meshhook._queue_json(meshhook.queues) is 'Return a queue''s settings as JSON.';
 
 create or replace function meshhook._check_queue_settings(
-  p_vt_seconds double precision, p_max_attempts integer, p_base_delay_ms integer, p_max_delay_ms integer
+  p_vt_seconds double precision, p_max_attempts integer, p_base_delay_ms integer, p_max_delay_ms integer,
+  p_retention_days double precision
 )
 returns void
 language plpgsql
@@ -155,10 +159,60 @@ begin
   perform meshhook._check_number(
     'max_delay_ms', coalesce(p_max_delay_ms, 2147483647), coalesce(p_base_delay_ms, 0), 2147483647
   );
+  perform meshhook._check_number('retention_days', coalesce(p_retention_days, 0), 0, 36600);
 end
 $$;
-comment on function meshhook._check_queue_settings(double precision, integer, integer, integer) is
+comment on function meshhook._check_queue_settings(double precision, integer, integer, integer, double precision) is
   'Raise MH002 unless each setting that is given is usable.';
+
+-- What is left out (null) stays as it is.
+create or replace function meshhook._configure(
+  p_queue meshhook.queues, p_dlq_name text, p_vt_seconds double precision, p_max_attempts integer,
+  p_base_delay_ms integer, p_max_delay_ms integer, p_keeps_history boolean, p_has_dead_letters boolean,
+  p_retention_days double precision
+)
+returns meshhook.queues
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_queue meshhook.queues;
+begin
+  if p_max_delay_ms < coalesce(p_base_delay_ms, p_queue.base_delay_ms) then
+    perform meshhook._check_number('max_delay_ms', p_max_delay_ms, p_queue.base_delay_ms, 2147483647);
+  end if;
+  update meshhook.queues q
+  set dlq_name = coalesce(p_dlq_name, q.dlq_name),
+      vt_seconds = coalesce(p_vt_seconds, q.vt_seconds),
+      max_attempts = coalesce(p_max_attempts, q.max_attempts),
+      base_delay_ms = coalesce(p_base_delay_ms, q.base_delay_ms),
+      max_delay_ms = greatest(coalesce(p_max_delay_ms, q.max_delay_ms), coalesce(p_base_delay_ms, q.base_delay_ms)),
+      keeps_history = coalesce(p_keeps_history, q.keeps_history),
+      has_dead_letters = coalesce(p_has_dead_letters, q.has_dead_letters),
+      retention_days = coalesce(p_retention_days, q.retention_days)
+  where q.queue_id = p_queue.queue_id
+  returning q.* into v_queue;
+  return v_queue;
+end
+$$;
+comment on function meshhook._configure(meshhook.queues, text, double precision, integer, integer, integer, boolean, boolean, double precision) is
+  'Change the settings of a queue that are given, and return all of them.';
+
+create or replace function meshhook._check_dlq_name(p_queue_name text, p_dlq_name text)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  perform meshhook._check_queue_name('dlq_name', p_dlq_name);
+  if p_dlq_name = p_queue_name then
+    perform meshhook._refuse('dlq_name', p_dlq_name, 'is the queue itself', 'Leave it out, or name another queue.');
+  end if;
+end
+$$;
+comment on function meshhook._check_dlq_name(text, text) is
+  'Raise MH002 unless a queue may have the other one as its dead letter queue.';
 
 create or replace function public.meshhook_create_queue(
   queue_name text,
@@ -167,7 +221,9 @@ create or replace function public.meshhook_create_queue(
   max_attempts integer default null,
   base_delay_ms integer default null,
   max_delay_ms integer default null,
-  keeps_history boolean default null
+  keeps_history boolean default null,
+  has_dead_letters boolean default null,
+  retention_days double precision default null
 )
 returns jsonb
 language plpgsql
@@ -186,39 +242,23 @@ begin
     (select q.dlq_name from meshhook.queues q where q.queue_name = v_name),
     meshhook._dlq_name(v_name)
   );
-  perform meshhook._check_queue_name('dlq_name', v_dlq_name);
-  if v_dlq_name = v_name then
-    perform meshhook._refuse('dlq_name', v_dlq_name, 'is the queue itself', 'Leave it out, or name another queue.');
-  end if;
-  perform meshhook._check_queue_settings(vt_seconds, max_attempts, base_delay_ms, max_delay_ms);
+  perform meshhook._check_dlq_name(v_name, v_dlq_name);
+  perform meshhook._check_queue_settings(vt_seconds, max_attempts, base_delay_ms, max_delay_ms, retention_days);
 
   v_created := meshhook._ensure_pgmq_queue(v_name);
   perform meshhook._ensure_pgmq_queue(v_dlq_name);
-  v_queue := meshhook._queue(v_name);
-  if max_delay_ms < coalesce(base_delay_ms, v_queue.base_delay_ms) then
-    perform meshhook._check_number('max_delay_ms', max_delay_ms, v_queue.base_delay_ms, 2147483647);
-  end if;
-  update meshhook.queues q
-  set dlq_name = coalesce(meshhook_create_queue.dlq_name, q.dlq_name),
-      vt_seconds = coalesce(meshhook_create_queue.vt_seconds, q.vt_seconds),
-      max_attempts = coalesce(meshhook_create_queue.max_attempts, q.max_attempts),
-      base_delay_ms = coalesce(meshhook_create_queue.base_delay_ms, q.base_delay_ms),
-      max_delay_ms = greatest(
-        coalesce(meshhook_create_queue.max_delay_ms, q.max_delay_ms),
-        coalesce(meshhook_create_queue.base_delay_ms, q.base_delay_ms)
-      ),
-      keeps_history = coalesce(meshhook_create_queue.keeps_history, q.keeps_history)
-  where q.queue_name = v_name
-  returning q.* into v_queue;
+  v_queue := meshhook._configure(
+    meshhook._queue(v_name), meshhook_create_queue.dlq_name, vt_seconds, max_attempts, base_delay_ms,
+    max_delay_ms, keeps_history, has_dead_letters, retention_days
+  );
   return meshhook._queue_json(v_queue) || jsonb_build_object('created', v_created);
 end
 $$;
-
-comment on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean) is
+comment on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean, boolean, double precision) is
   'Create a queue and its dead letter queue, or change the settings of one that is there; what is left out stays as it is.';
-revoke all on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean)
+revoke all on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean, boolean, double precision)
   from public, anon, authenticated;
-grant execute on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean)
+grant execute on function public.meshhook_create_queue(text, text, double precision, integer, integer, integer, boolean, boolean, double precision)
   to service_role;
 
 create or replace function meshhook._drop_pgmq_queue(p_queue_name text)

@@ -277,6 +277,7 @@ as $$
   select json_build_object(
     'vt', p_vt, 'vt_seconds', p_vt_seconds,
     'base_delay_ms', p_queue.base_delay_ms, 'max_delay_ms', p_queue.max_delay_ms,
+    'retention_days', p_queue.retention_days, 'paused', p_queue.paused_at is not null,
     'jobs', p_jobs, 'bytes', p_bytes, 'dead_lettered', p_dead_lettered
   )
 $$;
@@ -376,6 +377,10 @@ begin
     );
     return;
   end if;
+  if p_queue.paused_at is not null then
+    answer := meshhook._claim_json(p_queue, v_vt, p_vt_seconds, '[]', 0, '[]');
+    return;
+  end if;
   select * into v_claim from meshhook._claim(p_queue, p_quantity, v_vt, p_max_attempts, p_max_bytes);
   answer := meshhook._claim_json(
     p_queue, v_vt, p_vt_seconds, v_claim.jobs, v_claim.bytes, v_claim.dead_lettered
@@ -398,7 +403,8 @@ create or replace function public.meshhook_dequeue(
   vt_seconds double precision default null,
   max_attempts integer default null,
   request_id text default null,
-  max_bytes integer default 4194304
+  max_bytes integer default 4194304,
+  worker jsonb default null
 )
 returns json -- not jsonb: the messages are printed once instead of being rebuilt, a third of the claim's time
 language plpgsql
@@ -418,12 +424,13 @@ begin
   if v_claim.memory is not null then
     perform meshhook._remember(v_name, 'dequeue', request_id, v_claim.memory);
   end if;
+  perform meshhook._seen(worker);
   return v_claim.answer;
 end
 $$;
-comment on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer) is
-  'Claim up to quantity due jobs, of up to about max_bytes together, for vt_seconds. A job past its last attempt goes to the dead letter queue instead.';
-revoke all on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer)
+comment on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer, jsonb) is
+  'Claim up to quantity due jobs, of up to about max_bytes together, for vt_seconds; none while the queue is paused. A job past its last attempt goes to the dead letter queue instead.';
+revoke all on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer, jsonb)
   from public, anon, authenticated;
-grant execute on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer)
+grant execute on function public.meshhook_dequeue(text, integer, double precision, integer, text, integer, jsonb)
   to service_role;

@@ -477,7 +477,10 @@ begin
     v_done := v_done || meshhook._release(p_queue, p_outcomes);
   end if;
   if 'dead_letter' = any (v_kinds) then
-    select * into v_part from meshhook._dead_letter(p_queue, p_outcomes, coalesce(p_dlq_name, p_queue.dlq_name));
+    select * into v_part
+    from meshhook._dead_letter(
+      p_queue, p_outcomes, coalesce(p_dlq_name, case when p_queue.has_dead_letters then p_queue.dlq_name end)
+    );
     v_done := v_done || v_part.done;
     tally := meshhook._add(tally, v_part.tally);
   end if;
@@ -638,7 +641,8 @@ comment on function public.meshhook_dead_letter(text, bigint[], integer[], text,
   'Move jobs to the dead letter queue with their error. Return for each ok, lost or missing.';
 
 create or replace function public.meshhook_extend(
-  queue_name text, msg_ids bigint[], read_cts integer[] default null, vt_seconds double precision default null
+  queue_name text, msg_ids bigint[], read_cts integer[] default null, vt_seconds double precision default null,
+  worker jsonb default null
 )
 returns jsonb
 language plpgsql
@@ -650,6 +654,7 @@ declare
   v_seconds constant double precision := coalesce(meshhook_extend.vt_seconds, v_queue.vt_seconds);
   v_vt pg_catalog.timestamptz;
   v_outcomes pg_catalog.jsonb;
+  v_done bigint[];
 begin
   perform meshhook._check_receipts(msg_ids, read_cts);
   perform meshhook._check_number('vt_seconds', v_seconds, 0, 86400);
@@ -659,13 +664,12 @@ begin
   )
   into v_outcomes
   from unnest(msg_ids, read_cts) with ordinality as r(msg_id, read_ct, ord);
-  return jsonb_build_object(
-    'vt', v_vt,
-    'statuses', meshhook._statuses(v_queue, v_outcomes, meshhook._extend(v_queue, v_outcomes, v_vt))
-  );
+  v_done := meshhook._extend(v_queue, v_outcomes, v_vt);
+  perform meshhook._seen(worker);
+  return jsonb_build_object('vt', v_vt, 'statuses', meshhook._statuses(v_queue, v_outcomes, v_done));
 end
 $$;
-comment on function public.meshhook_extend(text, bigint[], integer[], double precision) is
+comment on function public.meshhook_extend(text, bigint[], integer[], double precision, jsonb) is
   'Extend the leases of claimed jobs to vt_seconds from now. Return for each ok, lost or missing.';
 
 revoke all on function
@@ -675,7 +679,7 @@ revoke all on function
   public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text),
   public.meshhook_release(text, bigint[], integer[], double precision, text),
   public.meshhook_dead_letter(text, bigint[], integer[], text, text, text, text),
-  public.meshhook_extend(text, bigint[], integer[], double precision)
+  public.meshhook_extend(text, bigint[], integer[], double precision, jsonb)
 from public, anon, authenticated;
 grant execute on function
   public.meshhook_settle(text, jsonb, text),
@@ -684,5 +688,5 @@ grant execute on function
   public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text),
   public.meshhook_release(text, bigint[], integer[], double precision, text),
   public.meshhook_dead_letter(text, bigint[], integer[], text, text, text, text),
-  public.meshhook_extend(text, bigint[], integer[], double precision)
+  public.meshhook_extend(text, bigint[], integer[], double precision, jsonb)
 to service_role;

@@ -10,7 +10,8 @@ create or replace function public.meshhook_settle_and_dequeue(
   vt_seconds double precision default null,
   max_attempts integer default null,
   request_id text default null,
-  max_bytes integer default 4194304
+  max_bytes integer default 4194304,
+  worker jsonb default null
 )
 returns json -- see meshhook_dequeue
 language plpgsql
@@ -45,14 +46,15 @@ begin
       jsonb_build_object('statuses', v_statuses, 'claim', v_claim.memory)
     );
   end if;
+  perform meshhook._seen(worker);
   return json_build_object('statuses', v_statuses, 'claim', v_claim.answer);
 end
 $$;
-comment on function public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer) is
+comment on function public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer, jsonb) is
   'Settle jobs as meshhook_settle does and claim the next as meshhook_dequeue does, in one transaction; return the statuses and the claim.';
 revoke all on function
-  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer)
+  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer, jsonb)
   from public, anon, authenticated;
 grant execute on function
-  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer)
+  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer, jsonb)
   to service_role;

@@ -1,5 +1,6 @@
 -- The dead letter queue: a PGMQ queue of its own, whose messages are those of the jobs with what went
--- wrong beside it. Looking at it changes nothing.
+-- wrong beside it. Looking at it changes nothing. A queue may do without: then its failed jobs go to its
+-- archive.
 
 do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
@@ -19,6 +20,48 @@ $$;
 comment on function meshhook._has_headers(text) is
   'Tell whether the messages of a queue have headers: PGMQ 1.4.4 has none.';
 
+-- Without a name of a dead letter queue, the message stays in its row and PGMQ archives that.
+create or replace function meshhook._buried_sql(p_queue_name text, p_dlq_name text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_headers boolean;
+begin
+  if p_dlq_name is null then
+    return format(
+      $sql$
+      buried as (
+        update pgmq.%1$I q set message = l.letter from letter l where q.msg_id = l.msg_id
+        returning null::bigint as msg_id, q.msg_id as original_msg_id
+      )
+      $sql$,
+      'q_' || p_queue_name
+    );
+  end if;
+  v_headers := meshhook._has_headers(p_queue_name) and meshhook._has_headers(p_dlq_name);
+  return format(
+    $sql$
+    buried as (
+      insert into pgmq.%2$I (vt, message %3$s)
+      select clock_timestamp(), l.letter %4$s
+      from letter l
+      order by l.msg_id
+      returning msg_id, (message ->> 'original_msg_id')::bigint as original_msg_id
+    ), gone as (
+      delete from pgmq.%1$I q using letter l where q.msg_id = l.msg_id
+    )
+    $sql$,
+    'q_' || p_queue_name, 'q_' || p_dlq_name,
+    case when v_headers then ', headers' else '' end, case when v_headers then ', l.headers' else '' end
+  );
+end
+$$;
+comment on function meshhook._buried_sql(text, text) is
+  'Return the part of a query that moves the rows of "letter" to the dead letter queue, or makes them ready for the archive.';
+
 create or replace function meshhook._dead_letter(
   p_queue meshhook.queues, p_outcomes jsonb, p_dlq_name text, out done bigint[], out tally meshhook.totals
 )
@@ -26,21 +69,17 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_headers boolean;
   v_sum record;
 begin
-  perform meshhook._check_queue_name('dlq_name', p_dlq_name);
-  if p_dlq_name = p_queue.queue_name then
-    perform meshhook._refuse('dlq_name', p_dlq_name, 'is the queue itself', 'Leave it out, or name another queue.');
+  if p_dlq_name is not null then
+    perform meshhook._check_dlq_name(p_queue.queue_name, p_dlq_name);
+    perform meshhook._ensure_pgmq_queue(p_dlq_name);
   end if;
-  perform meshhook._ensure_pgmq_queue(p_dlq_name);
-  v_headers := meshhook._has_headers(p_queue.queue_name) and meshhook._has_headers(p_dlq_name);
   execute format(
     $sql$
-    with %3$s, buried as (
-      insert into pgmq.%2$I (vt, message %5$s)
+    with %1$s, letter as materialized (
       select
-        clock_timestamp(),
+        h.msg_id, h.headers,
         case when jsonb_typeof(h.message) = 'object' then h.message else '{}' end
         || case when h.error_type is not distinct from 'MalformedMessage' then '{}'
           else jsonb_build_object('attempt', greatest(1, h.attempt - h.undelivered::integer)) end
@@ -51,22 +90,17 @@ begin
           'original_msg_id', h.msg_id,
           'original_enqueued_at', h.enqueued_at,
           'read_count', h.read_ct - h.undelivered::integer,
-          '_meshhook', %4$s - array['reads', 'id'] || jsonb_build_object('queue', $4)
+          '_meshhook', %2$s - array['reads', 'id'] || jsonb_build_object('queue', $4)
             || case when jsonb_typeof(h.message) is distinct from 'object'
               then jsonb_build_object('original', h.message) else '{}' end
-        )
-        %6$s
+        ) as letter
       from held h
-      order by h.msg_id
-      returning msg_id, (message ->> 'original_msg_id')::bigint as original_msg_id
-    ), gone as (
-      delete from pgmq.%1$I q using held h where q.msg_id = h.msg_id
-    ), told_attempt as (
+    ), %3$s, told_attempt as (
       insert into meshhook.attempts as a (
         queue_id, msg_id, read_ct, attempt, outcome, error_type, error_message, error_stack, worker, seconds
       )
       select
-        $2, h.msg_id, h.read_ct, h.attempt, 'dead_lettered',
+        $2, h.msg_id, h.read_ct, h.attempt, case when $5 is null then 'failed' else 'dead_lettered' end,
         h.error_type, h.error_message, h.error_stack, h.worker, h.seconds
       from held h
       where $3 and not h.undelivered
@@ -76,7 +110,8 @@ begin
         queue_id, msg_id, run_id, state, attempts, enqueued_at, seconds, dlq_name, dlq_msg_id
       )
       select
-        $2, h.msg_id, left(h.message ->> 'run_id', 200), 'dead_lettered',
+        $2, h.msg_id, left(h.message ->> 'run_id', 200),
+        case when $5 is null then 'failed' else 'dead_lettered' end,
         h.attempt - h.undelivered::integer, h.enqueued_at, h.seconds, $5, (b.ids -> h.msg_id::pg_catalog.text)::bigint
       from held h, (select jsonb_object_agg(original_msg_id, msg_id) as ids from buried) b
       where $3
@@ -88,26 +123,32 @@ begin
     )
     select
       (select array_agg(m.ord) from matched m) as done,
+      array_agg(h.msg_id) as msg_ids,
       row(
         null, null, 0, count(*), 0, coalesce(sum(h.attempt - h.undelivered::integer), 0),
         coalesce(max(h.attempt - h.undelivered::integer), 0), 0, 0
       )::meshhook.totals as tally
     from held h
     $sql$,
-    'q_' || p_queue.queue_name, 'q_' || p_dlq_name,
-    meshhook._held_sql(p_queue.queue_name, 'dead_letter', case when v_headers then 'q.headers' else 'null::pg_catalog.jsonb' end),
+    meshhook._held_sql(
+      p_queue.queue_name, 'dead_letter',
+      case when meshhook._has_headers(p_queue.queue_name) then 'q.headers' else 'null::pg_catalog.jsonb' end
+    ),
     meshhook._state_sql('h'),
-    case when v_headers then ', headers' else '' end,
-    case when v_headers then ', h.headers' else '' end
+    meshhook._buried_sql(p_queue.queue_name, p_dlq_name)
   )
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history, p_queue.queue_name, p_dlq_name;
   done := v_sum.done;
   tally := v_sum.tally;
+  if p_dlq_name is null and v_sum.msg_ids is not null then
+    perform set_config('search_path', 'pg_catalog, pg_temp', true); -- see _ensure_pgmq_queue
+    perform pgmq.archive(p_queue.queue_name, v_sum.msg_ids);
+  end if;
 end
 $$;
 comment on function meshhook._dead_letter(meshhook.queues, jsonb, text) is
-  'Move the jobs of the outcomes "dead_letter" to the dead letter queue; return the positions that were settled, and their tally.';
+  'Move the jobs of the outcomes "dead_letter" to a dead letter queue, or to the archive if there is none; return the positions that were settled, and their tally.';
 
 create or replace function public.meshhook_list_dead_letters(
   dlq_name text, quantity integer default 100, after_msg_id bigint default 0
@@ -466,22 +507,22 @@ $$;
 comment on function public.meshhook_replay(text, bigint[], text, text) is
   'Move dead letters back to the queues they came from, or all to target_queue, as new jobs. Return for each its new id, or why it could not go.';
 
-create or replace function public.meshhook_delete(queue_name text, msg_ids bigint[], request_id text default null)
+create or replace function meshhook._remove(
+  p_queue_name text, p_verb text, p_state text, p_msg_ids bigint[], p_request_id text
+)
 returns jsonb
 language plpgsql
-security definer -- see meshhook_list_dead_letters
 set search_path = ''
 as $$
 declare
-  v_name constant pg_catalog.text := meshhook_delete.queue_name;
-  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'delete', request_id);
-  v_deleted bigint[];
+  v_answer pg_catalog.jsonb := meshhook._recall(p_queue_name, p_verb, p_request_id);
+  v_removed bigint[];
 begin
   if v_answer is not null then
     return v_answer;
   end if;
-  perform meshhook._require_pgmq_queue('queue_name', v_name);
-  perform meshhook._check_receipts(msg_ids, null);
+  perform meshhook._require_pgmq_queue('queue_name', p_queue_name);
+  perform meshhook._check_receipts(p_msg_ids, null);
   execute format(
     $sql$
     with held as materialized (
@@ -494,7 +535,7 @@ begin
       delete from pgmq.%1$I q using held h where q.msg_id = h.msg_id
     ), told as (
       insert into meshhook.jobs as j (queue_id, msg_id, run_id, state, attempts, enqueued_at)
-      select k.queue_id, h.msg_id, left(h.message ->> 'run_id', 200), 'deleted', h.attempt, h.enqueued_at
+      select k.queue_id, h.msg_id, left(h.message ->> 'run_id', 200), $3, h.attempt, h.enqueued_at
       from held h
       join meshhook.queues k on k.queue_name = $2 and k.keeps_history
       where not exists (select from meshhook.queues o where o.dlq_name = $2)
@@ -504,18 +545,41 @@ begin
     )
     select array_agg(msg_id) from held
     $sql$,
-    'q_' || v_name, meshhook._attempt_sql()
+    'q_' || p_queue_name, meshhook._attempt_sql()
   )
-  into v_deleted
-  using msg_ids, v_name;
-  select coalesce(jsonb_agg(case when i.msg_id = any (v_deleted) then 'ok' else 'missing' end order by i.ord), '[]')
+  into v_removed
+  using p_msg_ids, p_queue_name, p_state;
+  select coalesce(jsonb_agg(case when i.msg_id = any (v_removed) then 'ok' else 'missing' end order by i.ord), '[]')
   into v_answer
-  from unnest(msg_ids) with ordinality as i(msg_id, ord);
-  return meshhook._remember(v_name, 'delete', request_id, v_answer);
+  from unnest(p_msg_ids) with ordinality as i(msg_id, ord);
+  return meshhook._remember(p_queue_name, p_verb, p_request_id, v_answer);
 end
+$$;
+comment on function meshhook._remove(text, text, text, bigint[], text) is
+  'Delete jobs whoever holds them, with a state for the history. Return for each ok or missing.';
+
+create or replace function public.meshhook_delete(queue_name text, msg_ids bigint[], request_id text default null)
+returns jsonb
+language sql
+security definer -- see meshhook_list_dead_letters
+set search_path = ''
+as $$
+  select meshhook._remove(queue_name, 'delete', 'deleted', msg_ids, request_id)
 $$;
 comment on function public.meshhook_delete(text, bigint[], text) is
   'Delete jobs or dead letters whoever holds them. Return for each ok or missing.';
+
+-- A worker that is at the job hears of it when it extends its lease the next time, and cancels its handler.
+create or replace function public.meshhook_cancel(queue_name text, msg_ids bigint[], request_id text default null)
+returns jsonb
+language sql
+security definer -- see meshhook_list_dead_letters
+set search_path = ''
+as $$
+  select meshhook._remove(queue_name, 'cancel', 'cancelled', msg_ids, request_id)
+$$;
+comment on function public.meshhook_cancel(text, bigint[], text) is
+  'Cancel jobs, waiting or running. Return for each ok, or missing if it was not in the queue any more.';
 
 create or replace function public.meshhook_purge(queue_name text, request_id text default null)
 returns bigint
@@ -549,6 +613,7 @@ revoke all on function
   public.meshhook_group_dead_letters(text, integer),
   public.meshhook_replay(text, bigint[], text, text),
   public.meshhook_delete(text, bigint[], text),
+  public.meshhook_cancel(text, bigint[], text),
   public.meshhook_purge(text, text)
 from public, anon, authenticated;
 grant execute on function
@@ -557,5 +622,6 @@ grant execute on function
   public.meshhook_group_dead_letters(text, integer),
   public.meshhook_replay(text, bigint[], text, text),
   public.meshhook_delete(text, bigint[], text),
+  public.meshhook_cancel(text, bigint[], text),
   public.meshhook_purge(text, text)
 to service_role;

@@ -76,8 +76,38 @@ $$;
 comment on function meshhook._prune_attempts(integer, timestamptz, integer) is
   'Delete up to so many failed attempts from the history.';
 
+create or replace function meshhook._prune_as_configured(p_queue_name text, p_max_rows integer)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_queue meshhook.queues;
+  v_part pg_catalog.jsonb;
+  v_left integer := p_max_rows;
+  v_sum pg_catalog.jsonb := '{"jobs": 0, "attempts": 0, "archived": 0, "requests": 0}';
+begin
+  for v_queue in
+    select q.*
+    from meshhook.queues q
+    where q.retention_days is not null and (p_queue_name is null or q.queue_name = p_queue_name)
+      and exists (select from pgmq.meta m where m.queue_name = q.queue_name)
+    order by q.queue_name
+  loop
+    exit when v_left <= 0;
+    v_part := public.meshhook_prune(v_queue.retention_days, v_queue.queue_name, v_left);
+    select jsonb_object_agg(s.key, s.value::bigint + (v_part ->> s.key)::bigint) into v_sum
+    from jsonb_each(v_sum) s;
+    select p_max_rows - sum(s.value::bigint) into v_left from jsonb_each(v_sum) s;
+  end loop;
+  return v_sum || jsonb_build_object('more', v_left <= 0);
+end
+$$;
+comment on function meshhook._prune_as_configured(text, integer) is
+  'Prune the queues that have a retention, each by its own.';
+
 create or replace function public.meshhook_prune(
-  older_than_days double precision, queue_name text default null, max_rows integer default 10000
+  older_than_days double precision default null, queue_name text default null, max_rows integer default 10000
 )
 returns jsonb
 language plpgsql
@@ -95,8 +125,14 @@ declare
   v_archived integer := 0;
   v_archive pg_catalog.text;
 begin
-  perform meshhook._check_number('older_than_days', older_than_days, 0, 36600);
+  perform meshhook._check_number('older_than_days', coalesce(older_than_days, 0), 0, 36600);
   perform meshhook._check_number('max_rows', max_rows, 1, 100000);
+  if older_than_days is null then
+    if v_name is not null then
+      perform meshhook._queue(v_name);
+    end if;
+    return meshhook._prune_as_configured(v_name, max_rows);
+  end if;
   v_before := clock_timestamp() - make_interval(secs => 86400 * older_than_days);
   if v_name is not null then
     v_queue_id := (meshhook._queue(v_name)).queue_id;
@@ -124,6 +160,6 @@ begin
 end
 $$;
 comment on function public.meshhook_prune(double precision, text, integer) is
-  'Delete history and archived messages older than so many days, at most max_rows a call; "more" tells whether to call again.';
+  'Delete history and archived messages older than so many days, or than each queue''s own retention_days, at most max_rows a call; "more" tells whether to call again.';
 revoke all on function public.meshhook_prune(double precision, text, integer) from public, anon, authenticated;
 grant execute on function public.meshhook_prune(double precision, text, integer) to service_role;

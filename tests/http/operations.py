@@ -6,13 +6,21 @@ from typing import Any
 
 import attrs
 
-from meshhook import DLQMetrics, EnqueueBatch, EnqueueResult, QueueMetrics, ReplaySummary
+from meshhook import (
+    DLQMetrics,
+    EnqueueBatch,
+    EnqueueResult,
+    PruneResult,
+    QueueMetrics,
+    ReplaySummary,
+)
 from tests.unit.builders import (
     CLAIM,
     CLAIMED,
     DEAD,
     DEAD_ROW,
     DLQ_DEPTH,
+    PRUNED,
     QUEUE,
     QUEUE_DEPTH,
     QUEUE_ROW,
@@ -20,6 +28,8 @@ from tests.unit.builders import (
     RECORD_ROW,
     REPLAYED,
     REPLAYED_ROW,
+    WORKER,
+    WORKER_ROW,
 )
 from tests.unit.examples import RUN, TIME_TEXT, job_data, job_of
 
@@ -204,6 +214,76 @@ OPERATIONS = [
     ),
     Operation(
         "queue",
+        "configure_queue",
+        (),
+        "meshhook_configure_queue",
+        {"queue_name": "q", "retention_days": 7},
+        QUEUE_ROW,
+        QUEUE,
+        kwargs={"retention_days": 7},
+        is_remembered=False,
+    ),
+    Operation(
+        "queue",
+        "pause_queue",
+        (),
+        "meshhook_pause_queue",
+        {"queue_name": "q"},
+        answer=True,
+        result=True,
+        is_remembered=False,
+    ),
+    Operation(
+        "queue",
+        "resume_queue",
+        (),
+        "meshhook_resume_queue",
+        {"queue_name": "q"},
+        answer=True,
+        result=True,
+        is_remembered=False,
+    ),
+    Operation(
+        "queue",
+        "prune_history",
+        (7,),
+        "meshhook_prune",
+        {"queue_name": "q", "older_than_days": 7, "max_rows": 10_000},
+        PRUNED,
+        PruneResult(**PRUNED),
+        is_remembered=False,
+    ),
+    Operation(
+        "queue",
+        "list_workers",
+        (),
+        "meshhook_list_workers",
+        {"queue_name": "q"},
+        [WORKER_ROW],
+        [WORKER],
+        is_remembered=False,
+    ),
+    Operation(
+        "queue",
+        "list_jobs",
+        ("completed",),
+        "meshhook_list_jobs",
+        {"queue_name": "q", "state": "completed", "quantity": 100},
+        [RECORD_ROW],
+        [RECORD],
+        is_remembered=False,
+    ),
+    Operation(
+        "queue",
+        "cancel_job",
+        (7,),
+        "meshhook_cancel",
+        {"queue_name": "q", "msg_ids": [7]},
+        ["ok"],
+        result=True,
+    ),
+    Operation(
+        "queue",
         "drop_queue",
         (),
         "meshhook_drop_queue",
@@ -294,6 +374,14 @@ OPERATIONS = [
 ]
 # These page by themselves or need no service, and have tests of their own.
 OTHERS = {"iterate_dead_letter_jobs", "list_queues"}
+REPEATED_AS_IT_IS = {
+    "extend",
+    "create_queue",
+    "configure_queue",
+    "pause_queue",
+    "resume_queue",
+    "prune_history",
+}
 # What may be sent again because what it names is a receipt or a final state.
-REPEATABLE = [one for one in OPERATIONS if one.method in {"extend", "create_queue"}]
+REPEATABLE = [one for one in OPERATIONS if one.method in REPEATED_AS_IT_IS]
 REMEMBERED = [one for one in OPERATIONS if one.is_remembered]

@@ -112,6 +112,27 @@ class JobQueue:
         answer: Json = self._call("create_queue", **settings)
         return answer
 
+    def configure(self, **settings: Any) -> Json:
+        """Change its settings."""
+        answer: Json = self._call("configure_queue", **settings)
+        return answer
+
+    def pause(self) -> bool:
+        """Hand out nothing."""
+        return bool(self._call("pause_queue"))
+
+    def resume(self) -> bool:
+        """Hand out jobs again."""
+        return bool(self._call("resume_queue"))
+
+    def workers(self) -> list[Json]:
+        """List the workers that were seen."""
+        return list(self._call("list_workers"))
+
+    def list_jobs(self, **more: Any) -> list[Json]:
+        """List its jobs."""
+        return list(self._call("list_jobs", **more))
+
     def drop(self, **more: Any) -> bool:
         """Drop it."""
         return bool(self._call("drop_queue", **more))
@@ -178,6 +199,10 @@ class JobQueue:
         """Delete jobs whoever holds them."""
         return list(self._call("delete", msg_ids=msg_ids, **more))
 
+    def cancel(self, *msg_ids: int, **more: Any) -> list[str]:
+        """Cancel jobs whoever holds them."""
+        return list(self._call("cancel", msg_ids=msg_ids, **more))
+
     def purge(self, **more: Any) -> int:
         """Delete all jobs."""
         return int(self._call("purge", **more))
@@ -195,7 +220,7 @@ class JobQueue:
         answer: Json = self._call("queue_metrics")
         return answer
 
-    def prune(self, older_than_days: float, **more: Any) -> Json:
+    def prune(self, older_than_days: float | None = None, **more: Any) -> Json:
         """Prune the history of this queue alone."""
         answer: Json = self._call("prune", older_than_days=older_than_days, **more)
         return answer

@@ -210,6 +210,8 @@ def test_functions_that_only_look_run_in_a_read_only_transaction(api: Api) -> No
         "run_id": "r",
         "quantity": 1,
         "after_msg_id": 0,
+        "before_msg_id": 9,
+        "state": "completed",
     }
 
     with api.connection.transaction(force_rollback=True):
@@ -227,7 +229,9 @@ def test_functions_that_only_look_run_in_a_read_only_transaction(api: Api) -> No
         "meshhook_get_job",
         "meshhook_group_dead_letters",
         "meshhook_list_dead_letters",
+        "meshhook_list_jobs",
         "meshhook_list_queues",
+        "meshhook_list_workers",
         "meshhook_queue_metrics",
         "meshhook_version",
     ]

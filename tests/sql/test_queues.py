@@ -19,6 +19,9 @@ DEFAULTS = {
     "base_delay_ms": 1000,
     "max_delay_ms": 300_000,
     "keeps_history": True,
+    "has_dead_letters": True,
+    "retention_days": None,
+    "paused_at": None,
 }
 LONGEST = "q" * 47
 
@@ -66,6 +69,8 @@ def test_a_queue_that_is_there_keeps_what_is_left_out(other: JobQueue) -> None:
         "base_delay_ms": 0,
         "max_delay_ms": 10,
         "keeps_history": False,
+        "has_dead_letters": False,
+        "retention_days": 7.5,
     }
     other.create(**settings)
     other.send({})

@@ -98,6 +98,46 @@ def test_a_prune_of_one_queue_leaves_the_others(queue: JobQueue) -> None:
     assert left(other) == (0, 0, 0)
 
 
+def test_each_queue_is_pruned_by_its_own_retention(queue: JobQueue) -> None:
+    kept, other = JobQueue(queue.api, "kept"), JobQueue(queue.api, "other")
+    kept.create()
+    other.create(retention_days=30)
+    queue.configure(retention_days=7)
+    for one in (queue, kept, other):
+        one.send({})
+        one.acknowledge(one.claim_one())
+        one.pass_time(8 * DAY)
+
+    answer: Json = queue.api.call("meshhook_prune")
+
+    assert answer == {**NOTHING, "jobs": 1}
+    assert [len(one.history()) for one in (queue, kept, other)] == [0, 1, 1]
+
+
+@on_plain
+def test_a_queue_without_retention_keeps_everything(queue: JobQueue) -> None:
+    queue.send({})
+    queue.acknowledge(queue.claim_one())
+    queue.pass_time(1000 * DAY)
+
+    assert queue.prune() == NOTHING
+
+
+@on_plain
+def test_a_prune_of_all_queues_keeps_to_its_bound(queue: JobQueue) -> None:
+    other = JobQueue(queue.api, "other")
+    other.create(retention_days=7)
+    queue.configure(retention_days=7)
+    for one in (queue, other):
+        one.send({}, {}, {})
+        one.acknowledge(*one.claim(3))
+        one.pass_time(8 * DAY)
+
+    answers = [queue.api.call("meshhook_prune", max_rows=4) for _ in range(2)]
+
+    assert [(answer["jobs"], answer["more"]) for answer in answers] == [(4, True), (2, False)]
+
+
 def test_the_history_of_a_dropped_queue_can_be_pruned(queue: JobQueue) -> None:
     other = JobQueue(queue.api, "other")
     other.create()
@@ -148,7 +188,6 @@ def test_waiting_jobs_and_dead_letters_are_never_pruned(queue: JobQueue) -> None
     ("arguments", "field"),
     [
         ({"older_than_days": -1}, "older_than_days"),
-        ({"older_than_days": None}, "older_than_days"),
         ({"older_than_days": 36_601}, "older_than_days"),
         ({"older_than_days": "NaN"}, "older_than_days"),
         ({"older_than_days": "Infinity"}, "older_than_days"),

@@ -14,11 +14,13 @@ from meshhook import (
     EnqueueResult,
     JobMessage,
     JobRecord,
+    PruneResult,
     QueueInfo,
     QueueMetrics,
     ReplayError,
     ReplayResult,
     ReplaySummary,
+    WorkerInfo,
 )
 from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
 from meshhook._calls.exchange import Exchange, exchange
@@ -70,6 +72,8 @@ CLAIM = {
     "max_delay_ms": 300_000,
     "jobs": [CLAIMED_ROW],
     "bytes": 64,
+    "paused": False,
+    "retention_days": 1.5,
     "dead_lettered": [{"msg_id": 8, "error_message": "LeaseExpired"}],
 }
 CLAIMED = job_of(message=JobMessage(job_data(attempt=2, max_attempts=5)))
@@ -122,6 +126,26 @@ QUEUE = QueueInfo(
     created_at=TIME,
 )
 
+WORKER_ROW: dict[str, Any] = {
+    "worker_id": "w",
+    "queue_names": ["q"],
+    "host": "h",
+    "interval_seconds": 10,
+    "started_at": TIME_TEXT,
+    "seen_at": TIME_TEXT,
+    "is_alive": True,
+}
+WORKER = WorkerInfo(
+    worker_id="w",
+    queue_names=("q",),
+    host="h",
+    interval_seconds=10,
+    started_at=TIME,
+    seen_at=TIME,
+    is_alive=True,
+)
+PRUNED: dict[str, Any] = {"jobs": 1, "attempts": 2, "archived": 3, "requests": 4, "more": True}
+
 REPLAYED_ROW = {"msg_id": 9, "status": "replayed", "new_msg_id": 12, "target_queue": "q"}
 REPLAYED = ReplayResult(msg_id=9, new_msg_id=12, target_queue="q")
 
@@ -166,7 +190,7 @@ ENQUEUES = [
         EnqueueBatch(msg_ids=(5, 6)),
     ),
 ]
-CLAIMED_BATCH = claim.Claim((CLAIMED,), ((8, "LeaseExpired"),), 30, 1000, 300_000, 64)
+CLAIMED_BATCH = claim.Claim((CLAIMED,), ((8, "LeaseExpired"),), 30, 1000, 300_000, 64, False, 1.5)
 CLAIMS = [
     Built(
         "claim one",
@@ -203,8 +227,14 @@ EXCHANGES = [
         Exchange([], CLAIMED_BATCH),
     ),
     Built(
-        "settle and claim",
-        lambda: exchange("q", [Outcome(outcome="complete", msg_id=7, read_ct=3)], 50, 30),
+        "settle and claim, and be seen",
+        lambda: exchange(
+            "q",
+            [Outcome(outcome="complete", msg_id=7, read_ct=3)],
+            50,
+            30,
+            worker={"worker_id": "w"},
+        ),
         "meshhook_settle_and_dequeue",
         {
             "queue_name": "q",
@@ -212,6 +242,7 @@ EXCHANGES = [
             "quantity": 50,
             "vt_seconds": 30,
             "max_bytes": claim.MAX_BYTES,
+            "worker": {"worker_id": "w"},
         },
         {"statuses": ["ok"], "claim": CLAIM},
         Exchange(["ok"], CLAIMED_BATCH),
@@ -319,6 +350,29 @@ SETTLES = [
         ["ok", "lost"],
     ),
     Built(
+        "extend, and be seen",
+        lambda: settle.extend("q", [job_of()], 30, {"worker_id": "w"}),
+        "meshhook_extend",
+        {
+            "queue_name": "q",
+            "msg_ids": [7],
+            "read_cts": [3],
+            "vt_seconds": 30,
+            "worker": {"worker_id": "w"},
+        },
+        {"vt": TIME_TEXT, "statuses": ["lost"]},
+        [False],
+        has_request_id=False,
+    ),
+    Built(
+        "cancel",
+        lambda: settle.cancel("q", 7),
+        "meshhook_cancel",
+        {"queue_name": "q", "msg_ids": [7]},
+        ["missing"],
+        False,
+    ),
+    Built(
         "delete",
         lambda: settle.delete("q", 7),
         "meshhook_delete",
@@ -344,6 +398,24 @@ LOOKUPS = [
         {"queue_name": "q", "run_id": RUN, "quantity": 10},
         [RECORD_ROW],
         [RECORD],
+        has_request_id=False,
+    ),
+    Built(
+        "list jobs",
+        lambda: lookup.jobs_in_state("q", "completed", 10, 8),
+        "meshhook_list_jobs",
+        {"queue_name": "q", "state": "completed", "quantity": 10, "before_msg_id": 8},
+        [RECORD_ROW],
+        [RECORD],
+        has_request_id=False,
+    ),
+    Built(
+        "list all jobs of a queue",
+        lambda: lookup.jobs_in_state("q", None),
+        "meshhook_list_jobs",
+        {"queue_name": "q", "quantity": 100},
+        [],
+        [],
         has_request_id=False,
     ),
     Built(
@@ -389,6 +461,60 @@ QUEUES = [
         },
         QUEUE_ROW,
         QUEUE,
+        has_request_id=False,
+    ),
+    Built(
+        "configure queue",
+        lambda: queues.configure("q", has_dead_letters=False, retention_days=1.5),
+        "meshhook_configure_queue",
+        {"queue_name": "q", "has_dead_letters": False, "retention_days": 1.5},
+        {**QUEUE_ROW, "has_dead_letters": False, "retention_days": 1.5, "paused_at": TIME_TEXT},
+        attrs.evolve(QUEUE, has_dead_letters=False, retention_days=1.5, paused_at=TIME),
+        has_request_id=False,
+    ),
+    Built(
+        "pause queue",
+        lambda: queues.pause("q"),
+        "meshhook_pause_queue",
+        {"queue_name": "q"},
+        True,
+        True,
+        has_request_id=False,
+    ),
+    Built(
+        "resume queue",
+        lambda: queues.resume("q"),
+        "meshhook_resume_queue",
+        {"queue_name": "q"},
+        False,
+        False,
+        has_request_id=False,
+    ),
+    Built(
+        "list workers",
+        lambda: queues.workers("q"),
+        "meshhook_list_workers",
+        {"queue_name": "q"},
+        [WORKER_ROW],
+        [WORKER],
+        has_request_id=False,
+    ),
+    Built(
+        "prune",
+        lambda: queues.prune("q"),
+        "meshhook_prune",
+        {"queue_name": "q", "max_rows": 10_000},
+        PRUNED,
+        PruneResult(**PRUNED),
+        has_request_id=False,
+    ),
+    Built(
+        "prune what is older",
+        lambda: queues.prune("q", 0.5, 7),
+        "meshhook_prune",
+        {"queue_name": "q", "older_than_days": 0.5, "max_rows": 7},
+        PRUNED,
+        PruneResult(**PRUNED),
         has_request_id=False,
     ),
     Built(

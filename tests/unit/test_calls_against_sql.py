@@ -15,7 +15,7 @@ FUNCTION = re.compile(
     r"create or replace function public\.(?P<name>\w+)\((?P<arguments>.*?)\)\s+returns", re.DOTALL
 )
 # Maintenance that an administrator calls, from SQL or from the command line.
-NOT_CALLED = {"meshhook_prune", "meshhook_version"}
+NOT_CALLED = {"meshhook_version"}
 
 
 @attrs.frozen

@@ -15,11 +15,17 @@ from meshhook import (
     list_queues,
     list_queues_sync,
 )
+from meshhook.queue_control import QueueControl
+from meshhook.sync_services import SyncQueueControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PAIRS: list[tuple[type, type]] = [(QueueService, SyncQueueService), (DLQService, SyncDLQService)]
+PAIRS: list[tuple[type, type]] = [
+    (QueueControl, SyncQueueControl),
+    (QueueService, SyncQueueService),
+    (DLQService, SyncDLQService),
+]
 METHODS = [
     pytest.param(one, other, name, id=f"{one.__name__}.{name}")
     for one, other in PAIRS
@@ -32,7 +38,9 @@ def without_async(annotation: Any) -> Any:
     """Return an annotation as the sync twin has it."""
     if not isinstance(annotation, str):
         return annotation
-    return annotation.replace("AsyncClient", "Client").replace("AsyncIterator", "Iterator")
+    for word in ("Client", "Iterator"):
+        annotation = annotation.replace(f"Async{word}", word)
+    return annotation.replace("AsyncTransport", "SyncTransport")
 
 
 def shape(function: Callable[..., object]) -> list[tuple[object, ...]]:
