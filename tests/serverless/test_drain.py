@@ -209,7 +209,7 @@ async def test_leases_are_extended_while_a_drain_works(
     async def wait(_: JobMessage) -> None:
         await faults.wait_answered("meshhook_extend", 4)
 
-    report = await drain(client, wait, queue_name=queue.queue_name, visibility_timeout_seconds=0.6)
+    report = await drain(client, wait, queue_name=queue.queue_name, visibility_timeout_seconds=2.4)
 
     assert (report.succeeded, report.lost) == (1, 0)
 
