@@ -15,8 +15,6 @@ from meshhook.local.postgres import ADMIN_ROLE, PostgresServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
-
 
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
@@ -67,7 +65,7 @@ def test_a_copy_is_open_to_all_and_made_once(packages: Path, reachable_folder: P
     assert [path.name for path in reachable_folder.glob("copy*")] == ["copy"]
 
 
-@as_root
+@pytest.mark.as_root
 def test_root_runs_a_copy_where_nobody_cannot_reach_the_wheel(
     packages: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
@@ -90,7 +88,7 @@ def test_root_runs_a_copy_where_nobody_cannot_reach_the_wheel(
     assert _binaries.find_binaries() == found
 
 
-@as_root
+@pytest.mark.as_root
 def test_the_real_postgres_runs_from_a_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     monkeypatch.setattr(_binaries, "_can_run", lambda *_: False)
@@ -105,7 +103,7 @@ def test_the_real_postgres_runs_from_a_copy(folder: Path, monkeypatch: pytest.Mo
         server.close()
 
 
-@as_root
+@pytest.mark.as_root
 def test_a_copy_that_others_can_write_is_not_trusted(
     packages: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

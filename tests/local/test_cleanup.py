@@ -78,7 +78,7 @@ def test_when_the_owner_fails_everything_goes() -> None:
         assert everything_is_gone(told)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a death signal exists on Linux only")
+@pytest.mark.on_linux
 def test_when_the_guard_is_killed_the_database_goes() -> None:
     with owner(START + WAIT) as (_, told):
         guards = [pid for pid in told["family"] if "_guard.py" in command_line(pid)]

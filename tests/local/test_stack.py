@@ -135,7 +135,7 @@ def test_data_that_was_half_made_is_made_anew(folder: Path) -> None:
     assert not draft.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
+@pytest.mark.as_root
 def test_a_data_folder_that_postgres_cannot_reach_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     stack = LocalStack(data_dir=tmp_path / "data", apply_meshhook=False)
