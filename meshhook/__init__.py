@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 from meshhook._transport import RepeatPolicy
 from meshhook.connection import connect, connect_sync
 from meshhook.dlq_service import DLQService
@@ -17,6 +19,7 @@ from meshhook.exceptions import (
     MeshHookError,
     MissingFunctionsError,
     OutageError,
+    PartialEnqueueError,
     PermissionDeniedError,
     Problem,
     QueueNotFoundError,
@@ -52,19 +55,21 @@ from meshhook.models import (
 from meshhook.queue_service import QueueService, list_queues
 from meshhook.retry import RetryStrategy
 from meshhook.sync_services import SyncDLQService, SyncQueueService, list_queues_sync
-from meshhook.worker import (
-    CurrentJob,
-    DeadLetter,
-    JobHandler,
-    Retry,
-    Snooze,
-    StopReport,
-    Worker,
-    WorkerEvent,
-    WorkerStats,
-    create_job_handler,
-    current_job,
-)
+
+if typing.TYPE_CHECKING:
+    from meshhook.worker import (
+        CurrentJob,
+        DeadLetter,
+        JobHandler,
+        Retry,
+        Snooze,
+        StopReport,
+        Worker,
+        WorkerEvent,
+        WorkerStats,
+        create_job_handler,
+        current_job,
+    )
 
 __all__ = [
     "AttemptRecord",
@@ -91,6 +96,7 @@ __all__ = [
     "MeshHookError",
     "MissingFunctionsError",
     "OutageError",
+    "PartialEnqueueError",
     "PermissionDeniedError",
     "Problem",
     "PruneResult",
@@ -129,3 +135,34 @@ __all__ = [
     "list_queues",
     "list_queues_sync",
 ]
+
+_OF_THE_WORKER = frozenset(
+    {
+        "CurrentJob",
+        "DeadLetter",
+        "JobHandler",
+        "Retry",
+        "Snooze",
+        "StopReport",
+        "Worker",
+        "WorkerEvent",
+        "WorkerStats",
+        "create_job_handler",
+        "current_job",
+    }
+)
+
+
+def __getattr__(name: str) -> typing.Any:
+    # A third of the import is the worker, which whoever only enqueues does not need.
+    if name not in _OF_THE_WORKER:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from meshhook import worker  # noqa: PLC0415 - not before it is asked for
+
+    value = globals()[name] = getattr(worker, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -297,6 +297,9 @@ def _request(client: Any, call: Call[Any], body: bytes) -> httpx.Request:
 
 def _result(call: Call[T], response: httpx.Response) -> T:
     answer = _answers.Answer(response.status_code, response.headers, response.content)
+    # A response and its stream refer to each other, so the bodies of the request and the answer
+    # would stay in memory until the garbage collector looks for cycles.
+    response.stream = httpx.ByteStream(b"")
     if not response.is_success:
         raise _answers.failure(call.function, answer) from APIError(_answers.error_body(answer))
     decoded = _answers.data(call.function, answer)

@@ -20,6 +20,7 @@
         ├── MissingFunctionsError             MeshHook's migrations are not (all) applied
         ├── QueueNotFoundError                no such queue
         ├── RejectedError                     the database refused an argument
+        ├── PartialEnqueueError               some of many jobs did not go in
         └── UnexpectedAnswerError             an answer that MeshHook cannot make sense of
 
 What stands below (httpx, postgrest) never reaches the caller but as the ``__cause__`` of one of
@@ -33,7 +34,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 __all__ = [
     "AuthenticationError",
@@ -47,6 +49,7 @@ __all__ = [
     "MeshHookError",
     "MissingFunctionsError",
     "OutageError",
+    "PartialEnqueueError",
     "PermissionDeniedError",
     "Problem",
     "QueueNotFoundError",
@@ -252,6 +255,66 @@ class RejectedError(RequestError):
 
     field: str | None = None
     value: str | None = None
+
+
+class PartialEnqueueError(RequestError):
+    """Some of the jobs of an enqueue that takes several calls are not known to be in the queue.
+
+    The call that failed is the ``__cause__``. To go on where it stopped, enqueue `jobs` again under
+    `idempotency_key`, within the time that the text says: none goes in twice, whatever became of
+    the call that failed::
+
+        await queue_service.enqueue_many(
+            error.jobs, error.delay_seconds, idempotency_key=error.idempotency_key
+        )
+
+    Args:
+        queue_name: The queue.
+        cause: What the call that failed raised.
+        enqueued: The ids of the jobs that went in before it, in order.
+        jobs: The data of all the others, in order, as it was given.
+        delay_seconds: Their delay in seconds, or the delay of each.
+        uncertain: How many of them, from the first on, were in the call that failed, and may
+            have gone in. The rest was not sent.
+        idempotency_key: The name under which those were sent.
+        remembered_seconds: How long the database remembers it, in seconds.
+
+    Attributes:
+        index: The position of the first job that is not known to be in, among all that were given.
+    """
+
+    def __init__(
+        self,
+        queue_name: str,
+        cause: BaseException,
+        *,
+        enqueued: Sequence[int],
+        jobs: Sequence[Mapping[str, Any]],
+        delay_seconds: float | Sequence[float],
+        uncertain: int,
+        idempotency_key: str,
+        remembered_seconds: float,
+    ) -> None:
+        self.queue_name = queue_name
+        self.enqueued = tuple(enqueued)
+        self.index = len(self.enqueued)
+        self.jobs = tuple(jobs)
+        self.delay_seconds: float | Sequence[float] = (
+            delay_seconds if isinstance(delay_seconds, int | float) else tuple(delay_seconds)
+        )
+        self.uncertain = uncertain
+        self.idempotency_key = idempotency_key
+        super().__init__(
+            f'Not all jobs are known to be in the queue "{queue_name}": {self.index} went in, the '
+            f"{uncertain} after them may have, and {len(self.jobs) - uncertain} were not sent. "
+            f"Enqueue error.jobs under error.idempotency_key within {remembered_seconds:.15g} "
+            f"seconds, and none goes in twice. The call failed with: {cause}",
+            function=getattr(cause, "function", "meshhook_enqueue"),
+            status=getattr(cause, "status", None),
+            code=getattr(cause, "code", None),
+            details=getattr(cause, "details", None),
+            hint=getattr(cause, "hint", None),
+        )
 
 
 class UnexpectedAnswerError(RequestError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anyio.lowlevel import checkpoint
+
 from meshhook import _telemetry as telemetry
 from meshhook import _validation as check
 from meshhook._calls import claim, enqueue, lookup, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
+from meshhook._chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
 from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
 from meshhook.queue_control import QueueControl
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
+    from meshhook.buffered import EnqueueBuffer
     from meshhook.models import (
         EnqueueBatch,
         EnqueueResult,
@@ -108,35 +112,93 @@ class QueueService(QueueControl):
         idempotency_key: str | None = None,
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> EnqueueBatch:
-        """Enqueue many jobs in one transaction: all or none.
+        """Enqueue any number of jobs, in as few calls as they fit in.
+
+        All the jobs are checked before any is sent. A call is one transaction, all or none, of up
+        to 10,000 jobs and about 4 MB of JSON; the calls are made one after the other, so that the
+        jobs go in in their order. A list that fits in one call goes in whole or not at all. For
+        more than memory should hold at once there is `buffered`.
 
         Args:
-            jobs: The data of each job, as for `enqueue`; at most 10,000.
+            jobs: The data of each job, as for `enqueue`.
             delay_seconds: How long they stay hidden, in seconds: one number for all or a list with
                 one for each.
-            idempotency_key: A name for this enqueue; see `enqueue`.
+            idempotency_key: A name for this enqueue; see `enqueue`. The same jobs under the same
+                name put in what is missing of them, and nothing twice.
             idempotency_seconds: How long that name is remembered, in seconds; a day by default.
 
         Returns:
-            The jobs' ids in the order in which the jobs were given.
+            The jobs' ids in the order in which the jobs were given, and whether all of them had
+            been put in before under that name.
 
         Raises:
             InvalidInputError: With everything that is wrong with any of the jobs.
-            RequestError: The call failed.
+            PartialEnqueueError: A call of several failed. It says what went in and how to go on.
+            RequestError: The only call failed.
         """
-        with telemetry.sending(self.queue_name) as sent:
-            result = await self._transport.run(
-                enqueue.many(
-                    self.queue_name,
-                    jobs,
-                    delay_seconds,
-                    idempotency_key=idempotency_key,
-                    idempotency_seconds=idempotency_seconds,
-                    trace=sent.trace,
-                )
-            )
-            sent.msg_ids = result.msg_ids
-        return result
+        batch = enqueue.Batch(
+            self.queue_name,
+            jobs,
+            delay_seconds,
+            idempotency_key=idempotency_key,
+            idempotency_seconds=idempotency_seconds,
+        )
+        for _ in batch.check():
+            await checkpoint()
+        while not batch.done:
+            with batch.interruption(), telemetry.sending(self.queue_name) as sent:
+                chunk = await self._transport.run(batch.next_call(sent.trace))
+                sent.msg_ids = chunk.msg_ids
+            batch.add(chunk)
+        return batch.result
+
+    def buffered(
+        self,
+        *,
+        max_jobs: int = BUFFER_JOBS,
+        max_bytes: int = MAX_BYTES,
+        max_delay_seconds: float = BUFFER_SECONDS,
+        grace_seconds: float = BUFFER_GRACE_SECONDS,
+    ) -> EnqueueBuffer:
+        """Return a buffer that takes jobs one by one and enqueues them together.
+
+        For hot paths, and for streams that are larger than memory::
+
+            async with queue_service.buffered() as out:
+                async for event in events:
+                    await out.enqueue(job_data_of(event))
+
+        It is sent when it is full or its oldest job has waited long enough, and whatever was
+        accepted is in the queue when the block has been left; see `EnqueueBuffer`. It holds two
+        chunks at the most: one under way and one that fills.
+
+        Args:
+            max_jobs: How many jobs make it full (1,000).
+            max_bytes: How many bytes of JSON make it full (4 MiB). A larger job goes alone.
+            max_delay_seconds: How long a job waits at the most before it is sent, in seconds (0.1).
+            grace_seconds: How long the last jobs may take when the block is cancelled, in seconds
+                (10).
+
+        Returns:
+            The buffer, open for the time of a ``with`` block.
+
+        Raises:
+            InvalidInputError: With everything that is wrong with the limits.
+            RequestError: As a `PartialEnqueueError`, by what is called next on the buffer or at the
+                end of its block: jobs did not go in. It has them.
+        """
+        from meshhook import buffered  # noqa: PLC0415 - optional: a cold start does without it
+
+        return buffered.EnqueueBuffer(
+            self.queue_name,
+            self._transport,
+            buffered.Limits(
+                max_jobs=max_jobs,
+                max_bytes=max_bytes,
+                max_delay_seconds=max_delay_seconds,
+                grace_seconds=grace_seconds,
+            ),
+        )
 
     async def dequeue(self, vt_seconds: float = 30) -> Job | None:
         """Claim the job that has been due longest.

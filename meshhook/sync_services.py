@@ -11,6 +11,7 @@ from meshhook import _telemetry as telemetry
 from meshhook import _validation as check
 from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
+from meshhook._chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
 from meshhook._parity import documented_by
 from meshhook._transport import RepeatPolicy, SyncTransport, sync_client
 from meshhook.dlq_service import DEFAULT_DLQ, DLQService
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from supabase import Client
 
+    from meshhook.buffered import SyncEnqueueBuffer
     from meshhook.models import (
         DeadLetterJob,
         DLQMetrics,
@@ -184,19 +186,42 @@ class SyncQueueService(SyncQueueControl):
         idempotency_key: str | None = None,
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> EnqueueBatch:
-        with telemetry.sending(self.queue_name) as sent:
-            result = self._transport.run(
-                enqueue.many(
-                    self.queue_name,
-                    jobs,
-                    delay_seconds,
-                    idempotency_key=idempotency_key,
-                    idempotency_seconds=idempotency_seconds,
-                    trace=sent.trace,
-                )
-            )
-            sent.msg_ids = result.msg_ids
-        return result
+        batch = enqueue.Batch(
+            self.queue_name,
+            jobs,
+            delay_seconds,
+            idempotency_key=idempotency_key,
+            idempotency_seconds=idempotency_seconds,
+        )
+        for _ in batch.check():
+            pass
+        while not batch.done:
+            with batch.interruption(), telemetry.sending(self.queue_name) as sent:
+                chunk = self._transport.run(batch.next_call(sent.trace))
+                sent.msg_ids = chunk.msg_ids
+            batch.add(chunk)
+        return batch.result
+
+    def buffered(
+        self,
+        *,
+        max_jobs: int = BUFFER_JOBS,
+        max_bytes: int = MAX_BYTES,
+        max_delay_seconds: float = BUFFER_SECONDS,
+        grace_seconds: float = BUFFER_GRACE_SECONDS,
+    ) -> SyncEnqueueBuffer:
+        from meshhook import buffered  # noqa: PLC0415 - optional: a cold start does without it
+
+        return buffered.SyncEnqueueBuffer(
+            self.queue_name,
+            self._transport,
+            buffered.Limits(
+                max_jobs=max_jobs,
+                max_bytes=max_bytes,
+                max_delay_seconds=max_delay_seconds,
+                grace_seconds=grace_seconds,
+            ),
+        )
 
     def dequeue(self, vt_seconds: float = 30) -> Job | None:
         return self._transport.run(claim.one(self.queue_name, vt_seconds))

@@ -373,7 +373,7 @@ OPERATIONS = [
     ),
 ]
 # These page by themselves or need no service, and have tests of their own.
-OTHERS = {"iterate_dead_letter_jobs", "list_queues"}
+OTHERS = {"iterate_dead_letter_jobs", "list_queues", "buffered"}
 REPEATED_AS_IT_IS = {
     "extend",
     "create_queue",

@@ -1,0 +1,91 @@
+"""Splitting jobs into chunks that one call can carry: by count and by bytes.
+
+A chunk is cut greedily, and where it ends depends on nothing but the messages from its first one
+on. So the same list is always cut alike, and so is what is left of it from the end of any chunk.
+That is what lets an interrupted enqueue go on under the request ids that it began with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from meshhook import _validation as check
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_JOBS = check.MAX_BATCH
+"""How many jobs a chunk has at the most: what the database takes in one call."""
+
+MAX_BYTES = 4 * 1024 * 1024
+"""How large the messages of a chunk are together at the most, in bytes of JSON, as for a claim.
+
+Far below what gateways let pass, and far from the eight seconds that Supabase gives a statement.
+"""
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""How large a message may be, in bytes of JSON: the most that a claim can be asked for."""
+
+BUFFER_JOBS = 1000
+"""How many jobs a buffer gathers before it is sent."""
+
+BUFFER_SECONDS = 0.1
+"""How long a job waits in a buffer before it is sent."""
+
+BUFFER_GRACE_SECONDS = 10.0
+"""How long the last jobs of a buffer may take when its block is cancelled."""
+
+_LARGEST_STEP = 64
+
+# Just as the transport encodes, so that what is measured is what is sent.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def size_of(messages: Sequence[Any]) -> int:
+    """Return how many bytes messages take in the body of a call, each with its comma."""
+    text = _encode(messages)
+    return (len(text) if text.isascii() else len(text.encode())) - 1
+
+
+def end_of_chunk(
+    messages: Sequence[Any],
+    start: int,
+    max_jobs: int = MAX_JOBS,
+    max_bytes: int = MAX_BYTES,
+) -> int:
+    """Return where the chunk ends that begins at a message.
+
+    Args:
+        messages: All the messages.
+        start: The position of the first of the chunk.
+        max_jobs: How many it has at the most.
+        max_bytes: How large it is at the most. A message that is larger makes a chunk of its own.
+
+    Returns:
+        The position after its last message.
+    """
+    last = min(len(messages), start + max_jobs)
+    end, room, step, grows = start, max_bytes, 1, True
+    # Encoding several messages at once costs half of encoding each: so first in growing steps,
+    # and then, near the end of the chunk, in shrinking ones.
+    while step and end < last:
+        stop = min(end + step, last)
+        size = size_of(messages[end:stop])
+        if size <= room:
+            end, room = stop, room - size
+            step = min(2 * step, _LARGEST_STEP) if grows else step
+        else:
+            step, grows = step // 2, False
+    return max(end, min(start + 1, last))
+
+
+def is_too_large(messages: Sequence[Any]) -> bool:
+    """Tell whether a chunk is one message that is larger than a message may be."""
+    return len(messages) == 1 and size_of(messages) > MAX_MESSAGE_BYTES
+
+
+def next_key(key: str) -> str:
+    """Return the request id of the chunk that follows the one sent under a request id."""
+    return f"meshhook-{hashlib.sha256(key.encode()).hexdigest()}"
