@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo check format
+.PHONY: help test demo check format soak bench docs
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,16 @@ check: $(READY) ## Format check, lint, types, import rule
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+soak: $(READY) ## Kill, freeze and cut off workers for minutes, and account for every job
+	$(BIN)/python -m tests.soak --minutes 10 $(ARGS)
+
+bench: $(READY) ## Measure beside pgqueuer, procrastinate and pgmq-py, into docs/benchmarks
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY) ## Build the site into site/, strictly
+	$(BIN)/mkdocs build --strict
 
 format: $(READY) ## Format and fix what can be fixed
 	$(BIN)/ruff format .
