@@ -1,0 +1,165 @@
+"""What a drain in a test did, job by job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from meshhook.worker.context import current_job
+from meshhook.worker.handler import create_job_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshhook.models import JobMessage
+    from meshhook.serverless import DrainReport
+    from meshhook.worker.events import WorkerEvent
+    from meshhook.worker.handler import JobHandler
+
+OUTCOMES = frozenset({"succeeded", "retried", "dead_lettered", "snoozed", "released", "lost"})
+
+
+@attrs.frozen(kw_only=True)
+class WorkedJob:
+    """One job that was worked on, and what came of it.
+
+    Attributes:
+        queue_name: Its queue.
+        msg_id: Its id there.
+        outcome: ``succeeded``, ``retried``, ``dead_lettered``, ``snoozed``, ``released`` (handed
+            back unfinished) or ``lost`` (its lease was).
+        run_id: The run that it belongs to.
+        attempt: Which attempt this was; None if it was past its last when it was claimed.
+        message: What the handler was given; None if it was not called.
+        error: What the handler raised, the answers `Retry`, `Snooze` and `DeadLetter` too.
+        error_message: What went wrong, as the job's history has it.
+        seconds: How long the handler took, in seconds.
+    """
+
+    queue_name: str
+    msg_id: int
+    outcome: str
+    run_id: str | None = None
+    attempt: int | None = None
+    message: JobMessage | None = attrs.field(default=None, repr=False, hash=False)
+    error: Exception | None = None
+    error_message: str | None = None
+    seconds: float | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class DrainResult:
+    """What a drain did.
+
+    Attributes:
+        jobs: Each attempt in the order in which it was settled.
+        report: The numbers, as `meshhook.serverless.drain` gives them.
+    """
+
+    jobs: tuple[WorkedJob, ...]
+    report: DrainReport = attrs.field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    @property
+    def succeeded(self) -> tuple[WorkedJob, ...]:
+        """The jobs that were completed."""
+        return self._with("succeeded")
+
+    @property
+    def retried(self) -> tuple[WorkedJob, ...]:
+        """The attempts that failed, whose jobs will come again."""
+        return self._with("retried")
+
+    @property
+    def dead_lettered(self) -> tuple[WorkedJob, ...]:
+        """The jobs that were moved to the dead letter queue."""
+        return self._with("dead_lettered")
+
+    @property
+    def snoozed(self) -> tuple[WorkedJob, ...]:
+        """The jobs that the handler put off."""
+        return self._with("snoozed")
+
+    def raise_errors(self) -> None:
+        """Raise what failed, so that a test shows the handler's own traceback.
+
+        Raises:
+            Exception: What the handler raised, if one attempt failed.
+            ExceptionGroup: What it raised, if several did.
+        """
+        errors = [job.error for job in (*self.retried, *self.dead_lettered) if job.error]
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            message = f"{len(errors)} attempts failed"
+            raise ExceptionGroup(message, errors)
+
+    def _with(self, outcome: str) -> tuple[WorkedJob, ...]:
+        return tuple(job for job in self.jobs if job.outcome == outcome)
+
+
+class Recorder:
+    """Remembers what a handler was given and raised, and what the worker says became of it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, int, int], tuple[JobMessage, Exception | None]] = {}
+        self._jobs: list[WorkedJob] = []
+
+    def handler(self, function: JobHandler | Callable[[JobMessage], Any]) -> JobHandler:
+        """Return a handler that does what another does, and is watched."""
+        handler = create_job_handler(function)
+        watched = self._async(handler) if handler.is_async else self._sync(handler)
+        return attrs.evolve(handler, function=watched)
+
+    def on_event(self, event: WorkerEvent) -> None:
+        """Be told what happens; the `on_event` of a drain."""
+        if event.kind not in OUTCOMES or event.queue_name is None or event.msg_id is None:
+            return
+        call = (event.queue_name, event.msg_id, event.attempt or 0)
+        message, error = self._calls.pop(call, (None, None))
+        self._jobs.append(
+            WorkedJob(
+                queue_name=event.queue_name,
+                msg_id=event.msg_id,
+                outcome=event.kind,
+                run_id=event.run_id,
+                attempt=event.attempt,
+                message=message,
+                error=error,
+                error_message=event.error_message,
+                seconds=event.seconds,
+            )
+        )
+
+    def result(self, report: DrainReport) -> DrainResult:
+        """Return everything that happened."""
+        return DrainResult(jobs=tuple(self._jobs), report=report)
+
+    def _async(self, handler: JobHandler) -> Callable[[JobMessage], Any]:
+        async def watched(message: JobMessage) -> None:
+            self._remember(message)
+            try:
+                await handler(message)
+            except Exception as error:
+                self._remember(message, error)
+                raise
+
+        return watched
+
+    def _sync(self, handler: JobHandler) -> Callable[[JobMessage], Any]:
+        def watched(message: JobMessage) -> None:
+            self._remember(message)
+            try:
+                handler(message)
+            except Exception as error:
+                self._remember(message, error)
+                raise
+
+        return watched
+
+    def _remember(self, message: JobMessage, error: Exception | None = None) -> None:
+        job = current_job().job
+        self._calls[job.queue_name, job.msg_id, job.attempt] = (message, error)
