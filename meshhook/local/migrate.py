@@ -78,7 +78,26 @@ def _record(connection: psycopg.Connection, path: Path, text: str) -> bool:
         " values (%s, %s, %s) on conflict do nothing",
         (name[1], name[2], [text]),
     )
+    if recorded.rowcount == 0:
+        _refuse_another(connection, path, name, text)
     return recorded.rowcount == 1
+
+
+def _refuse_another(
+    connection: psycopg.Connection, path: Path, name: re.Match[str], text: str
+) -> None:
+    """Refuse a file whose version another one has; skipped silently, it would never be applied."""
+    recorded = connection.execute(
+        "select name from supabase_migrations.schema_migrations"
+        " where version = %s and name is distinct from %s and statements is distinct from %s",
+        (name[1], name[2], [text]),
+    ).fetchone()
+    if recorded is not None:
+        raise MigrationFailedError(
+            path,
+            f"its version is that of {name[1]}_{recorded[0]}.sql, which has been applied: give one"
+            " of them another version",
+        )
 
 
 def _version_of(path: Path) -> str:

@@ -65,6 +65,22 @@ def test_files_are_applied_in_the_order_of_their_versions_and_recorded(
     ]
 
 
+def test_a_second_file_of_a_version_is_refused(url: str, tmp_path: Path) -> None:
+    files = write(tmp_path, _901_first="create schema made;", _901_second="select 1;")
+
+    with pytest.raises(MigrationFailedError, match=r"901_first\.sql") as caught:
+        apply_migrations(url, files)
+
+    assert caught.value.path == files[1]
+
+
+def test_a_file_that_was_renamed_is_skipped(url: str, tmp_path: Path) -> None:
+    (path,) = write(tmp_path, _901_old="create schema made;")
+    apply_migrations(url, [path])
+
+    assert apply_migrations(url, [path.rename(tmp_path / "901_new.sql")]) == []
+
+
 def test_a_recorded_version_is_skipped(url: str, tmp_path: Path) -> None:
     files = write(tmp_path, _901_first="create schema made;")
     apply_migrations(url, files)
