@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from meshhook._calls.claim import Claim
     from meshhook._calls.exchange import Exchange
     from meshhook._transport import Transport
-    from meshhook.worker.health import Health
     from meshhook.worker.held import Hand
     from meshhook.worker.presence import Presence
     from meshhook.worker.queues import Turns, WorkedQueue
@@ -88,7 +87,6 @@ class Claimer:
         transport: What sends each call once.
         turns: The queues, and whose turn it is.
         hand: The jobs in hand, which say how many more there is room for.
-        health: What tells outages from the rest.
         reporter: Who is told.
         presence: What goes with a claim now and then, so that the worker is seen.
         pass_on: What is called with each claimed job.
@@ -106,7 +104,6 @@ class Claimer:
         turns: Turns,
         hand: Hand,
         settler: Settler,
-        health: Health,
         reporter: Reporter,
         presence: Presence,
         pass_on: Callable[[HeldJob], None],
@@ -120,7 +117,6 @@ class Claimer:
         self._turns = turns
         self._hand = hand
         self._settler = settler
-        self._health = health
         self._reporter = reporter
         self._presence = presence
         self._pass_on = pass_on
@@ -223,13 +219,12 @@ class Claimer:
             self._settler.give_back(asked.batch)
             return
         except RequestError as error:
-            self._reporter.outage(error, news=self._health.failed(error))
+            self._reporter.failed(error, "claim", asked.sent_at)
             await anyio.sleep(self._backoff.failed(error))
             return
         del self._unanswered[queue.name]
         self._backoff.succeeded()
-        if (outage := self._health.succeeded()) is not None:
-            self._reporter.recovered(outage)
+        self._reporter.answered("claim")
         self._settler.confirmed(asked.batch_as_answered(), answer.statuses)
         self._take(queue, answer.claim, asked.sent_at)
         if answer.claim.is_short_of(asked.quantity):
@@ -273,4 +268,7 @@ class Claimer:
             if in_hand is not None and in_hand.settling:
                 in_hand.successor = HeldJob(job, queue, lease_ends, size)
             elif in_hand is None or not in_hand.renew(job, lease_ends):
+                if in_hand is not None and not (in_hand.lost or in_hand.recalled):
+                    self._reporter.lost(in_hand, "somebody else has read the job in between")
+                    in_hand.lose()
                 self._pass_on(HeldJob(job, queue, lease_ends, size))

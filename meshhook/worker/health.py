@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from meshhook._calls.base import REQUEST_SECONDS
 from meshhook.exceptions import ExpiredKeyError, OutageError, RequestError, UnexpectedAnswerError
@@ -54,6 +54,9 @@ class Backoff:
         self._failures = 0
 
 
+Kind = Literal["claim", "settle", "extend"]
+
+
 class Repeated(Generic[T]):
     """A call that is sent again and again as it is, so that the database can tell it for a repeat.
 
@@ -84,8 +87,10 @@ class Repeated(Generic[T]):
 class Health:
     """Tells outages, which are waited out, from what waiting does not mend.
 
+    It is one outage as long as calls of any kind fail, whatever the other kinds do.
+
     Attributes:
-        last_success: When a call last succeeded.
+        last_success: When jobs were last asked for with success.
         unhealthy_since: Since when calls fail; None while they do not.
     """
 
@@ -93,36 +98,70 @@ class Health:
         self.last_success: datetime | None = None
         self.unhealthy_since: datetime | None = None
         self._failing_from: float | None = None
+        self._failing: set[Kind] = set()
+        self._suspects: set[Kind] = set()
+        self._succeeded_at = 0.0
 
-    def failed(self, error: RequestError) -> bool:
+    def failed(self, error: RequestError, kind: Kind, sent_at: float) -> bool:
         """Note a failed call.
 
         Args:
             error: What it met.
+            kind: What the call was for.
+            sent_at: When it was sent, on the clock of `time.monotonic`.
 
         Returns:
-            Whether this is news: the call before had succeeded.
+            Whether this is news: the calls before had succeeded.
 
         Raises:
             RequestError: The error, if waiting does not mend it.
         """
-        news = self._failing_from is None
-        if self._failing_from is None:
+        is_news = not self._failing and not self._is_of_the_past(kind, sent_at)
+        if is_news:
             self._failing_from = time.monotonic()
             self.unhealthy_since = datetime.now(UTC)
+        if is_news or self._failing:
+            self._failing.add(kind)
         if not self._is_worth_waiting_for(error):
             raise error
-        return news
+        return is_news
 
-    def succeeded(self) -> float | None:
+    def _is_of_the_past(self, kind: Kind, sent_at: float) -> bool:
+        """Tell whether an outage may be over that this call met; a second failure is proof."""
+        if sent_at >= self._succeeded_at or kind in self._suspects:
+            return False
+        self._suspects.add(kind)
+        return True
+
+    def succeeded(self, kind: Kind) -> float | None:
         """Note a call that succeeded.
 
+        Args:
+            kind: What the call was for.
+
         Returns:
-            How long calls had failed before, in seconds; None if the last one had not.
+            How long calls had failed before, in seconds, if this is the end of an outage.
         """
-        self.last_success = datetime.now(UTC)
+        self._succeeded_at = time.monotonic()
+        if kind == "claim":
+            self.last_success = datetime.now(UTC)
+        return self.rested(kind)
+
+    def rested(self, kind: Kind) -> float | None:
+        """Note that there is nothing left to call for, so that a failure says no more.
+
+        Args:
+            kind: What the calls were for.
+
+        Returns:
+            How long calls had failed, in seconds, if this is the end of an outage.
+        """
+        self._suspects.discard(kind)
+        self._failing.discard(kind)
+        if self._failing or self._failing_from is None:
+            return None
         failing_from, self._failing_from, self.unhealthy_since = self._failing_from, None, None
-        return None if failing_from is None else time.monotonic() - failing_from
+        return time.monotonic() - failing_from
 
     def _is_worth_waiting_for(self, error: RequestError) -> bool:
         if isinstance(error, OutageError | UnexpectedAnswerError):

@@ -70,7 +70,7 @@ class HeldJob:
         Returns:
             Whether it goes on; False if the handler has been told to stop already.
         """
-        if self.lost or self.recalled:
+        if self.lost or self.recalled or job.read_ct != self.job.read_ct + 1:
             return False
         self.job = attrs.evolve(self.job, read_ct=job.read_ct, attempt=job.attempt, vt=job.vt)
         self.lease_ends = lease_ends

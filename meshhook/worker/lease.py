@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from meshhook._calls import settle
-from meshhook.exceptions import OutageError, RequestError, UnexpectedAnswerError
+from meshhook.exceptions import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +64,8 @@ class LeaseKeeper:
         """
         failed = False
         while True:
+            if not len(self._hand):
+                self._reporter.rested("extend")
             await self._hand.wait_filled()
             interval = min(queue.vt_seconds for queue in self._queues) / EXTENSIONS_IN_A_LEASE
             await anyio.sleep(interval / TRIES_IN_AN_INTERVAL if failed else interval)
@@ -85,10 +87,11 @@ class LeaseKeeper:
         try:
             with anyio.fail_after(seconds):
                 still_held = await self._transport.run(call)
-        except (OutageError, UnexpectedAnswerError, TimeoutError) as error:
-            self._note_failure(error)
+        except (RequestError, TimeoutError) as error:
+            self._note_failure(error, asked_at)
             self._lose_those_over(jobs)
             return False
+        self._reporter.answered("extend")
         for held, receipt, is_held in zip(jobs, receipts, still_held, strict=True):
             if is_held:
                 held.lease_ends = asked_at + queue.vt_seconds
@@ -96,9 +99,9 @@ class LeaseKeeper:
                 self._lose(held, "somebody else has read the job, or it is gone")
         return True
 
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, error: Exception, asked_at: float) -> None:
         if isinstance(error, RequestError):
-            self._reporter.outage(error, news=False)
+            self._reporter.failed(error, "extend", asked_at)
 
     def _lose_those_over(self, jobs: Sequence[HeldJob]) -> None:
         for held in jobs:

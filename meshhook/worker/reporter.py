@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meshhook._calls.settle import Outcome
     from meshhook.exceptions import RequestError
     from meshhook.worker.events import EventHook
-    from meshhook.worker.health import Health
+    from meshhook.worker.health import Health, Kind
     from meshhook.worker.held import HeldJob
 
 log = logging.getLogger("meshhook.worker")
@@ -114,16 +114,26 @@ class Reporter:
         log.warning("job %s in %s: dead_lettered: %s", msg_id, queue_name, error, extra=fields)
         self._emit("dead_lettered", queue_name=queue_name, msg_id=msg_id, error_message=error)
 
-    def outage(self, error: RequestError, *, news: bool) -> None:
-        """A call failed, and will be repeated."""
+    def failed(self, error: RequestError, kind: Kind, sent_at: float) -> None:
+        """A call failed, and will be repeated; raise what waiting does not mend."""
+        news = self._health.failed(error, kind, sent_at)
         self._last_error = str(error)
         level = logging.WARNING if news else logging.DEBUG
         log.log(level, "waiting for Supabase: %s", error, extra={"worker": self._worker_name})
         if news:
             self._emit("outage", error_type=type(error).__name__, error_message=str(error))
 
-    def recovered(self, seconds: float) -> None:
-        """Calls succeed again."""
+    def answered(self, kind: Kind) -> None:
+        """A call succeeded: one of many, or one that ends an outage."""
+        self._recovered(self._health.succeeded(kind))
+
+    def rested(self, kind: Kind) -> None:
+        """There is nothing left to call for."""
+        self._recovered(self._health.rested(kind))
+
+    def _recovered(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
         log.warning("Supabase is back after %.1f s", seconds, extra={"worker": self._worker_name})
         self._emit("recovered", seconds=seconds)
 

@@ -14,7 +14,7 @@ import anyio
 import attrs
 
 from meshhook._calls import settle
-from meshhook.exceptions import OutageError, RejectedError, UnexpectedAnswerError
+from meshhook.exceptions import RejectedError, RequestError
 from meshhook.worker.health import Backoff, Repeated
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ MAX_BATCH_CHARACTERS = 1_000_000
 
 LINGER_SECONDS = 0.02
 """How long an outcome waits at the most for a claim that takes it along."""
+
+STOPPING_SECONDS = 0.1
+"""How long it waits before the next try while the worker stops."""
 
 
 @attrs.frozen
@@ -74,6 +77,7 @@ class Settler:
         self._pending: defaultdict[str, deque[Settlement]] = defaultdict(deque)
         self._returned: deque[Batch] = deque()
         self._arrived = anyio.Event()
+        self._stopping = anyio.Event()
         self._pass_on: Callable[[HeldJob], None] = hand.drop
 
     def pass_successors_on(self, pass_on: Callable[[HeldJob], None]) -> None:
@@ -83,6 +87,10 @@ class Settler:
             pass_on: What is called.
         """
         self._pass_on = pass_on
+
+    def stop(self) -> None:
+        """Make haste: a stop has no time for long pauses between tries."""
+        self._stopping.set()
 
     def submit(self, held: HeldJob, outcome: Outcome) -> None:
         """Have a job settled; returns at once.
@@ -184,14 +192,24 @@ class Settler:
         repeated = Repeated(lambda: settle.settle(batch.queue_name, batch.outcomes))
         backoff = Backoff()
         while True:
+            sent_at = time.monotonic()
             try:
                 statuses = await self._transport.run(repeated.call())
-            except (OutageError, UnexpectedAnswerError) as error:
-                self._reporter.outage(error, news=False)
-                await anyio.sleep(backoff.failed(error))
+            except RejectedError:
+                self._reporter.answered("settle")
+                raise
+            except RequestError as error:
+                self._reporter.failed(error, "settle", sent_at)
+                await self._pause(backoff.failed(error))
             else:
+                self._reporter.answered("settle")
                 done = "ok" if repeated.is_renewed else "missing"
                 return [done if status == "missing" else status for status in statuses]
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._stopping.wait()
+            await anyio.sleep(STOPPING_SECONDS)
 
     def _confirmed(self, held: HeldJob, outcome: Outcome, status: str) -> None:
         if status == "lost" and held.successor is not None:

@@ -56,9 +56,8 @@ class Supervisor:
         self._error: MeshHookError | None = None
         self._threads = HandlerThreads()
         self._hand = Hand(settings.concurrency + settings.prefetch)
-        health = Health()
         self._hook = EventHook(settings.on_event, self._threads)
-        self.reporter = Reporter(settings.name, health, self._hook)
+        self.reporter = Reporter(settings.name, Health(), self._hook)
         queues = tuple(
             WorkedQueue(name, weight, vt_seconds=settings.vt_seconds or 30.0)
             for name, weight in settings.weights.items()
@@ -77,7 +76,6 @@ class Supervisor:
             turns=Turns(queues),
             hand=self._hand,
             settler=self._settler,
-            health=health,
             reporter=self.reporter,
             presence=presence,
             pass_on=self._dispatcher.pass_on,
@@ -169,10 +167,12 @@ class Supervisor:
             watch.start_soon(self._abort_when_hurried)
             self._dispatcher.close()
             self._claimer.stop()
+            self._settler.stop()
             self._hand_back_unstarted()
-            await self._claimer.ended.wait()
+            async with anyio.create_task_group() as both:
+                both.start_soon(self._wait_for_claim)
+                both.start_soon(self._wait_for_handlers)
             self._hand_back_unstarted()
-            await self._wait_for_handlers()
             await self._wait_for_settlement()
             watch.cancel_scope.cancel()
         return StopReport(
@@ -188,6 +188,14 @@ class Supervisor:
         # it hides them until its lease ends.
         await anyio.sleep(HURRY_SECONDS)
         self._claimer.abort()
+
+    async def _wait_for_claim(self) -> None:
+        """Wait for a claim that is under way, no longer than handlers are waited for."""
+        with anyio.move_on_after(max(HURRY_SECONDS, self._settings.grace_seconds)):
+            await self._claimer.ended.wait()
+        self._claimer.abort()
+        await self._claimer.ended.wait()
+        self._hand_back_unstarted()
 
     def _hand_back_unstarted(self) -> None:
         for held in self._dispatcher.withdraw():

@@ -1,0 +1,122 @@
+"""What tests of the network share: a stack behind a proxy, and clients and workers before it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import attrs
+import httpx
+import pytest
+from supabase import AsyncClient, Client
+
+from meshhook import SyncQueueService, Worker, connect, connect_sync
+from meshhook.exceptions import RequestError
+from meshhook.local import LocalStack
+from meshhook.worker.health import Backoff
+from tests.network.proxy import Proxy
+from tests.worker.conftest import Events, MakeWorker
+
+CEILING_SECONDS = 0.02
+
+# How long those wait for an answer who meet a network that gives none, and before and after that.
+IMPATIENT = httpx.Timeout(0.35, connect=5.0)
+PATIENT = httpx.Timeout(5.0)
+
+
+class Pauses:
+    """The pauses that workers made after failed calls, and a way to wait for them."""
+
+    def __init__(self) -> None:
+        self.all: list[float] = []
+        self._news = anyio.Event()
+
+    def note(self, seconds: float) -> float:
+        """Note a pause."""
+        self.all.append(seconds)
+        self._news.set()
+        return seconds
+
+    async def wait(self, times: int) -> None:
+        """Wait until so many pauses were made in all."""
+        with anyio.fail_after(20):
+            while len(self.all) < times:
+                if self._news.is_set():
+                    self._news = anyio.Event()
+                await self._news.wait()
+
+
+@pytest.fixture
+async def proxy(stack: LocalStack) -> AsyncIterator[Proxy]:
+    """What stands between the client and the gateway, and can break every connection."""
+    async with Proxy(stack.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def client(proxy: Proxy, stack: LocalStack) -> AsyncIterator[AsyncClient]:
+    """An async client that reaches the stack through the proxy."""
+    async with connect(proxy.url, stack.secret_key) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def direct_client(stack: LocalStack) -> Iterator[Client]:
+    """A client that reaches the stack directly, for looking at what came of broken calls."""
+    with connect_sync(stack.url, stack.secret_key) as client:
+        yield client
+
+
+@pytest.fixture
+def safe_queue(direct_client: Client, queue_name: str) -> SyncQueueService:
+    """The service of the test's queue whose calls nothing breaks."""
+    return SyncQueueService(direct_client, queue_name)
+
+
+@pytest.fixture
+async def events() -> Events:
+    """What the workers of the test do."""
+    return Events()
+
+
+@pytest.fixture
+async def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    """The pauses that workers make after failed calls, which are short here."""
+    monkeypatch.setattr("meshhook.worker.health.BASE_SECONDS", CEILING_SECONDS / 8)
+    monkeypatch.setattr("meshhook.worker.health.CEILING_SECONDS", CEILING_SECONDS)
+    noted = Pauses()
+    failed = Backoff.failed
+
+    def note(backoff: Backoff, error: RequestError) -> float:
+        return noted.note(failed(backoff, error))
+
+    monkeypatch.setattr(Backoff, "failed", note)
+    return noted
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `connect` make clients that wait a moment for an answer, and not twenty seconds."""
+    monkeypatch.setattr("meshhook.connection.TIMEOUT", IMPATIENT)
+
+
+@pytest.fixture
+def make_worker(client: AsyncClient, queue_name: str, events: Events) -> MakeWorker:
+    """Make workers of the test's queue that reach it through the proxy and lose no time.
+
+    What a stop may take for the last outcomes is a setting that `Worker` does not offer.
+    """
+
+    def make(handler: Any, *, settle_seconds: float = 10.0, **settings: Any) -> Worker:
+        defaults: dict[str, Any] = {
+            "queue_name": queue_name,
+            "poll_interval_ms": 20,
+            "retry_config": {"base_delay_ms": 0, "max_delay_ms": 0, "max_attempts": 3},
+            "on_event": events,
+        }
+        worker = Worker(client, handler, **{**defaults, **settings})
+        worker._settings = attrs.evolve(worker._settings, settle_seconds=settle_seconds)
+        return worker
+
+    return make

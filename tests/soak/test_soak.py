@@ -1,0 +1,285 @@
+"""The short form of the soak, and that its accountant finds what he is there to find."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.soak.accounting import Accountant, Accounts
+from tests.soak.chaos import WEIGHTS
+from tests.soak.journal import Entry
+from tests.soak.ledger import Delivery, Ledger, Settle
+from tests.soak.records import FailedAttempt, Finished, Records
+from tests.soak.run import Plan, soak
+from tests.soak.story import tell_story
+
+# The long ones first, so that they are done in time.
+KINDS = {"over time": 2, "slow": 6, "crash": 1, "fail": 40, "snooze": 20, "hopeless": 15}
+PLAN = Plan(
+    seed=7,
+    jobs=300,
+    workers=3,
+    seconds=8,
+    settle_seconds=60,
+    kinds={**KINDS, "give up": 6, "succeed": 210},
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the soak once: its workers run on both event loops anyhow."""
+    return "asyncio"
+
+
+async def test_every_job_of_a_short_soak_is_accounted_for() -> None:
+    accounts = await soak(PLAN)
+
+    rows = dict(accounts.rows)
+    assert accounts.problems == [], rows
+    assert (rows["jobs enqueued"], rows["lost"], rows["stuck"]) == (300, 0, 0)
+    assert rows["succeeded"] + rows["dead-lettered"] == 300  # type: ignore[operator]
+    assert accounts.strikes.keys() == WEIGHTS.keys()
+
+
+RECEIPT = (1, 1)
+
+
+class Books:
+    """The books of one job that was delivered to one worker and succeeded, to be falsified."""
+
+    def __init__(self) -> None:
+        self.kinds = {1: "succeed"}
+        self.finished = {1: Finished("completed", 1)}
+        self.failed: dict[int, list[FailedAttempt]] = {}
+        self.queued: list[int] = []
+        self.dead: list[int] = []
+        self.statistics: dict[str, Any] = {}
+        self.ledger = Ledger()
+        self.deliver(RECEIPT, at=1)
+        self.ledger.settles[RECEIPT] = [Settle(1.2, "w0.1", "complete", "ok", "request")]
+        self.journal = [
+            Entry(0.5, "w0.1", "worker_started", {}),
+            *self.execution("w0.1", RECEIPT, 1.0, 1.1),
+            Entry(9, "soak", "term", {"worker": "w0.1"}),
+            Entry(9.1, "w0.1", "report", {"given_up": []}),
+            Entry(9.2, "soak", "exit", {"worker": "w0.1", "code": 0}),
+        ]
+
+    def deliver(self, receipt: tuple[int, int], at: float, worker: str = "w0.1") -> None:
+        """Let the database hand the job out."""
+        self.ledger.deliveries[receipt].append(Delivery(at, worker, receipt[1], passed=True))
+        self.ledger.held[receipt] = at
+
+    def execution(
+        self, worker: str, receipt: tuple[int, int], began: float, ended: float
+    ) -> list[Entry]:
+        """Return what a handler writes down that returns."""
+        what = {"msg_id": receipt[0], "read_ct": receipt[1], "attempt": receipt[1]}
+        return [
+            Entry(began, worker, "start", what),
+            Entry(ended, worker, "end", {**what, "how": "returned", "late": False}),
+        ]
+
+    def deliver_twice(self) -> None:
+        """Let the first delivery lapse after its handler has returned, and a second succeed."""
+        self.ledger.settles[1, 2] = self.ledger.settles.pop(RECEIPT)
+        self.deliver((1, 2), at=5)
+        self.journal += self.execution("w0.1", (1, 2), 5.0, 5.1)
+        self.failed = {1: [FailedAttempt(1, 1, "lapsed", "LeaseExpired")]}
+        self.finished = {1: Finished("completed", 2)}
+
+    def account(self) -> Accounts:
+        """Have everything accounted for."""
+        states = Counter(job.state for job in self.finished.values())
+        failed = [attempt for job in self.failed.values() for attempt in job]
+        attempts = [job.attempts for job in self.finished.values()] or [0]
+        statistics = {
+            "total_jobs": len(self.finished),
+            "completed_jobs": states["completed"],
+            "failed_jobs": states["dead_lettered"],
+            "dlq_jobs": len(self.dead),
+            "pending_jobs": len(self.queued),
+            "avg_attempts": sum(attempts) / len(attempts),
+            "max_attempts_seen": max(attempts),
+        }
+        records = Records(
+            finished=self.finished,
+            failed=self.failed,
+            queued=self.queued,
+            dead=self.dead,
+            statistics={**statistics, **self.statistics},
+            retried=sum(attempt.outcome == "retried" for attempt in failed),
+        )
+        story = tell_story(sorted(self.journal, key=lambda entry: entry.at))
+        return Accountant(self.kinds, records, story, self.ledger).account()
+
+
+def lose(books: Books) -> None:
+    books.finished.clear()
+
+
+def leave_queued(books: Books) -> None:
+    books.finished.clear()
+    books.queued.append(1)
+
+
+def enqueue_twice(books: Books) -> None:
+    books.finished[2] = Finished("completed", 1)
+
+
+def bury_too(books: Books) -> None:
+    books.dead.append(1)
+
+
+def bury_instead(books: Books) -> None:
+    books.finished[1] = Finished("dead_lettered", 1)
+    books.failed[1] = [FailedAttempt(1, 1, "dead_lettered", "ValueError")]
+    books.dead.append(1)
+
+
+def never_run(books: Books) -> None:
+    books.journal = [entry for entry in books.journal if entry.what not in {"start", "end"}]
+
+
+def bury_unrun(books: Books) -> None:
+    never_run(books)
+    bury_instead(books)
+
+
+def settle_never(books: Books) -> None:
+    books.ledger.settles.clear()
+
+
+def settle_twice(books: Books) -> None:
+    books.ledger.settles[RECEIPT].append(Settle(1.3, "w0.1", "dead_letter", "ok", "another"))
+
+
+def forget_an_attempt(books: Books) -> None:
+    books.finished[1] = Finished("completed", 2)
+
+
+def try_too_often(books: Books) -> None:
+    books.kinds[1] = "over time"
+    books.deliver((1, 3), at=5)
+    books.journal += books.execution("w0.1", (1, 3), 5.0, 5.1)
+
+
+def lapse_for_no_reason(books: Books) -> None:
+    books.deliver_twice()
+
+
+def complete_twice(books: Books) -> None:
+    books.deliver_twice()
+    books.ledger.settles[RECEIPT] = [Settle(1.2, "w0.1", "complete", "ok", "another")]
+
+
+def deliver_too_early(books: Books) -> None:
+    books.deliver_twice()
+    books.ledger.held[RECEIPT] = 4
+
+
+def run_at_once(books: Books) -> None:
+    books.deliver_twice()
+    books.journal = [e for e in books.journal if (e.what, e.at) != ("end", 1.1)]
+    books.journal += books.execution("w0.1", RECEIPT, 1.0, 6.0)[1:]
+
+
+def count_wrongly(books: Books) -> None:
+    books.statistics["completed_jobs"] = 2
+
+
+def end_by_itself(books: Books) -> None:
+    books.journal.append(Entry(9.2, "soak", "exit", {"worker": "w0.2", "code": 1}))
+
+
+def stop_slowly(books: Books) -> None:
+    books.journal.append(Entry(99, "soak", "exit", {"worker": "w0.1", "code": 0}))
+
+
+FALSIFIED = {
+    lose: "lost",
+    leave_queued: "stuck",
+    enqueue_twice: "enqueued twice",
+    bury_too: "with 1 dead letters",
+    bury_instead: "dead_lettered instead of completed",
+    never_run: "completed, and never run to its end",
+    bury_unrun: "dead_lettered, and never run",
+    settle_never: "finished 0 times, not 1",
+    settle_twice: "finished 2 times, not 1",
+    forget_an_attempt: "says 2 attempts, and has 1",
+    try_too_often: "attempt 3 of 2",
+    lapse_for_no_reason: "lapsed for no reason",
+    complete_twice: "completed twice",
+    deliver_too_early: "too early",
+    run_at_once: "overlap",
+    count_wrongly: "statistics say completed_jobs 2, and it is 1",
+    end_by_itself: "ended with code 1",
+    stop_slowly: "to stop",
+}
+
+
+def test_books_that_are_right_have_no_problem() -> None:
+    assert Books().account().problems == []
+
+
+@pytest.mark.parametrize(("falsify", "problem"), FALSIFIED.items())
+def test_books_that_are_wrong_have_a_problem(falsify: Any, problem: str) -> None:
+    books = Books()
+    falsify(books)
+
+    assert any(problem in found for found in books.account().problems)
+
+
+def of_network(whom: str) -> dict[str, str]:
+    """Return what is written down of a strike at somebody's network."""
+    return {"strike": "reset", "whom": whom, "kind": "cut off one"}
+
+
+EXPLAINED: dict[str, list[Entry]] = {
+    "killed": [Entry(2, "soak", "kill", {"worker": "w0.1"})],
+    "crashed": [Entry(2, "w0.1", "crash", {})],
+    "frozen": [
+        Entry(2, "soak", "freeze", {"worker": "w0.1"}),
+        Entry(6, "soak", "thaw", {"worker": "w0.1"}),
+    ],
+    "lease not extended in an outage": [
+        Entry(1.5, "soak", "strike", of_network("w0.")),
+        Entry(4, "soak", "struck", of_network("w0.")),
+    ],
+}
+
+
+@pytest.mark.parametrize(("why", "entries"), EXPLAINED.items(), ids=EXPLAINED)
+def test_a_duplicate_that_something_explains_is_none(why: str, entries: list[Entry]) -> None:
+    books = Books()
+    books.deliver_twice()
+    books.journal += entries
+    if entries[0].what in {"kill", "crash"}:
+        books.journal = [e for e in books.journal if e.what not in {"term", "report"}]
+        books.ledger.deliveries[1, 2] = [Delivery(5, "w1.1", 2, passed=True)]
+
+    accounts = books.account()
+
+    assert accounts.problems == []
+    assert dict(accounts.rows)[f"  {why}"] in {1, 2}
+
+
+def test_an_outage_of_somebody_else_explains_nothing() -> None:
+    books = Books()
+    books.deliver_twice()
+    for what, at in {"strike": 1.5, "struck": 4}.items():
+        books.journal.append(Entry(at, "soak", what, of_network("w1.")))
+
+    assert len(books.account().problems) == 2
+
+
+def test_an_outage_long_ago_explains_nothing() -> None:
+    books = Books()
+    books.deliver_twice()
+    for what, at in {"strike": -math.inf, "struck": -9}.items():
+        books.journal.append(Entry(at, "soak", what, of_network("w0.")))
+
+    assert len(books.account().problems) == 2
