@@ -121,8 +121,11 @@ def failure(function: str, answer: Answer) -> errors.RequestError:
     said = error_body(answer)
     code = said["code"]
     kind = _kind(answer.status, code, said["message"])
-    # The queue's own error says where to create it.
-    fix = "" if said["hint"] and kind is errors.QueueNotFoundError else _FIXES.get(kind, "")
+    # Errors of our own say what to do, and know better than this table.
+    is_advised = said["hint"] and (
+        kind is errors.QueueNotFoundError or (code or "").startswith("MH")
+    )
+    fix = "" if is_advised else _FIXES.get(kind, "")
     error = kind(
         " ".join(
             part

@@ -72,6 +72,8 @@ class RepeatPolicy:
         Returns:
             The pause in seconds, or None if the call should not be repeated.
         """
+        if error.code == _QUOTA_USED_UP:
+            return None  # there is room again when the database says, which may be in hours
         pause: float = self.base_seconds * 2 ** min(tried - 1, 40) * (1 + random.random())  # noqa: S311 - a jitter is no secret
         pause = min(max(pause, error.retry_after_seconds or 0.0), self.max_seconds)
         if tried >= self.tries or elapsed_seconds + pause > self.total_seconds:
@@ -79,7 +81,17 @@ class RepeatPolicy:
         return pause
 
 
+_QUOTA_USED_UP = "MH005"
 _ADVICE = "Wait; if it lasts, check SUPABASE_URL, the network and the project's status."
+
+
+def _checked(policy: object) -> RepeatPolicy:
+    if policy is None:
+        return RepeatPolicy()
+    if not isinstance(policy, RepeatPolicy):
+        check.refuse([errors.Problem("repeat_policy", check.shown(policy), "give a RepeatPolicy")])
+    return policy  # type: ignore[return-value]  # as just checked
+
 
 NEVER = RepeatPolicy(tries=1)
 """Send each call once: for those who have a back-off of their own."""
@@ -174,7 +186,7 @@ class AsyncTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._policy = policy or RepeatPolicy()
+        self._policy = _checked(policy)
         self._sleep = sleep
         self._clock = clock
 
@@ -229,7 +241,7 @@ class SyncTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._policy = policy or RepeatPolicy()
+        self._policy = _checked(policy)
         self._sleep = sleep
         self._clock = clock
 
@@ -323,8 +335,8 @@ def _no_answer(function: str, error: Exception) -> errors.MeshHookError:
             f"{function}: no connection ({what}). {_ADVICE}", function=function
         )
     if isinstance(error, httpx.LocalProtocolError):
-        # Its text and its causes may quote a header, and with it the key.
+        # Its text, its causes and its frames may hold a header, and with it the key.
         what = "a header, such as the key, has characters that HTTP does not allow"
         error.args = (what,)
-        error.__cause__ = error.__context__ = None
+        error.__cause__ = error.__context__ = error.__traceback__ = None
     return errors.ConfigurationError(f"{function}: the client cannot send ({what}).")

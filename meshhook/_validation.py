@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from meshhook.exceptions import InvalidInputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 MAX_ATTEMPTS = 1_000_000
 MAX_BATCH = 10_000
@@ -248,9 +249,29 @@ def msg_id(field: str, value: object) -> int:
     return whole_number(field, value, 1, MAX_MSG_ID)
 
 
+def several(field: str, values: object) -> list[Any]:
+    """Check that there are several values, and return them as a list."""
+    if isinstance(values, str | bytes | bytearray) or not isinstance(values, Iterable):
+        refuse([Problem(field, shown(values), "give a list")])
+    return list(values)  # type: ignore[call-overload, no-any-return]  # iterable, as just checked
+
+
+def text(field: str, value: object, limit: int) -> str:
+    """Check a text that Postgres can store, of 1 to *limit* characters."""
+    if not isinstance(value, str) or not 1 <= len(value) <= limit or _text_problem(value):
+        refuse([Problem(field, shown(value), f"give a text of 1 to {limit} characters")])
+    return str(value)
+
+
+def function(field: str, value: object) -> None:
+    """Check something that is called."""
+    if not callable(value):
+        refuse([Problem(field, shown(value), "give a function")])
+
+
 def msg_ids(field: str, values: Iterable[object]) -> list[int]:
     """Check several message ids."""
-    listed = list(values)
+    listed = several(field, values)
     if len(listed) > MAX_BATCH:
         refuse([Problem(field, f"{len(listed)} ids", f"give at most {MAX_BATCH} at once")])
     refuse(
@@ -258,7 +279,7 @@ def msg_ids(field: str, values: Iterable[object]) -> list[int]:
         for position, value in enumerate(listed)
         for problem in _whole_number(f"{field}[{position}]", value, 1, MAX_MSG_ID)
     )
-    return listed  # type: ignore[return-value]  # every one an int, as just checked
+    return listed
 
 
 def run_id(value: object) -> str:
@@ -277,13 +298,13 @@ def request_id(field: str, value: object) -> str:
 
 def exception_classes(field: str, values: Iterable[object]) -> tuple[type[BaseException], ...]:
     """Check classes of exceptions."""
-    listed = tuple(values)
+    listed = tuple(several(field, values))
     refuse(
         Problem(f"{field}[{position}]", shown(value), "give a class of exceptions")
         for position, value in enumerate(listed)
         if not (isinstance(value, type) and issubclass(value, BaseException))
     )
-    return listed  # type: ignore[return-value]  # every one a class of exceptions, as just checked
+    return listed
 
 
 def _uuid(field: str, value: object) -> Iterator[Problem]:

@@ -38,7 +38,13 @@ LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepaliv
 
 @attrs.frozen
 class _Target:
-    url: str
+    """A project and its key; neither shows, because either variable may hold the key.
+
+    The locals of every frame that an error passes end up in crash reports, so no frame here that
+    can raise has them in a variable of their own.
+    """
+
+    url: str = attrs.field(repr=False)
     key: str = attrs.field(repr=False)
 
 
@@ -61,7 +67,8 @@ async def connect(url: str | None = None, key: str | None = None) -> AsyncIterat
     Raises:
         ConfigurationError: URL or key are missing or cannot be used.
     """
-    target = _target(url, key)
+    given, url, key = _given(url, key), None, None
+    target = _target(given)
     hooks = {"request": [_async_send_key_once]}
     async with httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
         try:
@@ -88,7 +95,8 @@ def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Cli
     Raises:
         ConfigurationError: URL or key are missing or cannot be used.
     """
-    target = _target(url, key)
+    given, url, key = _given(url, key), None, None
+    target = _target(given)
     hooks = {"request": [_send_key_once]}
     with httpx.Client(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
         try:
@@ -98,30 +106,47 @@ def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Cli
         yield client
 
 
-def _target(url: str | None, key: str | None) -> _Target:
-    url = (url or "").strip() or _setting("SUPABASE_URL")
-    key = (key or "").strip() or next(filter(None, map(_setting, KEY_VARIABLES)), "")
-    missing = [
-        name for name, value in (("SUPABASE_URL", url), (KEY_VARIABLES[0], key)) if not value
-    ]
-    if missing:
-        message = (
-            f"{' and '.join(missing)} not set: give url and key, or set them in the environment."
-        )
-        raise ConfigurationError(message)
-    if not _is_http(url):
-        # The text does not quote it: it may be the key, or the database's URL with its password.
-        raise ConfigurationError(
-            "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
-        )
-    if not key.isascii() or not key.isprintable():
-        raise ConfigurationError("SUPABASE_KEY has characters that no key has.")
-    role = _role(key)
-    if role not in {None, "service_role"}:
-        raise ConfigurationError(
-            f"SUPABASE_KEY is a key of the role {role}. Use the secret (service role) key."
-        )
+def _given(url: str | None, key: str | None) -> _Target:
+    return _Target("" if url is None else url, "" if key is None else key)
+
+
+def _target(given: _Target) -> _Target:
+    _check_text("url", given.url)
+    _check_text("key", given.key)
+    target = _with_environment(given)
+    problem = _problem(target)
+    if problem is not None:
+        raise ConfigurationError(problem)
+    return target
+
+
+def _with_environment(given: _Target) -> _Target:
+    url = given.url.strip() or _setting("SUPABASE_URL")
+    key = given.key.strip() or next(filter(None, map(_setting, KEY_VARIABLES)), "")
     return _Target(url, key)
+
+
+def _problem(target: _Target) -> str | None:
+    """Return what is wrong with URL or key, without quoting them."""
+    names = {"SUPABASE_URL": target.url, KEY_VARIABLES[0]: target.key}
+    missing = [name for name, value in names.items() if not value]
+    if missing:
+        return f"{' and '.join(missing)} not set: give url and key, or set them in the environment."
+    if not _is_http(target.url):
+        # It may be the key, or the database's URL with its password.
+        return "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
+    if not target.key.isascii() or not target.key.isprintable():
+        return "SUPABASE_KEY has characters that no key has."
+    role = _role(target.key)
+    if role not in {None, "service_role"}:
+        return f"SUPABASE_KEY is a key of the role {role}. Use the secret (service role) key."
+    return None
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        # The text does not quote it: it may hold the key.
+        raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}.")
 
 
 def _setting(name: str) -> str:
@@ -131,7 +156,7 @@ def _setting(name: str) -> str:
 def _is_http(url: str) -> bool:
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return False
     return parsed.scheme in {"http", "https"} and bool(parsed.host)
 

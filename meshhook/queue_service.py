@@ -258,7 +258,9 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(settle.acknowledge(self.queue_name, list(jobs)))
+        return await self._transport.run(
+            settle.acknowledge(self.queue_name, check.several("jobs", jobs))
+        )
 
     async def archive_job(self, job_or_msg_id: Job | int) -> bool:
         """Move a processed job to PGMQ's archive of the queue, where its message is kept.

@@ -233,7 +233,7 @@ class SyncQueueService(SyncQueueControl):
         return (self.acknowledge_many([job_or_msg_id]))[0]
 
     def acknowledge_many(self, jobs: Iterable[Job | int]) -> list[bool]:
-        return self._transport.run(settle.acknowledge(self.queue_name, list(jobs)))
+        return self._transport.run(settle.acknowledge(self.queue_name, check.several("jobs", jobs)))
 
     def archive_job(self, job_or_msg_id: Job | int) -> bool:
         return self._transport.run(settle.archive(self.queue_name, job_or_msg_id))

@@ -100,8 +100,8 @@ def reader(queue_name: str) -> Callable[[Any], Claim]:
             answer["base_delay_ms"],
             answer["max_delay_ms"],
             answer["bytes"],
-            answer["paused"],
-            answer["retention_days"],
+            answer.get("paused", False),
+            answer.get("retention_days"),
         )
 
     return decode

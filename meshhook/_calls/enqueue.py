@@ -66,7 +66,7 @@ def many(
     trace: Mapping[str, str] | None = None,
 ) -> Call[EnqueueBatch]:
     """Build the call that enqueues as many jobs as one call takes, all or none."""
-    listed = list(jobs)
+    listed = check.several("jobs", jobs)
     check.number_of("jobs", len(listed))
     messages, delays, once = check.all_of(
         lambda: check.jobs_data(listed),
@@ -145,7 +145,7 @@ class Batch:
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> None:
         self._queue_name = queue_name
-        self._jobs = list(jobs)
+        self._jobs = check.several("jobs", jobs)
         self._delay_seconds = delay_seconds
         self._key = idempotency_key
         self._seconds = idempotency_seconds

@@ -65,7 +65,7 @@ def drain_secret(given: str | None) -> bytes:
         ConfigurationError: There is none, or it is too short to be one.
     """
     secret = given or os.environ.get(SECRET_VARIABLE, "")
-    if len(secret) < MIN_SECRET_LENGTH:
+    if not _is_text(secret) or len(secret) < MIN_SECRET_LENGTH:
         raise ConfigurationError(
             f"The drain secret must have at least {MIN_SECRET_LENGTH} characters: "
             f"give secret, or set {SECRET_VARIABLE}."
@@ -96,3 +96,7 @@ def of_error(error: MeshHookError) -> Reply:
     """Return the answer for a drain that failed; its text names the fix and no secret."""
     status = "503 Service Unavailable" if isinstance(error, OutageError) else "500 Internal Error"
     return Reply(status, {"error": str(error)})
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.isascii()

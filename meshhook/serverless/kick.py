@@ -9,6 +9,7 @@ from meshhook import _validation as check
 from meshhook.exceptions import Problem
 
 _SCHEDULE = re.compile(r"[1-5]?\d seconds|[\d*/,\- ]+")
+_URL = re.compile(r"https?://[^\s'$\\]+")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 _KICK = string.Template("""\
@@ -67,12 +68,12 @@ def kick_sql(
     check.queue_name("queue_name", queue_name)
     check.positive_seconds("timeout_seconds", timeout_seconds)
     problems = []
-    if not re.fullmatch(r"https?://[^\s'$\\]+", url):
+    if not _is_like(_URL, url):
         problems.append(Problem("url", check.shown(url), "give an http(s) URL without ' $ \\"))
-    if not _SCHEDULE.fullmatch(schedule):
+    if not _is_like(_SCHEDULE, schedule):
         fix = "give '<n> seconds' or a cron expression such as '* * * * *'"
         problems.append(Problem("schedule", check.shown(schedule), fix))
-    if not _SECRET_NAME.fullmatch(secret_name):
+    if not _is_like(_SECRET_NAME, secret_name):
         fix = "use letters, digits, _ . and -"
         problems.append(Problem("secret_name", check.shown(secret_name), fix))
     check.refuse(problems)
@@ -83,3 +84,7 @@ def kick_sql(
         secret_name=secret_name,
         timeout_ms=round(timeout_seconds * 1000),
     )
+
+
+def _is_like(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

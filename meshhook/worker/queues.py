@@ -102,7 +102,11 @@ def queue_weights(given: str | Mapping[str, int] | Iterable[str]) -> dict[str, i
     """
     if isinstance(given, str):
         return {check.queue_name("queue_name", given): 1}
-    weights = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, 1)
+    if isinstance(given, Mapping):
+        weights = dict(given)
+    else:
+        names = check.several("queue_name", given)
+        weights = {check.queue_name("queue_name", name): 1 for name in names}
     if not weights:
         raise InvalidInputError([Problem("queue_name", "empty", "name at least one queue")])
     for name, weight in weights.items():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from meshhook.worker.handler import JobHandler
 
 MAX_CONCURRENCY = 10_000
+MAX_NAME = 200
 MAX_POLL_INTERVAL_MS = 3_600_000
 
 
@@ -99,6 +100,10 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
         )
     if job_timeout_seconds is not None:
         check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
+    if on_event is not None:
+        check.function("on_event", on_event)
+    if name is not None:
+        check.text("name", name, MAX_NAME)
     check.whole_number("poll_interval_ms", poll_interval_ms, 1, MAX_POLL_INTERVAL_MS)
     return Settings(
         transport=transport,

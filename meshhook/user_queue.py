@@ -1,0 +1,113 @@
+"""Putting jobs in a queue as a signed-in user, without the secret key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshhook import _validation as check
+from meshhook._calls import user_enqueue
+from meshhook._parity import documented_by
+from meshhook._transport import (
+    AsyncTransport,
+    RepeatPolicy,
+    SyncTransport,
+    async_client,
+    sync_client,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from supabase import AsyncClient, Client
+
+__all__ = ["SyncUserQueue", "UserQueue"]
+
+
+class UserQueue:
+    """A queue that users may enqueue into, through an async client that a user is signed in to.
+
+    Only queues that ``meshhook_allow_user_enqueue`` names take such jobs. Each carries the user's
+    id as ``user_id``, which the user cannot choose. Users can neither read nor settle jobs.
+
+    Args:
+        client: An async client with the publishable key and a user's session.
+        queue_name: The queue.
+        repeat_policy: How calls that an outage hits are repeated.
+
+    Raises:
+        TypeError: The client is not an async one.
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+
+    def __init__(
+        self, client: AsyncClient, queue_name: str, *, repeat_policy: RepeatPolicy | None = None
+    ) -> None:
+        self.queue_name = check.queue_name("queue_name", queue_name)
+        self._transport = AsyncTransport(async_client(client, "UserQueue"), repeat_policy)
+
+    async def enqueue(
+        self,
+        job_data: Mapping[str, Any],
+        delay_seconds: float = 0,
+        *,
+        idempotency_key: str | None = None,
+    ) -> bool:
+        """Enqueue a job for the user.
+
+        Args:
+            job_data: As for `QueueService.enqueue`, but without ``attempt``, ``max_attempts`` and
+                ``user_id``: those are set by the database.
+            delay_seconds: How long the job stays hidden, in seconds.
+            idempotency_key: A name for this enqueue, remembered for ten minutes. Another with the
+                same name by the same user in this queue enqueues nothing.
+
+        Returns:
+            Whether the job was enqueued now; False where the key had been used before.
+
+        Raises:
+            InvalidInputError: With everything that is wrong with the input; nothing was sent.
+            PermissionDeniedError: Users may not enqueue here, or nobody is signed in.
+            RateLimitedError: The user's quota is used up; `retry_after_seconds` says for how long.
+            RejectedError: The message is larger than the queue allows.
+            RequestError: The call failed.
+        """
+        return await self._transport.run(
+            user_enqueue.one(
+                self.queue_name, job_data, delay_seconds, idempotency_key=idempotency_key
+            )
+        )
+
+
+@documented_by(UserQueue)
+class SyncUserQueue:
+    """A queue that users may enqueue into: `UserQueue` without await.
+
+    Args:
+        client: A sync client with the publishable key and a user's session.
+        queue_name: The queue.
+        repeat_policy: How calls that an outage hits are repeated.
+
+    Raises:
+        TypeError: The client is not a sync one.
+        InvalidInputError: PGMQ would change or refuse the name.
+    """
+
+    def __init__(
+        self, client: Client, queue_name: str, *, repeat_policy: RepeatPolicy | None = None
+    ) -> None:
+        self.queue_name = check.queue_name("queue_name", queue_name)
+        self._transport = SyncTransport(sync_client(client, "SyncUserQueue"), repeat_policy)
+
+    def enqueue(  # noqa: D102 - the docstring is that of the async class
+        self,
+        job_data: Mapping[str, Any],
+        delay_seconds: float = 0,
+        *,
+        idempotency_key: str | None = None,
+    ) -> bool:
+        return self._transport.run(
+            user_enqueue.one(
+                self.queue_name, job_data, delay_seconds, idempotency_key=idempotency_key
+            )
+        )
