@@ -102,6 +102,60 @@ $$;
 comment on function meshhook._check_receipts(bigint[], integer[]) is
   'Raise MH002 unless the two arrays form receipts.';
 
+-- A definer's function sees its owner as current_user; the setting "role" is still the caller's. Without
+-- one, whoever logged in is the caller.
+create or replace function meshhook._caller()
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(nullif(current_setting('role', true), 'none'), session_user)
+$$;
+comment on function meshhook._caller() is 'Return the role that called, whatever role its function runs as.';
+
+-- The owner and the service role reach every queue, and so does a caller who could not execute any of the
+-- functions himself: he comes through a function that its owner let him call, such as a trigger's. Whoever
+-- else has execute rights needs a row, however he came by the rights: as a member of a role with grants, or
+-- after that role was renamed. A member of roles of both verbs could use each verb in the queues of the
+-- other, and so may use none.
+create or replace function meshhook._check_reach(p_queue meshhook.queues)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_caller constant pg_catalog.text := meshhook._caller();
+  v_verbs integer;
+  v_reaches boolean;
+begin
+  if pg_has_role(v_caller, current_user, 'usage') or pg_has_role(v_caller, 'service_role', 'usage') then
+    return;
+  end if;
+  select count(distinct g.verb), bool_or(g.queue_id = p_queue.queue_id) into v_verbs, v_reaches
+  from meshhook.grants g
+  join pg_catalog.pg_roles r on r.rolname = g.role_name
+  where pg_has_role(v_caller, r.oid, 'usage');
+  if (v_verbs = 1 and v_reaches)
+    or (v_verbs = 0 and not exists (
+      select
+      from unnest(array['enqueue', 'work']) v, lateral meshhook._granted_functions(v) f
+      where has_function_privilege(v_caller, f, 'execute')
+    )) then
+    return;
+  end if;
+  perform meshhook._turn_away(
+    403, 'MH004', 'queue_name', p_queue.queue_name,
+    format('The role "%s" has no grant for the queue "%s".', v_caller, p_queue.queue_name),
+    case when v_verbs > 1 then 'Use a role that is not a member of those that enqueue and of those that work.'
+      else 'Let the owner of the database call meshhook.grant_enqueue() or meshhook.grant_work().' end
+  );
+end
+$$;
+comment on function meshhook._check_reach(meshhook.queues) is
+  'Raise MH004 where the caller is held to some queues, and this is none of them.';
+
 -- The lock is taken before the look-up: a repeat that overtakes its first try waits until that has
 -- committed, and then finds its answer.
 create or replace function meshhook._recall(p_queue_name text, p_verb text, p_request_id text)
@@ -118,6 +172,8 @@ begin
       'request_id', p_request_id, 'must have from 1 to 255 characters', 'Use a shorter key, such as a UUID.'
     );
   end if;
+  -- The answer is for those who may reach the queue, which is looked up only after this.
+  perform meshhook._check_reach(q) from meshhook.queues q where q.queue_name = p_queue_name;
   perform pg_advisory_xact_lock(
     hashtextextended(concat_ws(chr(31), 'meshhook', p_queue_name, p_verb, p_request_id), 0)
   );

@@ -52,11 +52,12 @@ begin
   if not found then
     v_queue := meshhook._adopt(p_queue_name);
   end if;
+  perform meshhook._check_reach(v_queue);
   return v_queue;
 end
 $$;
 comment on function meshhook._queue(text) is
-  'Return a queue and its settings; raise MH001 where there is no such queue.';
+  'Return a queue and its settings; raise MH001 where there is no such queue, MH004 where the caller may not reach it.';
 
 -- A queue that PGMQ has and MeshHook has not seen yet (made in the dashboard, or by another client) is
 -- taken as it is, without a change to its table.

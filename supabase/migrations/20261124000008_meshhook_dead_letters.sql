@@ -112,7 +112,7 @@ begin
       select
         $2, h.msg_id, left(h.message ->> 'run_id', 200),
         case when $5 is null then 'failed' else 'dead_lettered' end,
-        h.attempt - h.undelivered::integer, h.enqueued_at, h.seconds, $5, (b.ids -> h.msg_id::pg_catalog.text)::bigint
+        h.attempt - h.undelivered::integer, h.enqueued_at, h.seconds, $5, (b.ids ->> h.msg_id::pg_catalog.text)::bigint
       from held h, (select jsonb_object_agg(original_msg_id, msg_id) as ids from buried) b
       where $3
       on conflict on constraint jobs_pkey do update set
@@ -467,6 +467,16 @@ begin
       perform meshhook._refuse('target_queue', target_queue, 'is the dead letter queue itself', 'Name the queue to replay to.');
     end if;
   end if;
+  -- The queue's table comes before its dead letter queue's, as for whoever drops both.
+  for v_source in
+    select q.queue_name
+    from meshhook.queues q
+    where (q.dlq_name = v_name or q.queue_name = target_queue)
+      and to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) is not null
+    order by q.queue_name
+  loop
+    execute format('lock table pgmq.%I in row exclusive mode', 'q_' || v_source);
+  end loop;
   -- One order for all letters, whatever queue they go back to.
   execute format(
     'select from pgmq.%I d where d.msg_id = any ($1) order by d.msg_id for update', 'q_' || v_name

@@ -224,6 +224,7 @@ def test_functions_that_only_look_run_in_a_read_only_transaction(api: Api) -> No
 
     assert [row["proname"] for row in stable] == [
         "meshhook_dlq_metrics",
+        "meshhook_doctor",
         "meshhook_find_jobs",
         "meshhook_get_dead_letter",
         "meshhook_get_job",

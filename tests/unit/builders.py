@@ -22,7 +22,7 @@ from meshhook import (
     ReplaySummary,
     WorkerInfo,
 )
-from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
+from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle, user_enqueue
 from meshhook._calls.exchange import Exchange, exchange
 from meshhook._calls.settle import Outcome
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, job_of
@@ -188,6 +188,14 @@ ENQUEUES = [
         {"queue_name": "q", "messages": [job_data(), job_data()], "delays": [0, 60]},
         {"msg_ids": [5, 6], "duplicate": False},
         EnqueueBatch(msg_ids=(5, 6)),
+    ),
+    Built(
+        "enqueue for a user",
+        lambda: user_enqueue.one("q", job_data(), 60),
+        "meshhook_user_enqueue",
+        {"queue_name": "q", "message": job_data(), "delay_seconds": 60},
+        {"duplicate": False},
+        True,
     ),
 ]
 CLAIMED_BATCH = claim.Claim((CLAIMED,), ((8, "LeaseExpired"),), 30, 1000, 300_000, 64, False, 1.5)

@@ -15,7 +15,12 @@ FUNCTION = re.compile(
     r"create or replace function public\.(?P<name>\w+)\((?P<arguments>.*?)\)\s+returns", re.DOTALL
 )
 # Maintenance that an administrator calls, from SQL or from the command line.
-NOT_CALLED = {"meshhook_version"}
+NOT_CALLED = {
+    "meshhook_doctor",
+    "meshhook_allow_user_enqueue",
+    "meshhook_disallow_user_enqueue",
+    "meshhook_version",
+}
 
 
 @attrs.frozen

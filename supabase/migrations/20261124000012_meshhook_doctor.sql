@@ -1,0 +1,233 @@
+-- Doctor: the facts by which `meshhook doctor` tells what is wrong, read in one call.
+
+do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+
+-- The text of a function is what a version of it is known by, wherever its lines were ended.
+create or replace function meshhook._doctor_functions()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(
+    jsonb_object_agg(n.nspname || '.' || p.proname, md5(replace(p.prosrc, chr(13), ''))),
+    '{}'
+  )
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = 'meshhook' or (n.nspname = 'public' and starts_with(p.proname, 'meshhook_'))
+$$;
+comment on function meshhook._doctor_functions() is
+  'Return what the text of each of MeshHook''s functions comes to.';
+
+create or replace function meshhook._doctor_open_doors()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with strangers as (
+    select r.oid, r.rolname from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')
+  ), doors(kind, name, role) as (
+    select 'function', p.oid::pg_catalog.regprocedure::pg_catalog.text, s.rolname
+    from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    cross join strangers s
+    where n.nspname = 'public' and starts_with(p.proname, 'meshhook_')
+      and has_function_privilege(s.oid, p.oid, 'execute')
+      -- This one is for signed-in users, where the owner has let them in.
+      and not (p.proname = 'meshhook_user_enqueue' and s.rolname = 'authenticated')
+    union all
+    select 'schema', n.nspname::pg_catalog.text, s.rolname
+    from pg_catalog.pg_namespace n
+    cross join strangers s
+    where n.nspname = 'meshhook' and has_schema_privilege(s.oid, n.oid, 'usage')
+    union all
+    -- A right to a table of PGMQ is of use where its schema is open and no row level security holds.
+    select 'table', c.oid::pg_catalog.regclass::pg_catalog.text, s.rolname
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    cross join strangers s
+    where c.relkind in ('r', 'p', 'v')
+      and has_table_privilege(s.oid, c.oid, 'select, insert, update, delete')
+      and case n.nspname
+        when 'public' then c.relname in ('queue_monitoring', 'job_statistics')
+        when 'meshhook' then true
+        when 'pgmq' then
+          c.relname ~ '^[qa]_' and not c.relrowsecurity and has_schema_privilege(s.oid, n.oid, 'usage')
+        else false
+      end
+  )
+  select coalesce(
+    jsonb_agg(jsonb_build_object('kind', d.kind, 'name', d.name, 'role', d.role) order by d.kind, d.name, d.role),
+    '[]'
+  )
+  from doors d
+$$;
+comment on function meshhook._doctor_open_doors() is
+  'Return what of MeshHook and its queues anon or authenticated may use.';
+
+create or replace function meshhook._doctor_table(p_name text)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'rows', greatest(c.reltuples, 0)::bigint,
+    'bytes', pg_total_relation_size(c.oid),
+    'live_tuples', coalesce(t.n_live_tup, 0),
+    'dead_tuples', coalesce(t.n_dead_tup, 0),
+    'unlogged', c.relpersistence = 'u'
+  )
+  from pg_catalog.pg_class c
+  left join pg_catalog.pg_stat_all_tables t on t.relid = c.oid
+  where c.oid = to_regclass(p_name)
+$$;
+comment on function meshhook._doctor_table(text) is
+  'Return the size of a table and how much of it is dead; null where there is none.';
+
+-- Everything here but the depth reads the ends of an index, or a thousand rows at the most.
+create or replace function meshhook._doctor_queue(p_queue_name text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_depth record;
+  v_due pg_catalog.timestamptz;
+  v_lapsed bigint;
+  v_archived pg_catalog.timestamptz;
+begin
+  select * into v_depth from meshhook._depth(p_queue_name);
+  execute format(
+    $sql$
+    select
+      (select d.vt from pgmq.%1$I d where d.vt <= clock_timestamp() order by d.vt limit 1),
+      (
+        select count(*)
+        from (
+          select q.msg_id, q.read_ct, q.message
+          from pgmq.%1$I q
+          where q.vt <= clock_timestamp() - interval '1 minute'
+          order by q.vt
+          limit 1000
+        ) l
+        where l.read_ct > 0
+          and (l.message -> '_meshhook' @> jsonb_build_object('id', l.msg_id, 'reads', l.read_ct)) is not true
+      ),
+      (select a.archived_at from pgmq.%2$I a order by a.archived_at limit 1)
+    $sql$,
+    'q_' || p_queue_name, 'a_' || p_queue_name
+  )
+  into v_due, v_lapsed, v_archived;
+  return jsonb_build_object(
+    'visible_jobs', v_depth.visible,
+    'invisible_jobs', v_depth.pending - v_depth.visible,
+    'overdue_seconds', meshhook._age(v_due),
+    'lapsed_jobs', v_lapsed,
+    'oldest_archived_seconds', meshhook._age(v_archived),
+    'table', meshhook._doctor_table(format('pgmq.%I', 'q_' || p_queue_name)),
+    'archive', meshhook._doctor_table(format('pgmq.%I', 'a_' || p_queue_name))
+  );
+exception when undefined_table or insufficient_privilege then
+  return jsonb_build_object('broken', sqlerrm);
+end
+$$;
+comment on function meshhook._doctor_queue(text) is
+  'Return the depth of a queue, how long its jobs are overdue, its lapsed leases, and the state of its tables.';
+
+create or replace function meshhook._doctor_queues()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(
+    jsonb_agg(
+      meshhook._doctor_queue(lower(m.queue_name)) || jsonb_build_object(
+        'queue_name', m.queue_name,
+        'settings', to_jsonb(q),
+        'is_dlq', exists (select from meshhook.queues o where o.dlq_name = m.queue_name),
+        'has_dlq', exists (select from pgmq.meta d where d.queue_name = q.dlq_name),
+        'finished_jobs', (
+          select sum(t.completed + t.dead_lettered) from meshhook.totals t where t.queue_id = q.queue_id
+        )
+      )
+      order by m.queue_name
+    ),
+    '[]'
+  )
+  from pgmq.meta m
+  left join meshhook.queues q on q.queue_name = m.queue_name
+$$;
+comment on function meshhook._doctor_queues() is 'Return the facts of every queue.';
+
+-- pg_cron is where pruning is usually scheduled; it need not be there, nor be open to this role.
+create or replace function meshhook._doctor_prunes()
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_count integer;
+begin
+  if to_regclass('cron.job') is null then
+    return 0;
+  end if;
+  execute $sql$ select count(*)::integer from cron.job j where j.active and j.command like '%meshhook_prune%' $sql$
+  into v_count;
+  return v_count;
+exception when insufficient_privilege or undefined_table or undefined_column then
+  return null;
+end
+$$;
+comment on function meshhook._doctor_prunes() is
+  'Return how many jobs of pg_cron prune the history; null where that cannot be seen.';
+
+-- Whatever is older than it should be is among the oldest; more of it need not be read.
+create or replace function meshhook._doctor_history()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object('queue_name', q.queue_name, 'seconds', meshhook._age(j.finished_at))
+  from (select h.queue_id, h.finished_at from meshhook.jobs h order by h.finished_at limit 1000) j
+  left join meshhook.queues q on q.queue_id = j.queue_id
+  where q.retention_days is null
+  order by j.finished_at
+  limit 1
+$$;
+comment on function meshhook._doctor_history() is
+  'Return the age of the oldest finished job that nothing prunes, and its queue; null for one that was dropped.';
+
+create or replace function public.meshhook_doctor()
+returns jsonb
+language plpgsql
+stable
+security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
+set search_path = ''
+as $$
+begin
+  return public.meshhook_version() || jsonb_build_object(
+    'now', clock_timestamp(),
+    'has_pgmq', to_regclass('pgmq.meta') is not null and to_regprocedure('pgmq.create(text)') is not null,
+    'statement_timeout_ms', (
+      select s.setting::bigint from pg_catalog.pg_settings s where s.name = 'statement_timeout'
+    ),
+    'functions', meshhook._doctor_functions(),
+    'open_doors', meshhook._doctor_open_doors(),
+    'queues', case when to_regclass('pgmq.meta') is null then '[]' else meshhook._doctor_queues() end,
+    'history', meshhook._doctor_table('meshhook.jobs'),
+    'oldest_history', meshhook._doctor_history(),
+    'prunes', meshhook._doctor_prunes()
+  );
+end
+$$;
+comment on function public.meshhook_doctor() is
+  'Return the facts by which `meshhook doctor` tells what is wrong; nothing of any job.';
+revoke all on function public.meshhook_doctor() from public, anon, authenticated;
+grant execute on function public.meshhook_doctor() to service_role;
