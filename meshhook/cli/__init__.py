@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 from typing import TYPE_CHECKING
-
-from meshhook.cli import dev
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Each module adds its subcommand, with `run` set to a function of the parsed arguments.
-_COMMANDS = (dev,)
+_EXTRA = frozenset({"typer", "rich"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,13 +18,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the process if None.
 
     Returns:
-        The exit code.
+        The exit code; see `meshhook.cli.exits`.
     """
-    parser = argparse.ArgumentParser(
-        prog="meshhook", description="Durable background jobs on Supabase."
-    )
-    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.register(subparsers)
-    arguments = parser.parse_args(argv)
-    return int(arguments.run(arguments))
+    try:
+        from meshhook.cli.app import run  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        sys.stderr.write(
+            "meshhook: the command line needs the extra cli: pip install 'meshhook[cli]'\n"
+        )
+        return 2
+    return run(sys.argv[1:] if argv is None else argv)

@@ -1,92 +1,156 @@
 """`meshhook dev`: run the embedded stack until told to stop."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshhook.cli import output
+from meshhook.cli.exits import CommandError, usage
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
 
     from meshhook.local import LocalStack
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+WATCH_SECONDS = 0.5
+"""How often the folder of migrations is looked at."""
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand `dev`."""
-    parser = subparsers.add_parser(
-        "dev",
-        help="run a local Supabase with PGMQ and MeshHook, without Docker",
-        description=(
-            "Run a local Supabase with PGMQ and MeshHook, without Docker, until Ctrl-C. Prints its"
-            " settings on standard output, in the form of `supabase status -o env`."
+
+def dev(
+    *,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="Keep data and keys here (nowhere)."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65_535, help="Port of the API; 0 for a free one.")
+    ] = 0,
+    database_port: Annotated[
+        int,
+        typer.Option(
+            "--database-port", min=0, max=65_535, help="Port of Postgres; 0 for a free one."
         ),
-    )
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="keep data and keys here (default: nowhere)"
-    )
-    parser.add_argument(
-        "--port", type=int, default=0, metavar="N", help="port of the API (default: a free one)"
-    )
-    parser.add_argument(
-        "--database-port",
-        type=int,
-        default=0,
-        metavar="N",
-        help="port of Postgres (default: a free one)",
-    )
-    parser.add_argument(
-        "--migrations", type=Path, metavar="DIR", help="apply your migrations from here too"
-    )
-    parser.set_defaults(run=run)
+    ] = 0,
+    migrations: Annotated[
+        Path | None,
+        typer.Option("--migrations", metavar="DIR", help="Apply your migrations from here too."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Apply migrations that are added to --migrations.")
+    ] = False,
+    seed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--seed",
+            metavar="FILE",
+            help="SQL to run in a new database; may be given several times.",
+        ),
+    ] = None,
+) -> None:
+    """Run a local Supabase with PGMQ and MeshHook, without Docker, until Ctrl-C.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run the stack until SIGINT or SIGTERM.
-
-    Returns:
-        0 after a stop, 1 if the stack did not start.
+    Prints its settings on standard output, in the form of `supabase status -o env`.
     """
     try:
         from meshhook.local import LocalStack, LocalStackError  # noqa: PLC0415 - an optional extra
     except ImportError as error:
-        return _fail(error)
+        raise usage(str(error)) from error
+    if watch and migrations is None:
+        raise usage("--watch needs --migrations DIR")
+    seeds = [_sql(file) for file in seed or ()]
+    is_new = data_dir is None or not data_dir.is_dir() or not any(data_dir.iterdir())
     stack = LocalStack(
-        data_dir=arguments.data_dir,
-        migrations=arguments.migrations,
-        port=arguments.port,
-        database_port=arguments.database_port,
+        data_dir=data_dir, migrations=migrations, port=port, database_port=database_port
     )
+    # Its first look is before the start, so that no later change is missed.
+    look = _watcher(stack, migrations) if watch and migrations else None
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
         stack.start()
+        if is_new:
+            _run_seeds(stack, seeds)
         _show(stack)
-        threading.Event().wait()
+        _wait(look)
     except KeyboardInterrupt:
         pass
     except LocalStackError as error:
-        return _fail(error)
+        raise CommandError(str(error)) from error
     finally:
         for number in _STOP_SIGNALS:  # A second Ctrl-C must not cut the stop short.
             signal.signal(number, signal.SIG_IGN)
         stack.stop()
-    return 0
 
 
-def _show(stack: LocalStack) -> None:
+def _sql(file: Path) -> tuple[Path, str]:
+    try:
+        return file, file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage(f"--seed {file} cannot be read: {error}") from error
+
+
+def _run_seeds(stack: "LocalStack", seeds: list[tuple[Path, str]]) -> None:
+    import psycopg  # noqa: PLC0415 - an optional extra
+
+    for file, text in seeds:
+        try:
+            with psycopg.connect(stack.database_url) as connection:
+                connection.execute(text.encode())
+        except psycopg.Error as error:
+            raise CommandError(
+                f"the seed {file} failed, and left nothing behind: {error}"
+            ) from error
+        output.note(f"Ran the seed {file}.")
+
+
+def _show(stack: "LocalStack") -> None:
     lines = [f'{name}="{value}"\n' for name, value in stack.env().items()]
     sys.stdout.write("".join(lines))
     sys.stdout.flush()
-    sys.stderr.write(
-        f"The local stack answers at {stack.url}; use SECRET_KEY in workers. Ctrl-C stops it.\n"
+    output.note(
+        f"The local stack answers at {stack.url}; use SECRET_KEY in workers. Ctrl-C stops it."
     )
 
 
-def _fail(error: Exception) -> int:
-    sys.stderr.write(f"meshhook dev: {' '.join(str(error).split())}\n")
-    return 1
+def _wait(look: "Callable[[], None] | None") -> None:
+    if look is None:
+        threading.Event().wait()
+    pause = threading.Event()
+    while look is not None:
+        pause.wait(WATCH_SECONDS)
+        look()
+
+
+def _watcher(stack: "LocalStack", folder: Path) -> "Callable[[], None]":
+    """Return what looks for new migrations and applies them; one that is broken is told."""
+    from meshhook.cli.watch import Watch  # noqa: PLC0415 - heavy
+    from meshhook.local import LocalStackError  # noqa: PLC0415 - an optional extra
+    from meshhook.local.migrate import (  # noqa: PLC0415 - an optional extra
+        apply_migrations,
+        migrations_in,
+    )
+
+    files = Watch([folder], ".sql")
+
+    def look() -> None:
+        changed = files.changed()
+        if not changed:
+            return
+        try:
+            applied = apply_migrations(stack.database_url, migrations_in(folder))
+        except LocalStackError as error:
+            output.note(f"meshhook dev: {' '.join(str(error).split())}")
+            return
+        for path in applied:
+            output.note(f"Applied {path.name}.")
+        for path in changed:
+            if path not in applied and path.exists():
+                output.note(f"{path.name} has been applied before: start anew to have it changed.")
+
+    return look

@@ -1,0 +1,95 @@
+"""The whole command line, and how whatever goes wrong in it is told."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
+from meshhook.cli.exits import ExitCode, exit_code
+from meshhook.cli.output import flat, note, say
+
+GROUPS = {"jobs": jobs, "queues": queues, "dlq": dlq, "migrations": migrations}
+
+# What Typer raises for wrong usage; the class has had more than one name and home.
+_USAGE_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+
+app = typer.Typer(
+    name="meshhook",
+    help="Durable background jobs on Supabase.",
+    pretty_exceptions_enable=False,  # a traceback of Typer's shows local variables: the key
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Settings: --url and --key, or SUPABASE_URL and SUPABASE_KEY in the environment or in .env."
+        " Exit codes: 0 done, 1 failed or a problem found, 2 wrong usage or settings, 3 Supabase"
+        " cannot be used at the moment."
+    ),
+)
+app.command("worker")(worker.worker)
+app.command("drain")(drain.drain)
+app.command("enqueue")(enqueue.enqueue)
+for name, group in GROUPS.items():
+    app.add_typer(group.app, name=name)
+app.command("stats")(stats.stats)
+app.command("doctor")(doctor.doctor)
+app.command("dev")(dev.dev)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Durable background jobs on Supabase."""
+    if version:
+        say(f"meshhook {metadata.version('meshhook')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; whatever goes wrong becomes one line and an exit code.
+
+    Args:
+        arguments: The arguments, without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        ended = app(args=list(arguments), prog_name="meshhook", standalone_mode=False)
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python must not try to flush it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        note("")
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - told, and turned into an exit code
+        return _tell(arguments, error)
+    return ended if isinstance(ended, int) else ExitCode.OK
+
+
+def _tell(arguments: Sequence[str], error: Exception) -> int:
+    if isinstance(error, _USAGE_ERROR):
+        told: Any = error
+        path = told.ctx.command_path if told.ctx else "meshhook"
+        note(f"{path}: {flat(told.format_message())} (see {path} --help)")
+        return int(told.exit_code)
+    code = exit_code(error)
+    if code is ExitCode.INTERNAL:
+        note("".join(traceback.format_exception(error)).rstrip())
+    note(f"{_path(arguments)}: {flat(str(error)) or type(error).__name__}")
+    return code
+
+
+def _path(arguments: Sequence[str]) -> str:
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    return " ".join(["meshhook", *words[: 2 if words and words[0] in GROUPS else 1]])

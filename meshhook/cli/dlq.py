@@ -1,0 +1,281 @@
+"""`meshhook dlq`: dead letters."""
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshhook.cli import output
+from meshhook.cli.exits import CommandError, ExitCode, exit_code, usage
+from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
+from meshhook.cli.settings import Settings
+from meshhook.exceptions import MeshHookError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshhook.models import DeadLetterJob, ReplaySummary
+    from meshhook.sync_services import SyncDLQService
+
+app = typer.Typer(help="Look at dead letters, replay and delete them.")
+
+BATCH = 100
+"""How many dead letters one call replays where no rate is given."""
+
+DlqOption = Annotated[
+    str | None,
+    typer.Option("--dlq", metavar="NAME", help="The dead letter queue (that of the queue)."),
+]
+MsgIdsArgument = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[MSG_ID]...", help="Their ids in the dead letter queue."),
+]
+ErrorOption = Annotated[
+    str | None,
+    typer.Option("--error", metavar="TEXT", help="All whose error contains this text."),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All that are there.")]
+
+
+@app.command("list")
+@with_queue
+def list_all(
+    settings: Settings,
+    *,
+    dlq: DlqOption = None,
+    limit: LimitOption = 100,
+    error: ErrorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List dead letters, oldest first."""
+    with settings.open_dlq(dlq) as service:
+        letters = list(islice(_matching(service, error), limit))
+    if as_json:
+        output.show_json(letters)
+        return
+    output.show_table(
+        ("msg_id:", "run_id", "attempt:", "moved here", "from", "error"),
+        map(_row, letters),
+        f"There are no such dead letters in {service.dlq_name}."
+        if error
+        else f"{service.dlq_name} is empty.",
+    )
+
+
+@app.command()
+@with_queue
+def show(
+    settings: Settings,
+    msg_id: Annotated[int, typer.Argument(metavar="MSG_ID", min=1, help="Its id there.")],
+    *,
+    dlq: DlqOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one dead letter with each of its failed attempts."""
+    with settings.open_dlq(dlq) as service:
+        letter = service.get_dead_letter_job(msg_id)
+    if letter is None:
+        raise CommandError(f"there is no dead letter {msg_id} in {service.dlq_name}")
+    if as_json:
+        output.show_json(letter)
+        return
+    message = dict(letter.message)
+    stack = message.pop("error_stack", None)
+    output.show_fields(
+        [
+            ("dead letter queue", letter.dlq_name),
+            ("msg_id", letter.msg_id),
+            ("moved here", letter.enqueued_at),
+            ("attempts", [attempt.error_message for attempt in letter.attempts] or None),
+            ("message", output.indented(message)),
+            ("stack", stack),
+        ]
+    )
+
+
+@app.command()
+@with_queue
+def errors(
+    settings: Settings,
+    *,
+    dlq: DlqOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="How many dead letters to look at.")
+    ] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the oldest dead letters by the first line of their errors."""
+    with settings.open_dlq(dlq) as service:
+        groups = service.get_jobs_by_error_type(limit)
+    if as_json:
+        output.show_json(
+            [
+                {
+                    "error": error,
+                    "count": len(letters),
+                    "msg_ids": [letter.msg_id for letter in letters],
+                }
+                for error, letters in groups.items()
+            ]
+        )
+        return
+    output.show_table(
+        ("count:", "oldest", "newest", "error"),
+        (
+            (len(letters), letters[0].enqueued_at, letters[-1].enqueued_at, error)
+            for error, letters in groups.items()
+        ),
+        f"{service.dlq_name} is empty.",
+    )
+
+
+@app.command()
+@with_queue
+def replay(  # noqa: PLR0913 - a command's options
+    settings: Settings,
+    msg_ids: MsgIdsArgument = None,
+    *,
+    error: ErrorOption = None,
+    everything: AllOption = False,
+    dlq: DlqOption = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--to", metavar="QUEUE", help="Where to (the queue each came from)."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.01, help="How many a second at the most.")
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Move dead letters back to their queues, each as a new job."""
+    with settings.open_dlq(dlq) as service:
+        chosen = _chosen(service, msg_ids, error, everything=everything)
+        if dry_run:
+            _tell_choice("replay", service, chosen, as_json=as_json)
+            return
+        done = _replay(service, chosen, target, rate)
+    failed = [error for summary in done for error in summary.errors]
+    replayed = sum(summary.success for summary in done)
+    if as_json:
+        output.show_json({"replayed": replayed, "errors": failed})
+    else:
+        output.say(f"Replayed {replayed} of {len(chosen)} dead letters.")
+        for one in failed:
+            output.note(f"{one.msg_id}: {one.error}")
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+@with_queue
+def delete(
+    settings: Settings,
+    msg_ids: MsgIdsArgument = None,
+    *,
+    error: ErrorOption = None,
+    dlq: DlqOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete dead letters, by id or by error."""
+    with settings.open_dlq(dlq) as service:
+        chosen = _chosen(service, msg_ids, error, everything=False)
+        if dry_run:
+            _tell_choice("delete", service, chosen, as_json=as_json)
+            return
+        output.confirm(
+            f"This deletes {len(chosen)} dead letters of {service.dlq_name}", yes=yes or not chosen
+        )
+        missing = [msg_id for msg_id in chosen if not service.delete_dead_letter_job(msg_id)]
+    if as_json:
+        output.show_json({"deleted": len(chosen) - len(missing), "missing": missing})
+    else:
+        output.say(f"Deleted {len(chosen) - len(missing)} of {len(chosen)} dead letters.")
+        for msg_id in missing:
+            output.note(f"{msg_id}: there is no such dead letter")
+    if missing:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+@with_queue
+def purge(
+    settings: Settings,
+    *,
+    dlq: DlqOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete every dead letter."""
+    with settings.open_dlq(dlq) as service:
+        total = service.get_dlq_metrics().total_jobs
+        if not dry_run:
+            output.confirm(f"This deletes all {total} dead letters of {service.dlq_name}", yes=yes)
+        deleted = 0 if dry_run else service.purge_dlq()
+    if as_json:
+        output.show_json({"deleted": deleted, "there": total})
+    elif dry_run:
+        output.say(f"Would delete all {total} dead letters of {service.dlq_name}.")
+    else:
+        output.say(f"Deleted {deleted} dead letters of {service.dlq_name}.")
+
+
+def _matching(service: "SyncDLQService", error: str | None) -> "Iterator[DeadLetterJob]":
+    for letter in service.iterate_dead_letter_jobs(page_size=500):
+        if error is None or error in str(letter.message.error_message or ""):
+            yield letter
+
+
+def _chosen(
+    service: "SyncDLQService", msg_ids: list[int] | None, error: str | None, *, everything: bool
+) -> list[int]:
+    """Return the ids of the dead letters that are meant; exactly one way to say it is given."""
+    if sum((bool(msg_ids), error is not None, everything)) != 1:
+        raise usage("say which dead letters: give their ids, or --error TEXT, or --all")
+    if msg_ids:
+        return list(dict.fromkeys(msg_ids))
+    return [letter.msg_id for letter in _matching(service, error)]
+
+
+def _tell_choice(verb: str, service: "SyncDLQService", chosen: list[int], *, as_json: bool) -> None:
+    if as_json:
+        output.show_json({"dry_run": True, "msg_ids": chosen})
+        return
+    output.say(f"Would {verb} {len(chosen)} dead letters of {service.dlq_name}.")
+    for msg_id in chosen:
+        output.say(str(msg_id))
+
+
+def _replay(
+    service: "SyncDLQService", msg_ids: list[int], target: str | None, rate: float | None
+) -> "list[ReplaySummary]":
+    """Replay in batches, and at the rate: a batch holds what a second may see."""
+    size = BATCH if rate is None else max(1, min(BATCH, int(rate)))
+    begin = time.monotonic()
+    done: list[ReplaySummary] = []
+    for first in range(0, len(msg_ids), size):
+        if rate is not None:
+            time.sleep(max(0.0, begin + first / rate - time.monotonic()))
+        try:
+            done.append(service.replay_multiple_jobs(msg_ids[first : first + size], target))
+        except MeshHookError as error:
+            so_far = sum(summary.success for summary in done)
+            message = f"{error} {so_far} of {len(msg_ids)} dead letters had been replayed before."
+            raise CommandError(message, exit_code(error)) from error
+    return done
+
+
+def _row(letter: "DeadLetterJob") -> tuple[object, ...]:
+    message = letter.message
+    return (
+        letter.msg_id,
+        message.get("run_id"),
+        message.get("attempt"),
+        letter.enqueued_at,
+        message.original_msg_id,
+        output.one_line(str(message.error_message or "")),
+    )

@@ -1,0 +1,104 @@
+"""`meshhook drain`: work until the queue is empty."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshhook.cli import output
+from meshhook.cli import settings as project
+from meshhook.cli import worker as common
+from meshhook.cli.options import EnvFileOption, JsonOption, KeyOption, UrlOption
+
+if TYPE_CHECKING:
+    from meshhook.cli.worker_options import WorkerOptions
+    from meshhook.serverless import DrainReport
+
+
+def drain(  # noqa: PLR0913 - a command's options
+    target: common.TargetArgument,
+    *,
+    queues: common.QueuesOption = None,
+    max_jobs: Annotated[
+        int | None, typer.Option("--max-jobs", min=1, help="How many jobs at the most.")
+    ] = None,
+    deadline_seconds: Annotated[
+        float | None, typer.Option("--deadline-seconds", help="How much time there is in all.")
+    ] = None,
+    concurrency: common.ConcurrencyOption = 10,
+    visibility_timeout_seconds: common.VisibilityTimeoutOption = None,
+    max_attempts: common.MaxAttemptsOption = None,
+    base_delay_ms: common.BaseDelayOption = None,
+    max_delay_ms: common.MaxDelayOption = None,
+    job_timeout_seconds: common.JobTimeoutOption = None,
+    fatal_exceptions: common.FatalOption = None,
+    on_event: common.OnEventOption = None,
+    name: common.NameOption = None,
+    loop: common.LoopOption = common.Loop.ASYNCIO,
+    log_level: common.LogLevelOption = common.LogLevel.WARNING,
+    log_format: common.LogFormatOption = common.LogFormat.TEXT,
+    app_dir: common.AppDirOption = Path(),
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    env_file: EnvFileOption = None,
+) -> None:
+    """Hand jobs to a handler until the queue is empty, enough is done, or the time is up."""
+    from meshhook.cli.worker_options import (  # noqa: PLC0415 - heavy
+        WorkerOptions,
+        queue_weights,
+        retry_settings,
+    )
+
+    settings = project.find(url, key, None, env_file)
+    project.export(env_file)
+    options = WorkerOptions(
+        target=target,
+        app_dir=str(app_dir),
+        url=settings.url,
+        key=settings.key,
+        queues=queue_weights(queues or [], settings.queue_name),
+        fatal_exceptions=tuple(fatal_exceptions or ()),
+        on_event=on_event,
+        retry=retry_settings(max_attempts, base_delay_ms, max_delay_ms),
+        settings={
+            "max_jobs": max_jobs,
+            "deadline_seconds": deadline_seconds,
+            "visibility_timeout_seconds": visibility_timeout_seconds,
+            "concurrency": concurrency,
+            "job_timeout_seconds": job_timeout_seconds,
+            "name": name,
+        },
+        loop=loop,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    report = _drain(options)
+    if as_json:
+        output.show_json(report)
+        return
+    output.say(
+        f"{report.succeeded} succeeded, {report.failed} failed ({report.moved_to_dlq} to the dead"
+        f" letter queue), {report.snoozed} snoozed, {report.released} handed back, in"
+        f" {report.seconds:g} s: {report.reason}."
+    )
+    if report.more_waiting:
+        output.note("More jobs are due.")
+
+
+def _drain(options: "WorkerOptions") -> "DrainReport":
+    import anyio  # noqa: PLC0415 - heavy
+
+    from meshhook import connect  # noqa: PLC0415 - heavy
+    from meshhook.cli import logs  # noqa: PLC0415 - heavy
+    from meshhook.serverless import drain as drain_queue  # noqa: PLC0415 - heavy
+
+    logs.configure(options.log_level, options.log_format)
+    arguments = options.load()
+    handler = arguments.pop("job_handler")
+
+    async def run() -> "DrainReport":
+        async with connect(options.url, options.key) as client:
+            return await drain_queue(client, handler, **arguments)
+
+    return anyio.run(run, backend=options.loop)

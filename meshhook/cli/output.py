@@ -1,0 +1,188 @@
+"""What commands show: tables for people, JSON for machines, notes on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from meshhook.cli.exits import CommandError, ExitCode, usage
+from meshhook.cli.redaction import redact, redact_known
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_WIDE = 100_000
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console; in a pipe it neither colours nor cuts anything off."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        width=None if stream.isatty() else _WIDE,
+    )
+
+
+def say(text: str) -> None:
+    """Write a line on standard output."""
+    sys.stdout.write(f"{redact_known(text)}\n")
+
+
+def note(text: str) -> None:
+    """Write a line on standard error: what people should know and machines should not read."""
+    sys.stderr.write(f"{redact(text)}\n")
+    sys.stderr.flush()
+
+
+def show_json(value: object) -> None:
+    """Write a value as one line of JSON on standard output."""
+    say(json.dumps(plain(value), separators=(", ", ": ")))
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as what JSON knows: times in ISO 8601, our own values as objects."""
+    if attrs.has(type(value)):
+        fields = attrs.fields(type(value))
+        return {
+            field.name: plain(getattr(value, field.name))
+            for field in fields
+            if not field.name.startswith("_")
+        }
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in value]
+    return value
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """Show a table; columns whose names end in a colon hold numbers.
+
+    Args:
+        columns: The headings.
+        rows: The cells; None is shown as nothing.
+        empty: What is told on standard error where there are no rows.
+    """
+    listed = list(rows)
+    if not listed:
+        note(empty)
+        return
+    show(table(columns, listed))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Make a table; see `show_table`."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(
+            column.removesuffix(":"),
+            justify="right" if column.endswith(":") else "left",
+            overflow="fold",
+        )
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    return made
+
+
+def show_fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """Show names and values, one pair a line; what is None is left out."""
+    rows = [(name, value) for name, value in pairs if value is not None]
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, Text(printable(value)))
+    show(made)
+
+
+def show(made: Table) -> None:
+    """Show a table that was made."""
+    out = console()
+    if out.is_terminal:
+        out.print(made)
+        return
+    with out.capture() as captured:
+        out.print(made)
+    # Rich fills up every line; in a pipe that is only in the way.
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def printable(value: object) -> str:
+    """Return a value as text that cannot steer a terminal: anybody may have written it."""
+    if value is None:
+        return ""
+    text = when(value) if isinstance(value, datetime) else str(value)
+    text = redact_known(text)
+    return "".join(
+        char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text
+    )
+
+
+def indented(value: object) -> str:
+    """Return a value as JSON for people."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False)
+
+
+def flat(text: str) -> str:
+    """Return a text as one line."""
+    return " ".join(text.split())
+
+
+def one_line(text: str | None, length: int = 100) -> str:
+    """Return the first line of a text, cut to a length."""
+    line = (text or "").strip().partition("\n")[0]
+    return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
+def when(time: datetime) -> str:
+    """Return a time in this machine's zone, to the second."""
+    return time.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def age(seconds: float | None) -> str:
+    """Return a number of seconds as people say it: 42 s, 5 m 10 s, 3 h 2 m, 4 d 7 h."""
+    if seconds is None:
+        return ""
+    whole = int(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} m {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} m"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask before something is destroyed.
+
+    Args:
+        what: What will be done, as a sentence without its end.
+        yes: Whether ``--yes`` was given, so that nobody is asked.
+
+    Raises:
+        CommandError: There is nobody to ask, or the answer was no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise usage(f"{what}. Nobody can be asked here: give --yes to have it done")
+    if not typer.confirm(redact(f"{what}. Go on?"), err=True):
+        raise CommandError("nothing was done", ExitCode.FAILED)

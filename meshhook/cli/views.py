@@ -1,0 +1,59 @@
+"""Reading what is about all queues at once, which has no method in the SDK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from meshhook import _answers
+from meshhook._calls import queues
+from meshhook._calls.base import Call
+from meshhook._transport import SyncTransport, _no_answer
+
+if TYPE_CHECKING:
+    from supabase import Client
+
+    from meshhook.models import WorkerInfo
+
+
+def read(client: Client, view: str) -> list[dict[str, Any]]:
+    """Read all rows of a view.
+
+    Args:
+        client: A client of the project.
+        view: Its name in the schema public.
+
+    Returns:
+        The rows.
+
+    Raises:
+        RequestError: The request failed.
+    """
+    wanted = client.postgrest.from_(view).select("*").request
+    request = client.postgrest.session.build_request(
+        "GET", str(wanted.path), params=wanted.params, headers=wanted.headers
+    )
+    try:
+        response = client.postgrest.session.send(request)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _no_answer(view, error) from error
+    answer = _answers.Answer(response.status_code, response.headers, response.content)
+    rows: list[dict[str, Any]] = _answers.data(view, answer)
+    return rows
+
+
+def workers(client: Client) -> list[WorkerInfo]:
+    """List the workers of all queues.
+
+    Args:
+        client: A client of the project.
+
+    Returns:
+        The workers that were seen within a day.
+
+    Raises:
+        RequestError: The request failed.
+    """
+    of_one = queues.workers("")
+    return SyncTransport(client).run(Call(of_one.function, {}, of_one.decode))

@@ -1,0 +1,269 @@
+"""The command line in this process, with streams of its own; and as a process where it must be."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from meshhook import SyncDLQService, SyncQueueService, connect_sync
+from meshhook.cli import main
+from tests.jobs import job_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from meshhook.local import LocalStack
+
+COMMAND = (sys.executable, "-m", "meshhook.cli")
+
+
+@attrs.frozen
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: Its exit code.
+        out: What it wrote on standard output.
+        err: What it wrote on standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it wrote on standard output, which must be one line of JSON."""
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+
+class _Stream(io.TextIOWrapper):
+    def __init__(self, content: bytes = b"", *, is_terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(content), encoding="utf-8", write_through=True)
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def text(self) -> str:
+        buffer = self.buffer
+        assert isinstance(buffer, io.BytesIO)
+        return buffer.getvalue().decode()
+
+
+class Shell:
+    """Runs commands: in this process, or as a process of their own.
+
+    Args:
+        monkeypatch: What replaces the streams.
+        env: The settings of the environment.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, env: Mapping[str, str]) -> None:
+        self._monkeypatch = monkeypatch
+        self.env = dict(env)
+
+    def run(
+        self,
+        *argv: str,
+        stdin: str | bytes = b"",
+        keyboard: str | None = None,
+        is_terminal: bool = False,
+    ) -> Ended:
+        """Run a command in this process.
+
+        Args:
+            argv: The arguments.
+            stdin: What a pipe brings.
+            keyboard: What somebody types instead, on a terminal.
+            is_terminal: Whether the output goes to a terminal.
+        """
+        given = keyboard if keyboard is not None else stdin
+        content = given.encode() if isinstance(given, str) else given
+        streams = (
+            _Stream(content, is_terminal=keyboard is not None),
+            _Stream(is_terminal=is_terminal),
+            _Stream(is_terminal=is_terminal),
+        )
+        with self._monkeypatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+                patch.setattr(sys, name, stream)
+            code = main(argv)
+        _, out, err = streams
+        return Ended(int(code), out.text(), err.text())
+
+    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command as a process of its own."""
+        return subprocess.Popen(
+            [*COMMAND, *argv],
+            env={**os.environ, **self.env},
+            text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        )
+
+    def run_process(self, *argv: str, stdin: str = "", **options: Any) -> Ended:
+        """Run a command as a process of its own, to its end."""
+        done = subprocess.run(
+            [*COMMAND, *argv],
+            env={**os.environ, **self.env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=45,
+            check=False,
+            **options,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+
+class Terminal:
+    """A command whose output goes to a terminal.
+
+    Args:
+        shell: Whose settings it gets.
+        argv: Its arguments.
+        env: More of its environment.
+    """
+
+    def __init__(self, shell: Shell, *argv: str, **env: str) -> None:
+        self._end, theirs = pty.openpty()
+        self.seen = ""
+        self.process = subprocess.Popen(
+            [*COMMAND, *argv],
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", **shell.env, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Read until a text has come so often; the test's own time limit bounds the waiting."""
+        while self.seen.count(text) < times:
+            assert self._read(), f"{text!r} never came; there was {self.seen!r}"
+
+    def finish(self) -> int:
+        """Read what is left, and return the exit code."""
+        while self._read():
+            pass
+        os.close(self._end)
+        return self.process.wait(timeout=30)
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self._end, 65_536).decode(errors="replace")
+        except OSError:  # the other end is closed
+            return False
+        self.seen += piece
+        return bool(piece)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but the test's own: neither of the environment nor of a `.env`."""
+    for name in list(os.environ):
+        if name.startswith(("SUPABASE_", "MESHHOOK_")) or name in {"NO_COLOR", "FORCE_COLOR"}:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def bare_shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A shell without any settings."""
+    return Shell(monkeypatch, {})
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, stack: LocalStack, queue_name: str) -> Shell:
+    """A shell whose environment names the stack and the test's queue."""
+    settings = {
+        "SUPABASE_URL": stack.url,
+        "SUPABASE_KEY": stack.secret_key,
+        "MESHHOOK_QUEUE": queue_name,
+    }
+    return Shell(monkeypatch, settings)
+
+
+@pytest.fixture
+def service(stack: LocalStack, queue_name: str) -> Iterator[SyncQueueService]:
+    """The test's queue, to claim and settle by hand."""
+    with connect_sync(stack.url, stack.secret_key) as client:
+        yield SyncQueueService(client, queue_name)
+
+
+@pytest.fixture
+def dead_letters(stack: LocalStack, queue_name: str) -> Iterator[SyncDLQService]:
+    """The test's dead letter queue."""
+    with connect_sync(stack.url, stack.secret_key) as client:
+        yield SyncDLQService(client, f"{queue_name}_dlq")
+
+
+@pytest.fixture
+def app_dir(tmp_path: Path) -> Path:
+    """A folder with a module of handlers, `tasks`."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "tasks.py").write_text(TASKS)
+    return folder
+
+
+# A line is one write, so that those of several processes do not mix.
+TASKS = """
+import os
+import anyio
+
+class Refused(Exception):
+    pass
+
+def line(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+async def handle(message):
+    line("handled", message.run_id, message.metadata.get("word", ""))
+
+def plain(message):
+    line("handled", message.run_id)
+
+async def fail(message):
+    raise ValueError("no such customer")
+
+async def refuse(message):
+    raise Refused("for good")
+
+async def show_pid(message):
+    line("pid", os.getpid())
+
+async def hang(message):
+    line("hanging", os.getpid())
+    await anyio.sleep_forever()
+
+def tell_setting(message):
+    line("setting", os.environ.get("GREETING"), os.environ.get("SUPABASE_URL"))
+
+async def log_event(event):
+    line("event", event.kind)
+
+not_a_handler = 7
+"""
+
+
+def job_text(**more: Any) -> str:
+    """Return a job as JSON."""
+    return json.dumps(job_data(**more))
+
+
+def job_lines(count: int) -> str:
+    """Return so many jobs as JSON Lines."""
+    return "".join(f"{job_text(metadata={'number': number})}\n" for number in range(count))

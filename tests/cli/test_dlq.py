@@ -1,0 +1,266 @@
+"""`meshhook dlq`."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshhook import ReplaySummary, SyncDLQService, SyncQueueService, UnreachableError
+from tests.cli.conftest import Ended, Shell, job_lines
+
+
+@pytest.fixture
+def errors(shell: Shell, service: SyncQueueService, dead_letters: SyncDLQService) -> list[str]:
+    """Six dead letters, of two errors; their ids are 1 to 6."""
+    errors = ["no such customer", "card declined: 51"] * 3
+    shell.run("enqueue", stdin=job_lines(len(errors)))
+    for error, job in zip(errors, service.dequeue_many(len(errors)), strict=True):
+        assert dead_letters.move_to_dead_letter(job, error, "Traceback: line 7")
+    return errors
+
+
+def ids(ended: Ended) -> list[int]:
+    return [letter["msg_id"] for letter in ended.json]
+
+
+def left(shell: Shell) -> list[int]:
+    return ids(shell.run("dlq", "list", "--json"))
+
+
+def test_list_shows_the_oldest_first(shell: Shell, errors: list[str]) -> None:
+    assert left(shell) == [1, 2, 3, 4, 5, 6]
+    assert ids(shell.run("dlq", "list", "--json", "--limit", "2")) == [1, 2]
+
+    head, *rows = shell.run("dlq", "list").out.splitlines()
+    assert head.split()[0] == "msg_id"
+    assert [row.split("  ")[-1].strip() for row in rows] == errors
+
+
+@pytest.mark.usefixtures("errors")
+def test_list_by_error(shell: Shell) -> None:
+    assert ids(shell.run("dlq", "list", "--json", "--error", "declined")) == [2, 4, 6]
+    assert ids(shell.run("dlq", "list", "--json", "--error", "declined", "--limit", "1")) == [2]
+
+
+@pytest.mark.usefixtures("errors")
+def test_show_has_the_message_the_error_and_the_stack(shell: Shell) -> None:
+    shown = shell.run("dlq", "show", "2").out
+    letter = shell.run("dlq", "show", "2", "--json").json
+
+    assert "Traceback: line 7" in shown
+    assert "card declined: 51" in shown
+    assert letter["message"]["error_message"] == "card declined: 51"
+    assert [attempt["outcome"] for attempt in letter["attempts"]] == ["dead_lettered"]
+
+
+def test_show_of_an_unknown_one_fails(shell: Shell, queue_name: str) -> None:
+    ended = shell.run("dlq", "show", "9")
+
+    assert ended.code == 1
+    assert ended.err == f"meshhook dlq show: there is no dead letter 9 in {queue_name}_dlq\n"
+
+
+@pytest.mark.usefixtures("errors")
+def test_errors_are_counted(shell: Shell) -> None:
+    groups = shell.run("dlq", "errors", "--json").json
+
+    assert {group["error"]: group["count"] for group in groups} == {
+        "card declined: 51": 3,
+        "no such customer": 3,
+    }
+    assert sorted(msg_id for group in groups for msg_id in group["msg_ids"]) == [1, 2, 3, 4, 5, 6]
+    assert "no such customer" in shell.run("dlq", "errors").out
+
+
+def test_an_empty_queue_says_so(shell: Shell, queue_name: str) -> None:
+    for verb in ("list", "errors"):
+        ended = shell.run("dlq", verb)
+
+        assert (ended.code, ended.out, ended.err) == (0, "", f"{queue_name}_dlq is empty.\n")
+
+
+@pytest.mark.usefixtures("errors")
+def test_replay_by_id(shell: Shell) -> None:
+    ended = shell.run("dlq", "replay", "1", "3", "3")
+
+    assert (ended.code, ended.out) == (0, "Replayed 2 of 2 dead letters.\n")
+    assert left(shell) == [2, 4, 5, 6]
+    assert len(shell.run("jobs", "list", "--json").json) == 2
+
+
+@pytest.mark.usefixtures("errors")
+def test_replay_by_error(shell: Shell) -> None:
+    ended = shell.run("dlq", "replay", "--error", "no such", "--json")
+
+    assert ended.json == {"replayed": 3, "errors": []}
+    assert left(shell) == [2, 4, 6]
+
+
+@pytest.mark.usefixtures("errors")
+def test_replay_all_to_another_queue(shell: Shell, queue_name: str) -> None:
+    shell.run("queues", "create", f"{queue_name}_2")
+    try:
+        ended = shell.run("dlq", "replay", "--all", "--to", f"{queue_name}_2")
+
+        assert ended.out == "Replayed 6 of 6 dead letters.\n"
+        assert len(shell.run("jobs", "list", "--json", "-q", f"{queue_name}_2").json) == 6
+    finally:
+        shell.run("queues", "drop", f"{queue_name}_2", "--with-dlq", "--yes")
+
+
+@pytest.mark.usefixtures("errors")
+def test_replay_tells_which_are_missing(shell: Shell) -> None:
+    ended = shell.run("dlq", "replay", "1", "77")
+
+    assert ended.code == 1
+    assert ended.out == "Replayed 1 of 2 dead letters.\n"
+    assert ended.err.startswith("77: ")
+    assert left(shell) == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.usefixtures("errors")
+def test_a_rate_spaces_the_replays(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 3))
+        now[0] += seconds
+
+    monkeypatch.setattr("meshhook.cli.dlq.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("meshhook.cli.dlq.time.sleep", sleep)
+
+    ended = shell.run("dlq", "replay", "--all", "--rate", "2")
+
+    assert ended.out == "Replayed 6 of 6 dead letters.\n"
+    assert slept == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.usefixtures("errors")
+def test_a_rate_below_one_a_second_spaces_single_replays(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("meshhook.cli.dlq.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("meshhook.cli.dlq.time.sleep", sleep)
+
+    shell.run("dlq", "replay", "1", "2", "3", "--rate", "0.5")
+
+    assert now[0] == pytest.approx(104)
+
+
+@pytest.mark.usefixtures("errors")
+def test_an_outage_in_the_middle_tells_how_many_went(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SyncDLQService.replay_multiple_jobs
+
+    def replay(service: SyncDLQService, msg_ids: list[int], target: str | None) -> ReplaySummary:
+        if 4 in msg_ids:
+            message = "meshhook_replay: no connection."
+            raise UnreachableError(message, function="meshhook_replay")
+        return real(service, msg_ids, target)
+
+    monkeypatch.setattr(SyncDLQService, "replay_multiple_jobs", replay)
+    monkeypatch.setattr("meshhook.cli.dlq.BATCH", 2)
+
+    ended = shell.run("dlq", "replay", "--all")
+
+    assert ended.code == 3
+    assert ended.err.endswith("2 of 6 dead letters had been replayed before.\n")
+    assert left(shell) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("verb", ["replay", "delete"])
+@pytest.mark.usefixtures("errors")
+def test_a_dry_run_changes_nothing(shell: Shell, verb: str, queue_name: str) -> None:
+    ended = shell.run("dlq", verb, "--error", "declined", "--dry-run")
+
+    assert ended.code == 0
+    assert ended.out == f"Would {verb} 3 dead letters of {queue_name}_dlq.\n2\n4\n6\n"
+    assert shell.run("dlq", verb, "--error", "declined", "--dry-run", "--json").json == {
+        "dry_run": True,
+        "msg_ids": [2, 4, 6],
+    }
+    assert left(shell) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("replay",),
+        ("replay", "1", "--all"),
+        ("replay", "1", "--error", "x"),
+        ("replay", "--error", "x", "--all"),
+        ("delete",),
+        ("delete", "1", "--error", "x"),
+    ],
+    ids=" ".join,
+)
+def test_which_must_be_said_in_one_way(shell: Shell, argv: tuple[str, ...]) -> None:
+    ended = shell.run("dlq", *argv)
+
+    assert ended.code == 2
+    assert "say which dead letters" in ended.err
+
+
+@pytest.mark.usefixtures("errors")
+def test_delete_by_id_and_by_error(shell: Shell) -> None:
+    assert shell.run("dlq", "delete", "1", "--yes").out == "Deleted 1 of 1 dead letters.\n"
+    deleted = shell.run("dlq", "delete", "--error", "declined", "--yes", "--json")
+    assert deleted.json == {"deleted": 3, "missing": []}
+    assert left(shell) == [3, 5]
+
+
+@pytest.mark.usefixtures("errors")
+def test_delete_tells_which_are_missing(shell: Shell) -> None:
+    ended = shell.run("dlq", "delete", "1", "77", "--yes")
+
+    assert ended.code == 1
+    assert ended.err == "77: there is no such dead letter\n"
+
+
+@pytest.mark.usefixtures("errors")
+def test_purge(shell: Shell, queue_name: str) -> None:
+    dry = shell.run("dlq", "purge", "--dry-run")
+    assert dry.out == f"Would delete all 6 dead letters of {queue_name}_dlq.\n"
+    assert len(left(shell)) == 6
+
+    assert shell.run("dlq", "purge", "--yes", "--json").json == {"deleted": 6, "there": 6}
+    assert left(shell) == []
+
+
+@pytest.mark.parametrize("argv", [("delete", "1"), ("purge",)], ids=" ".join)
+@pytest.mark.parametrize(
+    ("keyboard", "code", "count"), [(None, 2, 6), ("n\n", 1, 6), ("y\n", 0, None)]
+)
+@pytest.mark.usefixtures("errors")
+def test_what_destroys_asks_first(
+    shell: Shell,
+    argv: tuple[str, ...],
+    keyboard: str | None,
+    code: int,
+    count: int | None,
+) -> None:
+    ended = shell.run("dlq", *argv, keyboard=keyboard)
+
+    assert ended.code == code
+    assert len(left(shell)) == (count if count is not None else {"delete": 5, "purge": 0}[argv[0]])
+
+
+def test_the_queue_of_a_dead_letter_queue_leads_to_it_whatever_it_is_called(
+    shell: Shell, queue_name: str
+) -> None:
+    name = f"{queue_name}_x"
+    shell.run("queues", "create", name, "--dlq", f"{queue_name}_y")
+    try:
+        assert shell.run("dlq", "list", "-q", name).err == f"{queue_name}_y is empty.\n"
+        assert (
+            shell.run("dlq", "list", "-q", f"{queue_name}_y").err == f"{queue_name}_y is empty.\n"
+        )
+        assert shell.run("dlq", "list", "--dlq", f"{queue_name}_y").code == 0
+    finally:
+        shell.run("queues", "drop", name, "--with-dlq", "--yes")

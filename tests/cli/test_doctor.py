@@ -1,0 +1,569 @@
+"""`meshhook doctor`: each problem that it can find is made, found, and mended."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from meshhook import SyncQueueService
+from meshhook.cli import doctor
+from meshhook.cli.expected_functions import expected_functions
+from meshhook.local import LocalStack
+from meshhook.migrations import migration_files
+from tests.cli.conftest import Ended, Shell, job_lines
+from tests.clock import Clock
+from tests.jobs import job_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+QUEUE = "orders"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """A stack of these tests' own: the doctor looks at all of it."""
+    with LocalStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def admin(stack: LocalStack) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(stack.admin_database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def queue_name(admin: psycopg.Connection) -> Iterator[str]:
+    """A queue, with a worker that is alive."""
+    admin.execute("select public.meshhook_create_queue(%s)", [QUEUE])
+    admin.execute(
+        "insert into meshhook.workers"
+        " (worker_id, queue_names, interval_seconds, started_at, seen_at) values"
+        " ('w', array[%s], 600, now(), now())",
+        [QUEUE],
+    )
+    yield QUEUE
+    admin.execute("delete from meshhook.workers where true")
+    admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [QUEUE])
+
+
+@pytest.fixture
+def doctored(shell: Shell) -> Doctored:
+    return Doctored(shell)
+
+
+class Doctored:
+    """Runs the doctor and reads what it found."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+
+    def look(self, *argv: str) -> Ended:
+        return self.shell.run("doctor", "--json", "--sample-seconds", "0", *argv)
+
+    def bad(self, *argv: str) -> dict[str, dict[str, Any]]:
+        """Return what is not well, by what was looked at."""
+        findings = self.look(*argv).json["findings"]
+        return {one["check"]: one for one in findings if one["status"] != "ok"}
+
+    def one(self, check: str, *argv: str) -> dict[str, Any]:
+        """Return the one thing that is not well, and which it must be."""
+        bad = self.bad(*argv)
+        assert list(bad) == [check]
+        return bad[check]
+
+
+def test_a_project_that_is_well(doctored: Doctored) -> None:
+    ended = doctored.look()
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.json["ok"] is True
+    assert doctored.bad() == {}
+    assert [one["check"] for one in ended.json["findings"]][:8] == [
+        "settings", "key", "connection", "clock", "functions", "pgmq", "rights",
+        "statement timeout",
+    ]  # fmt: skip
+
+
+def test_people_get_a_line_for_each_finding_and_one_for_each_fix(shell: Shell) -> None:
+    ended = shell.run("doctor", "--sample-seconds", "0", "--queue", "nowhere")
+
+    assert ended.code == 1
+    assert "ok      pgmq: installed as plain SQL\n" in ended.out
+    assert (
+        "problem queue nowhere: there is no such queue\n"
+        "        fix: meshhook queues create nowhere\n"
+    ) in ended.out
+
+
+def test_no_url(bare_shell: Shell) -> None:
+    found = Doctored(bare_shell).one("settings")
+
+    assert found["message"] == "SUPABASE_URL is not set"
+    assert ".env" in found["fix"]
+
+
+def test_no_key(bare_shell: Shell, stack: LocalStack) -> None:
+    assert Doctored(bare_shell).one("settings", "--url", stack.url)["message"] == (
+        "SUPABASE_KEY is not set"
+    )
+
+
+def test_a_url_that_is_none(doctored: Doctored) -> None:
+    found = doctored.one("settings", "--url", "ftp://x")
+
+    assert "SUPABASE_URL is no such URL" in found["message"]
+
+
+def test_a_project_that_cannot_be_reached(doctored: Doctored) -> None:
+    found = doctored.one("connection", "--url", "http://127.0.0.1:9")
+
+    assert "no connection" in found["message"]
+    assert "meshhook dev" in found["fix"]
+
+
+def test_a_database_that_is_down(bare_shell: Shell) -> None:
+    with LocalStack() as stack:
+        stack.stop_database()
+        found = Doctored(bare_shell).one(
+            "connection", "--url", stack.url, "--key", stack.secret_key
+        )
+
+    assert found["status"] == "problem"
+    assert "paused" in found["fix"]
+
+
+@pytest.mark.parametrize("name", ["anon_key", "publishable_key"])
+def test_a_key_of_the_wrong_role(stack: LocalStack, doctored: Doctored, name: str) -> None:
+    found = doctored.one("key", "--key", getattr(stack, name))
+
+    assert "publishable" in found["message"] or "the role anon" in found["message"]
+    assert "secret key" in found["fix"]
+
+
+def test_a_key_of_nobody(doctored: Doctored) -> None:
+    assert "HTTP 401" in doctored.one("key", "--key", "sb_secret_of_another_project")["message"]
+
+
+def test_a_key_that_is_none(doctored: Doctored) -> None:
+    found = doctored.one("key", "--key", "my-password")
+
+    assert found["message"] == "SUPABASE_KEY is neither a secret key nor a token"
+
+
+def test_a_key_that_has_expired(stack: LocalStack, doctored: Doctored) -> None:
+    key = stack.token("service_role", exp=int(time.time()) - 60)
+
+    assert "has expired at" in doctored.one("key", "--key", key)["message"]
+
+
+def test_a_key_of_another_project(stack: LocalStack, doctored: Doctored) -> None:
+    key = stack.token("service_role", ref="abcdef")
+
+    found = doctored.one("key", "--key", key, "--url", "https://ghijkl.supabase.co")
+
+    assert found["message"] == "SUPABASE_KEY is of the project abcdef, SUPABASE_URL of ghijkl"
+
+
+def test_a_legacy_key_is_well(stack: LocalStack, doctored: Doctored) -> None:
+    assert doctored.bad("--key", stack.service_role_key) == {}
+
+
+def test_a_project_without_the_migrations(shell: Shell) -> None:
+    with LocalStack(apply_meshhook=False) as bare:
+        found = Doctored(shell).one("functions", "--url", bare.url, "--key", bare.secret_key)
+
+    assert "are not in this project" in found["message"]
+    assert "meshhook migrations install, then supabase db push" in found["fix"]
+
+
+def test_migrations_that_are_older_than_the_doctor(
+    doctored: Doctored, admin: psycopg.Connection
+) -> None:
+    definition = source_of(admin, "public.meshhook_doctor()")
+    admin.execute("drop function public.meshhook_doctor()")
+    try:
+        wait_for_the_api(doctored, "functions")
+        found = doctored.one("functions")
+    finally:
+        restore(admin, definition)
+        wait_for_the_api(doctored, None)
+
+    assert "are older" in found["message"]
+
+
+def source_of(admin: psycopg.Connection, function: str) -> str:
+    row = admin.execute("select pg_get_functiondef(%s::regprocedure)", [function]).fetchone()
+    assert row
+    return str(row[0])
+
+
+def restore(admin: psycopg.Connection, definition: str) -> None:
+    admin.execute("set role postgres")
+    admin.execute(definition.encode())
+    admin.execute(
+        "revoke all on function public.meshhook_doctor() from public, anon, authenticated;"
+        " grant execute on function public.meshhook_doctor() to service_role"
+    )
+    admin.execute("reset role")
+
+
+def wait_for_the_api(doctored: Doctored, check: str | None) -> None:
+    """Wait until the API has noticed a change of the schema."""
+    while list(doctored.bad()) != ([check] if check else []):
+        pass
+
+
+def test_a_function_that_is_missing_or_of_another_version(
+    doctored: Doctored, admin: psycopg.Connection
+) -> None:
+    definition = source_of(admin, "meshhook._dlq_name(text)")
+    admin.execute("alter function meshhook._dlq_name(text) rename to _was_dlq_name")
+    mixed = doctored.one("functions")
+    admin.execute("alter function meshhook._was_dlq_name(text) rename to _dlq_name")
+    admin.execute(
+        "create or replace function meshhook._dlq_name(p_queue_name text) returns text"
+        " language sql immutable set search_path = '' as 'select p_queue_name'"
+    )
+    changed = doctored.one("functions")
+    admin.execute(definition.encode())
+
+    assert "of another version than this meshhook" in mixed["message"]
+    assert changed["message"] == "of another version: meshhook._dlq_name"
+    assert doctored.bad() == {}
+
+
+def test_a_database_that_is_newer_than_the_sdk(
+    doctored: Doctored, admin: psycopg.Connection
+) -> None:
+    admin.execute("create function meshhook._newer() returns integer language sql as 'select 1'")
+    found = doctored.one("functions")
+    admin.execute("drop function meshhook._newer()")
+
+    assert found["status"] == "warning"
+    assert "pip install --upgrade meshhook" in found["fix"]
+
+
+def test_the_functions_that_are_expected_are_those_that_the_migrations_make(
+    admin: psycopg.Connection,
+) -> None:
+    rows = admin.execute("select * from jsonb_each_text(meshhook._doctor_functions())").fetchall()
+
+    assert dict(rows) == expected_functions(migration_files())
+    assert len(rows) > 80
+
+
+def test_pgmq_is_gone(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute("alter schema pgmq rename to pgmq_gone")
+    try:
+        bad = doctored.bad()
+    finally:
+        admin.execute("alter schema pgmq_gone rename to pgmq")
+
+    assert bad["pgmq"]["message"] == "PGMQ is not installed, or was dropped"
+    assert "Integrations > Queues" in bad["pgmq"]["fix"]
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "public"])
+@pytest.mark.parametrize(
+    ("kind", "name", "right"),
+    [
+        ("function", "public.meshhook_purge(text,text)", "execute"),
+        ("schema", "meshhook", "usage"),
+        ("table", "public.queue_monitoring", "select"),
+        ("table", "meshhook.queues", "update"),
+    ],
+)
+def test_rights_that_are_too_wide(
+    doctored: Doctored, admin: psycopg.Connection, role: str, kind: str, name: str, right: str
+) -> None:
+    admin.execute(f"grant {right} on {kind} {name} to {role}".encode())
+    findings = doctored.look().json["findings"]
+    open_to = {one["message"] for one in findings if one["check"] == "rights"}
+    fixes = [one["fix"] for one in findings if one["check"] == "rights"]
+    for fix in fixes:
+        admin.execute(fix.encode())
+
+    roles = ["anon", "authenticated"] if role == "public" else [role]
+    assert open_to == {f"the {kind} {name} is open to {one}" for one in roles}
+    assert doctored.bad() == {}
+
+
+def test_a_queue_that_is_exposed_without_row_level_security(
+    doctored: Doctored, admin: psycopg.Connection
+) -> None:
+    admin.execute("grant usage on schema pgmq to anon; grant select on pgmq.q_orders to anon")
+    safe = doctored.bad()
+    admin.execute("alter table pgmq.q_orders disable row level security")
+    found = doctored.one("rights")
+    admin.execute(
+        "revoke usage on schema pgmq from anon; revoke select on pgmq.q_orders from anon;"
+        " alter table pgmq.q_orders enable row level security"
+    )
+
+    assert safe == {}
+    assert found["message"] == "the table pgmq.q_orders is open to anon"
+
+
+def test_users_who_were_let_in_may_come_in(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute("select public.meshhook_allow_user_enqueue('orders')")
+    allowed = doctored.bad()
+    admin.execute(
+        "grant execute on function"
+        " public.meshhook_user_enqueue(text, jsonb, double precision, text) to anon"
+    )
+    found = doctored.one("rights")
+    admin.execute(found["fix"].encode())
+    admin.execute("select public.meshhook_disallow_user_enqueue('orders')")
+
+    assert allowed == {}
+    assert found["message"].endswith("is open to anon")
+
+
+def test_the_service_role_has_lost_its_right(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute("revoke execute on function public.meshhook_doctor() from service_role")
+    found = doctored.one("rights")
+    admin.execute("grant execute on function public.meshhook_doctor() to service_role")
+
+    assert "permission denied" in found["message"]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(30, "warning"), (-600, "problem")])
+def test_a_clock_that_is_off(
+    doctored: Doctored, monkeypatch: pytest.MonkeyPatch, seconds: int, status: str
+) -> None:
+    real = doctor._now
+
+    def off() -> datetime:
+        return real() + timedelta(seconds=seconds)
+
+    monkeypatch.setattr(doctor, "_now", off)
+
+    found = doctored.one("clock")
+
+    assert found["status"] == status
+    assert ("behind" if seconds > 0 else "ahead") in found["message"]
+    assert "NTP" in found["fix"]
+
+
+def test_a_queue_that_is_missing(doctored: Doctored) -> None:
+    assert doctored.one("queue nowhere", "-q", "nowhere", "-q", QUEUE)["fix"] == (
+        "meshhook queues create nowhere"
+    )
+
+
+def test_a_dead_letter_queue_that_is_missing(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute("select pgmq.drop_queue('orders_dlq')")
+    found = doctored.one("queue orders")
+    doctored.shell.run(*found["fix"].split()[1:])
+
+    assert "orders_dlq is missing" in found["message"]
+    assert doctored.bad() == {}
+
+
+def test_no_dead_letter_queue_is_missed_where_none_is_wanted(
+    doctored: Doctored, admin: psycopg.Connection
+) -> None:
+    doctored.shell.run("queues", "configure", QUEUE, "--no-dead-letters")
+    admin.execute("select pgmq.drop_queue('orders_dlq')")
+
+    assert doctored.bad() == {}
+
+
+def test_a_queue_whose_table_is_gone(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute(
+        "create table pgmq.kept (like pgmq.meta); alter table pgmq.a_orders rename to a_x"
+    )
+    try:
+        bad = doctored.bad()
+    finally:
+        admin.execute("drop table pgmq.kept; alter table pgmq.a_x rename to a_orders")
+
+    assert "cannot be read" in bad["queue orders"]["message"]
+    assert "meshhook queues drop orders --yes" in bad["queue orders"]["fix"]
+
+
+def test_a_paused_queue(doctored: Doctored, shell: Shell) -> None:
+    shell.run("enqueue", stdin=job_lines(2))
+    shell.run("queues", "pause", QUEUE)
+    found = doctored.one("queue orders")
+    shell.run(*found["fix"].split()[1:])
+
+    assert found["status"] == "warning"
+    assert found["message"].endswith("with 2 jobs due")
+    assert doctored.bad() == {}
+
+
+def test_no_worker(doctored: Doctored, admin: psycopg.Connection, clock: Clock) -> None:
+    admin.execute("update meshhook.workers set seen_at = now() - interval '1 hour' where true")
+    idle = doctored.one("workers orders")
+    doctored.shell.run("enqueue", stdin=job_lines(1))
+    clock.advance(120)
+    waiting = doctored.one("workers orders")
+
+    assert (idle["status"], idle["message"]) == ("warning", "none is alive")
+    assert waiting["status"] == "problem"
+    assert waiting["message"].startswith("none is alive, and a job is due since 2 m")
+    assert "meshhook worker module:handler --queue orders" in waiting["fix"]
+
+
+def test_a_worker_that_is_not_wanted_is_not_missed(doctored: Doctored) -> None:
+    """The queue workflow_jobs has none, and nobody asked for it."""
+    assert "workers workflow_jobs" not in doctored.bad()
+    assert "workers workflow_jobs" in doctored.bad("-q", "workflow_jobs")
+
+
+def test_jobs_that_dead_workers_left(
+    doctored: Doctored, service: SyncQueueService, clock: Clock
+) -> None:
+    doctored.shell.run("enqueue", stdin=job_lines(3))
+    service.dequeue_many(2)
+    clock.advance(100)
+    found = doctored.one("stuck orders")
+
+    assert found["status"] == "problem"
+    assert found["message"].startswith("2 jobs were left unfinished")
+
+
+def test_jobs_that_wait_for_a_retry_are_not_stuck(
+    doctored: Doctored, service: SyncQueueService, clock: Clock
+) -> None:
+    doctored.shell.run("enqueue", stdin=job_lines(1))
+    job = service.dequeue()
+    assert job
+    service.retry(job, 0, "no")
+    clock.advance(100)
+
+    assert doctored.bad() == {}
+
+
+def test_a_backlog(doctored: Doctored, clock: Clock) -> None:
+    doctored.shell.run("enqueue", stdin=job_lines(3))
+    clock.advance(3700)
+    found = doctored.one("backlog orders")
+
+    assert found["message"].startswith("3 jobs are due, the first since 1 h 1 m")
+
+
+def test_a_backlog_that_grows(
+    shell: Shell, service: SyncQueueService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.run("enqueue", stdin=job_lines(1))
+    monkeypatch.setattr(
+        "meshhook.cli.doctor.time.sleep",
+        lambda _: service.enqueue_many([job_data() for _ in range(4)]),
+    )
+
+    ended = shell.run("doctor", "--json", "--sample-seconds", "3")
+
+    found = ended.json["findings"][-1]
+    assert (found["check"], found["status"]) == ("backlog orders", "warning")
+    assert found["message"] == "the backlog grows: 4 more due jobs in 3 s, 5 in all"
+
+
+def test_a_backlog_that_does_not_grow(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.run("enqueue", stdin=job_lines(1))
+    monkeypatch.setattr("meshhook.cli.doctor.time.sleep", lambda _: None)
+
+    ended = shell.run("doctor", "--json", "--sample-seconds", "3")
+
+    assert ended.json["ok"] is True
+    assert not [one for one in ended.json["findings"] if one["check"].startswith("backlog")]
+
+
+def test_history_that_nobody_prunes(
+    doctored: Doctored, service: SyncQueueService, clock: Clock, admin: psycopg.Connection
+) -> None:
+    doctored.shell.run("enqueue", stdin=job_lines(1))
+    job = service.dequeue()
+    assert job
+    service.acknowledge(job)
+    clock.advance(40 * 86_400)
+    found = doctored.one("retention")
+    doctored.shell.run("queues", "configure", QUEUE, "--retention-days", "30")
+    with_retention = doctored.bad()
+    admin.execute("select public.meshhook_drop_queue(%s)", [QUEUE])
+    dropped = doctored.bad()["retention"]
+    admin.execute("select public.meshhook_prune(30)")
+
+    assert found["status"] == "warning"
+    assert "the oldest for 40 d" in found["message"]
+    assert found["fix"].startswith("meshhook queues configure orders --retention-days 30")
+    assert with_retention == {}
+    assert dropped["fix"] == "once: select public.meshhook_prune(30)"
+    assert "retention" not in doctored.bad()
+
+
+def test_a_table_full_of_dead_tuples(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute("alter table pgmq.q_orders set (autovacuum_enabled = off)")
+    admin.execute(
+        "insert into pgmq.q_orders (vt, message) select now(), '{}' from generate_series(1, 11000)"
+    )
+    admin.execute("delete from pgmq.q_orders where true")
+    admin.execute("select pg_stat_force_next_flush()")
+    found = doctored.one("bloat orders")
+    admin.execute("vacuum pgmq.q_orders")
+
+    assert found["message"] == "pgmq.q_orders has 11000 dead tuples beside 0 live ones"
+    assert found["fix"].startswith('vacuum (analyze) pgmq."q_orders"')
+
+
+def test_a_queue_that_a_crash_would_empty(doctored: Doctored, admin: psycopg.Connection) -> None:
+    admin.execute("alter table pgmq.q_orders set unlogged")
+    found = doctored.one("durability orders")
+    admin.execute(found["fix"].encode())
+
+    assert found["status"] == "problem"
+    assert doctored.bad() == {}
+
+
+def test_a_statement_timeout_that_is_too_short(
+    doctored: Doctored, admin: psycopg.Connection
+) -> None:
+    admin.execute("alter role service_role set statement_timeout = '2s'")
+    admin.execute("notify pgrst, 'reload config'")
+    while not (bad := doctored.bad()):
+        pass
+    admin.execute("alter role service_role reset statement_timeout")
+    admin.execute("notify pgrst, 'reload config'")
+    while doctored.bad():
+        pass
+
+    assert bad["statement timeout"]["message"] == "calls are cut off after 2000 ms"
+    assert "alter role service_role set statement_timeout" in bad["statement timeout"]["fix"]
+
+
+def test_strict_takes_warnings_for_problems(doctored: Doctored, shell: Shell) -> None:
+    shell.run("queues", "pause", QUEUE)
+
+    assert doctored.look().code == 0
+    strict = doctored.look("--strict")
+
+    assert (strict.code, strict.json["ok"]) == (1, False)
+
+
+@pytest.mark.usefixtures("admin")
+def test_the_doctor_changes_nothing(stack: LocalStack) -> None:
+    with psycopg.connect(stack.admin_database_url) as connection:
+        connection.read_only = True
+        row = connection.execute("select public.meshhook_doctor()").fetchone()
+
+    assert row
+    assert row[0]["has_pgmq"] is True
+
+
+def test_the_doctor_says_nothing_of_any_job(
+    admin: psycopg.Connection, service: SyncQueueService
+) -> None:
+    service.enqueue(job_data(metadata={"secret": "of a customer"}))
+
+    row = admin.execute("select public.meshhook_doctor()::text").fetchone()
+
+    assert row
+    assert "of a customer" not in row[0]

@@ -1,0 +1,235 @@
+"""The parts of the command line that need no project."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshhook import WorkerStats
+from meshhook.cli import diagnosis, logs, output
+from meshhook.cli.redaction import hide
+from meshhook.cli.status_line import StatusLine
+from meshhook.cli.supervise import Backoff
+from meshhook.cli.watch import Watch
+from meshhook.cli.worker_options import WorkerOptions, queue_weights, retry_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from meshhook.cli.findings import Finding
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 m 0 s"),
+        (3599, "59 m 59 s"),
+        (3600, "1 h 0 m"),
+        (86_399, "23 h 59 m"),
+        (86_400, "1 d 0 h"),
+        (1_000_000, "11 d 13 h"),
+    ],
+)
+def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
+    assert output.age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [(None, ""), ("a\nb", "a"), ("\n a", "a"), ("x" * 200, "x" * 97 + "...")],
+)
+def test_one_line_of_a_text(text: str | None, line: str) -> None:
+    assert output.one_line(text) == line
+
+
+def test_a_restart_waits_longer_each_time_up_to_a_limit() -> None:
+    backoff = Backoff(base_seconds=1, max_seconds=60)
+
+    assert [backoff.pause(ends) for ends in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
+
+
+def test_a_watch_sees_files_that_are_new_changed_and_gone(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / ".git").mkdir()
+    one = tmp_path / "one.py"
+    one.write_text("1")
+    watch = Watch([tmp_path], ".py")
+    assert watch.changed() == []
+
+    new = tmp_path / "inner" / "new.py"
+    new.write_text("1")
+    one.write_text("12")
+    for name in ("a.txt", "node_modules/a.py", ".git/a.py"):
+        (tmp_path / name).write_text("1")
+    assert watch.changed() == [new, one]
+    assert watch.changed() == []
+
+    one.unlink()
+    assert watch.changed() == [one]
+
+
+def test_options_of_a_worker_survive_the_way_to_another_process() -> None:
+    options = WorkerOptions(
+        target="tasks:handle",
+        key="hidden-key",
+        queues={"a": 1, "b": 3},
+        fatal_exceptions=("ValueError", "tasks:Refused"),
+        retry={"max_attempts": 3},
+        settings={"concurrency": 5, "name": None},
+        monitoring_port=8080,
+    )
+
+    text = options.to_json()
+
+    assert "\n" not in text
+    assert WorkerOptions.from_json(text) == options
+    assert "hidden-key" not in repr(options)
+
+
+def test_weights_of_queues() -> None:
+    assert queue_weights([], "default") == {"default": 1}
+    assert queue_weights(["a", "b=3"], "default") == {"a": 1, "b": 3}
+
+
+def test_settings_of_the_backoff_are_none_unless_one_is_given() -> None:
+    assert retry_settings(None, None, None) is None
+    assert retry_settings(3, None, 0) == {"max_attempts": 3, "max_delay_ms": 0}
+
+
+@pytest.fixture
+def restored_logging() -> Any:
+    root, meshhook = logging.getLogger(), logging.getLogger("meshhook")
+    before = root.handlers[:], root.level, meshhook.level
+    yield
+    root.handlers[:], level, meshhook_level = before
+    root.setLevel(level)
+    meshhook.setLevel(meshhook_level)
+
+
+@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_log_lines_never_hold_a_key(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide("a-key-of-no-usual-form")
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("info", form)
+    log = logging.getLogger("meshhook.test")
+
+    try:
+        int("a-key-of-no-usual-form")
+    except ValueError:
+        log.exception("failed %s", "sb_secret_abc", extra={"worker": "w", "note": "sb_secret_d"})
+    log.debug("not to be seen")
+
+    text = stream.getvalue()
+    assert "a-key-of-no-usual-form" not in text
+    assert "sb_secret" not in text
+    assert "ValueError" in text
+    assert "not to be seen" not in text
+    if form == "json":
+        (line,) = map(json.loads, text.splitlines())
+        assert (line["message"], line["worker"], line["level"]) == ("failed [key]", "w", "error")
+
+
+class FakeWorker:
+    """A worker with numbers to show."""
+
+    name = "tester"
+    is_stopping = False
+
+    def __init__(self, stats: WorkerStats) -> None:
+        self.stats = stats
+
+    def get_stats(self) -> WorkerStats:
+        return self.stats
+
+
+def test_the_status_line_tells_state_and_rate() -> None:
+    worker = FakeWorker(WorkerStats(processed=10, succeeded=10))
+    line = StatusLine(worker)  # type: ignore[arg-type]  # as far as the line looks
+
+    assert line.line(100.0).plain == (
+        "tester  idle  0 running  10 done  0.0/s  0 retried  0 dead letters"
+    )
+    worker.stats = WorkerStats(
+        processed=30, succeeded=20, failed=10, retried=7, moved_to_dlq=3, lost=1, running=2
+    )
+    assert line.line(102.0).plain == (
+        "tester  working  2 running  20 done  10.0/s  7 retried  3 dead letters  1 leases lost"
+    )
+    worker.stats = WorkerStats(unhealthy_since=datetime(2027, 1, 1, tzinfo=UTC))
+    assert "waiting for Supabase since" in line.line(200.0).plain
+    worker.stats, worker.is_stopping = WorkerStats(), True
+    assert "stopping" in line.line(201.0).plain
+
+
+def facts(**more: Any) -> dict[str, Any]:
+    """Return the facts of a project that is well."""
+    return {
+        "now": "2027-01-01T00:00:00+00:00",
+        "has_pgmq": True,
+        "pgmq_version": "1.5.1",
+        "statement_timeout_ms": 8000,
+        "functions": {},
+        "open_doors": [],
+        "queues": [],
+        "history": None,
+        "oldest_history": None,
+        "prunes": 0,
+        **more,
+    }
+
+
+def findings(**more: Any) -> dict[str, Finding]:
+    return {one.check: one for one in diagnosis.diagnose(facts(**more), {}, [], [])}
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("1.3.9", "problem"), ("1.4.4", "ok"), ("1.13.0", "ok"), (None, "ok")],
+)
+def test_an_old_pgmq_is_a_problem(version: str | None, status: str) -> None:
+    assert findings(pgmq_version=version)["pgmq"].status == status
+
+
+def test_pg_cron_may_prune() -> None:
+    old = {"queue_name": "a", "seconds": 100 * 86_400}
+
+    assert findings(oldest_history=old)["retention"].status == "warning"
+    assert findings(oldest_history=old, prunes=1)["retention"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("there", "expected", "status"),
+    [
+        ({"a": "1"}, {"a": "1"}, "ok"),
+        ({}, {"a": "1"}, "problem"),
+        ({"a": "2"}, {"a": "1"}, "problem"),
+        ({"a": "1", "b": "1"}, {"a": "1"}, "warning"),
+        ({"b": "1"}, {"a": "1"}, "problem"),
+        ({"a": "2", "b": "1"}, {"a": "1"}, "problem"),
+    ],
+)
+def test_functions_are_compared_by_their_text(
+    there: dict[str, str], expected: dict[str, str], status: str
+) -> None:
+    (found, *_) = diagnosis.diagnose(facts(functions=there), expected, [], [])
+
+    assert (found.check, found.status) == ("functions", status)
+
+
+def test_a_slow_answer_is_not_taken_for_a_clock_that_is_off() -> None:
+    here = datetime(2027, 1, 1, tzinfo=UTC) - timedelta(seconds=8)
+
+    assert diagnosis.clock(facts(), here, 0.1).status == "warning"
+    assert diagnosis.clock(facts(), here, 10.0).status == "ok"
