@@ -1,0 +1,137 @@
+"""Upgrades: whatever was in the queues before is there after, and goes on as it would have."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from meshhook.migrations import migration_files
+from tests.sql.client import Api, JobQueue
+from tests.sql.databases import Database
+from tests.upgrade.jobs import OldJobs
+from tests.upgrade.releases import Release, digests, releases, write
+
+STEPS = [
+    pytest.param(count, id=f"{count}-{file.stem.partition('_')[2]}")
+    for count, file in enumerate(migration_files())
+]
+"""How many of the migrations were applied before, and the first that was not."""
+
+
+def version_of(file: Path) -> int:
+    return int(file.name.partition("_")[0])
+
+
+def files_of(release: Release) -> list[Path]:
+    return [file for file in migration_files() if file.name in release.digests]
+
+
+def test_released_files_never_change_and_come_before_all_others() -> None:
+    files = migration_files()
+    for release in releases():
+        assert digests(files_of(release)) == release.digests, release.version
+        newest = max(version_of(file) for file in files_of(release))
+        added = [file.name for file in files if file.name not in release.digests]
+        assert all(int(name.partition("_")[0]) > newest for name in added), release.version
+
+
+def test_a_release_is_written_down_and_read_again(tmp_path: Path) -> None:
+    write("0.10.0", tmp_path)
+    write("0.9.0", tmp_path)
+
+    assert [release.version for release in releases(tmp_path)] == ["0.9.0", "0.10.0"]
+    assert releases(tmp_path)[0].digests == digests(migration_files())
+
+
+def test_jobs_of_every_release_outlive_the_upgrade(database: Database) -> None:
+    for release in releases():
+        database.migrate(files_of(release))
+        with database.admin() as connection:
+            jobs = OldJobs(connection)
+            database.migrate()
+            jobs.check()
+            jobs.queue.drop(drop_dlq=True)
+
+
+@pytest.mark.parametrize("count", STEPS)
+def test_jobs_outlive_an_upgrade_that_was_cut_short_anywhere(
+    database: Database, count: int
+) -> None:
+    """Each file is a transaction, so a failed upgrade ends between two of them."""
+    files = migration_files()
+    database.migrate(files[:count])
+    with database.admin() as connection:
+        jobs = OldJobs(connection)
+
+        database.migrate(files[count:])
+
+        jobs.check()
+
+
+def contents(connection: psycopg.Connection) -> dict[str, list[object]]:
+    tables = connection.execute(
+        "select format('%I.%I', n.nspname, c.relname)"
+        " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname in ('meshhook', 'pgmq') and c.relkind = 'r'"
+    ).fetchall()
+    return {
+        table: list(connection.execute(f"select t::text from {table} t order by 1".encode()))
+        for (table,) in tables
+    }
+
+
+def test_to_apply_all_of_it_again_changes_no_row(database: Database) -> None:
+    database.migrate()
+    with database.admin() as connection:
+        jobs = OldJobs(connection)
+        before = contents(connection)
+
+        database.migrate()
+
+        assert contents(connection) == before
+        jobs.check()
+
+
+def test_no_function_has_two_signatures(database: Database) -> None:
+    """PostgREST cannot tell overloads apart, and refuses both (PGRST203)."""
+    database.migrate()
+    with database.admin() as connection:
+        rows = connection.execute(
+            "select proname from pg_proc where pronamespace in"
+            " ('public'::regnamespace, 'meshhook'::regnamespace) and proname like any"
+            " (array['meshhook%', '\\_%']) group by pronamespace, proname having count(*) > 1"
+        ).fetchall()
+
+    assert rows == []
+
+
+def test_work_goes_on_while_the_migrations_are_applied(database: Database) -> None:
+    database.migrate()
+    stop, failures, done = threading.Event(), list[psycopg.Error](), list[int]()
+
+    def work() -> None:
+        with database.admin() as connection:
+            queue = JobQueue(Api(connection), "busy")
+            while not stop.is_set():
+                try:
+                    queue.send({"run_id": "r"})
+                    done.append(len(queue.acknowledge(*queue.claim(10))))
+                except psycopg.Error as error:
+                    failures.append(error)
+
+    with database.admin() as connection:
+        JobQueue(Api(connection), "busy").create()
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for _ in range(3):
+        database.migrate()
+    stop.set()
+    for worker in workers:
+        worker.join()
+
+    assert [f"{error.sqlstate}: {error}" for error in failures] == []
+    assert sum(done) > 0
