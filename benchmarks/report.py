@@ -1,0 +1,108 @@
+"""The numbers as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import attrs
+
+from benchmarks.results import Result, Row, Verdict, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from benchmarks.settings import Settings
+
+MET = {True: "met", False: "**not met**"}
+
+
+def as_json(environment: Mapping[str, str], settings: Settings, results: Iterable[Result]) -> str:
+    """Return all numbers, each run's, for machines."""
+    everything = {
+        "environment": environment,
+        "settings": attrs.asdict(settings),
+        "results": [attrs.asdict(result) for result in results],
+    }
+    return json.dumps(everything, indent=2) + "\n"
+
+
+def as_markdown(
+    environment: Mapping[str, str], settings: Settings, results: Sequence[Result]
+) -> str:
+    """Return the medians and spreads, the targets, and what was measured where."""
+    parts = [
+        "# Benchmarks\n",
+        _introduction(settings),
+        *_targets([verdict for result in results for verdict in result.verdicts]),
+        *(section(result) for result in results),
+        "## Where\n",
+        table(("", ""), environment.items()),
+    ]
+    return "\n".join(parts)
+
+
+INTRODUCTION = """\
+Made by `make bench` (`python -m benchmarks`). Medians of {runs} runs, and from the lowest to the
+highest. Everything that is compared was measured in the same run on the same Postgres, in turns
+(ABBA), each in a process of its own, with the same payload.
+"""
+
+QUICK = "\n**A quick run: it shows that everything works, and nothing else.**\n"
+
+
+def _introduction(settings: Settings) -> str:
+    return INTRODUCTION.format(runs=settings.runs) + (QUICK if settings.quick else "")
+
+
+def _targets(verdicts: Sequence[Verdict]) -> list[str]:
+    if not verdicts:
+        return []
+    rows = ((each.target, each.measured, MET[each.met]) for each in verdicts)
+    return ["## Targets\n", table(("target", "measured", ""), rows)]
+
+
+def section(result: Result) -> str:
+    """Return what a scenario found, with its picture."""
+    lines = [f"## {result.title}\n", f"![{result.title}]({result.name}.svg)\n"]
+    lines += [f"- {line}" for line in result.how]
+    lines += [
+        "",
+        table(("", result.x_title, "median", "lowest to highest"), map(_cells, result.rows)),
+    ]
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, str, str, str]:
+    low, high = row.spread
+    return (
+        row.series,
+        str(row.x),
+        f"{number(row.median)} {row.unit}",
+        f"{number(low)} to {number(high)}",
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is text, the others are aligned to the right."""
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(_escaped(cell) for cell in line)} |\n" for line in lines)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def as_text(result: Result) -> str:
+    """Return what a scenario found, for the terminal."""
+    cells = [_cells(row) for row in result.rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    lines = [f"\n{result.title}"]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        lines.append("  " + "  ".join(padded).rstrip())
+    lines += [
+        f"  {'met    ' if each.met else 'NOT MET'}  {each.target}: {each.measured}"
+        for each in result.verdicts
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""Medians, spreads, percentiles, and the order in which contenders take their turns."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+T = TypeVar("T")
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the median.
+
+    Args:
+        values: At least one number.
+
+    Returns:
+        The middle one, or the mean of the two in the middle.
+    """
+    return statistics.median(values)
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the smallest value that at least so large a share of all values does not exceed.
+
+    Args:
+        values: At least one number.
+        share: From above 0 to 1: 0.99 for the 99th percentile.
+
+    Returns:
+        One of the values, so nothing is made up between two of them.
+    """
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def turns(contenders: Sequence[T], runs: int) -> Iterator[T]:
+    """Go through all contenders so many times, every second time backwards (ABBA).
+
+    What drifts during a measurement, such as the machine's temperature or the size of the
+    database, falls on each of them alike.
+
+    Args:
+        contenders: Who takes turns.
+        runs: How many turns each takes.
+
+    Yields:
+        The next one.
+    """
+    for run in range(runs):
+        yield from contenders if run % 2 == 0 else reversed(contenders)

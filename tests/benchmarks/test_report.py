@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import plots, report
+from benchmarks.results import Result, Row, Verdict
+from benchmarks.settings import Settings
+
+RESULT = Result(
+    name="drain",
+    title="Drain, jobs per second",
+    how=["MeshHook: over HTTP", "a | b: another"],
+    x_title="jobs",
+    rows=[
+        Row("MeshHook", "1,000", [18_000.0, 17_000.0, 19_000.0], "jobs/s"),
+        Row("a | b", "1,000", [300.0, 310.0, 290.0], "jobs/s"),
+    ],
+    verdicts=[
+        Verdict("at least 40 x the other", "60x", met=True),
+        Verdict("at least 100 x the other", "60x", met=False),
+    ],
+)
+WHERE = {"Postgres": "18.4", "processors": "2"}
+
+
+@pytest.fixture
+def markdown() -> str:
+    return report.as_markdown(WHERE, Settings(runs=3), [RESULT])
+
+
+def test_the_report_shows_medians_and_spreads(markdown: str) -> None:
+    assert "| MeshHook | 1,000 | 18,000 jobs/s | 17,000 to 19,000 |\n" in markdown
+
+
+def test_the_report_names_each_target_and_whether_it_was_met(markdown: str) -> None:
+    assert "| at least 40 x the other | 60x | met |\n" in markdown
+    assert "| at least 100 x the other | 60x | **not met** |\n" in markdown
+
+
+def test_the_report_says_how_and_where_it_was_measured(markdown: str) -> None:
+    assert "- MeshHook: over HTTP\n" in markdown
+    assert "| Postgres | 18.4 |\n" in markdown
+    assert "Medians of 3 runs" in markdown
+
+
+def test_a_bar_in_a_name_does_not_break_the_table(markdown: str) -> None:
+    assert "| a \\| b | 1,000 |" in markdown
+
+
+def test_every_table_has_as_many_cells_in_each_line(markdown: str) -> None:
+    for block in markdown.split("\n\n"):
+        lines = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_only_a_quick_run_says_that_it_measures_nothing(quick: bool) -> None:  # noqa: FBT001
+    markdown = report.as_markdown(WHERE, Settings(quick=quick), [RESULT])
+
+    assert ("A quick run" in markdown) is quick
+
+
+def test_the_json_holds_every_run() -> None:
+    read = json.loads(report.as_json(WHERE, Settings(runs=3), [RESULT]))
+
+    assert read["environment"] == WHERE
+    assert read["settings"] == {"runs": 3, "quick": False}
+    assert read["results"][0]["rows"][0]["values"] == [18_000, 17_000, 19_000]
+    assert [verdict["met"] for verdict in read["results"][0]["verdicts"]] == [True, False]
+
+
+def test_the_terminal_shows_the_same() -> None:
+    text = report.as_text(RESULT)
+
+    assert "MeshHook  1,000  18,000 jobs/s  17,000 to 19,000" in text
+    assert "NOT MET  at least 100 x the other: 60x" in text
+
+
+@pytest.mark.parametrize("plot", ["bars", "lines"])
+def test_a_picture_is_drawn_and_the_same_numbers_draw_the_same(tmp_path: Path, plot: str) -> None:
+    result = Result(
+        name="drain", title="Drain", how=[], x_title="jobs", rows=RESULT.rows, plot=plot
+    )
+
+    first = plots.draw(result, tmp_path).read_bytes()
+    again = plots.draw(result, tmp_path).read_bytes()
+
+    assert b"<svg" in first
+    assert first == again
