@@ -94,6 +94,9 @@ comment on function meshhook._malformed_sql() is
 -- The answer is held in memory whole by everyone it passes, so it is bounded by bytes too: jobs are taken
 -- until p_max_bytes is reached, the first one however large it is. A message counts with its size in the
 -- table, or, where that is of its compressed form, as text.
+--
+-- Nearly every message is as the SDK sends it, with attempt 1 and the queue's own maximum ("is_plain"): that
+-- it is well-formed and which attempt it is needs none of the general expressions, and they cost the most.
 create or replace function meshhook._claim_rows(
   p_queue meshhook.queues, p_quantity integer, p_vt timestamptz, p_max_attempts integer, p_max_bytes integer,
   out jobs json, out msg_ids bigint[], out read_cts integer[], out unfit jsonb, out lapsed jsonb,
@@ -131,35 +134,54 @@ begin
     ), job as materialized (
       select
         q.*, f.vt as due_vt, f.bytes, u.malformed,
-        case when u.malformed is null then %2$s end as attempt,
-        case when u.malformed is null then coalesce(%3$s, $4, $5) end as max_attempts,
+        case
+          when u.is_plain and p.state -> 'id' is null then least(1000000, greatest(1, q.read_ct))
+          when u.malformed is null then %2$s
+        end as attempt,
+        case when u.malformed is null then coalesce(
+          case
+            when p.state -> 'default_max_attempts' = 'true' then null
+            when p.max_attempts = $7 then $5
+            else %3$s
+          end,
+          $4, $5
+        ) end as max_attempts,
         u.malformed is null and q.read_ct > 1
           and not %5$s as after_lapse
       from taken q
       join fitting f on f.msg_id = q.msg_id,
-      lateral (select %4$s as malformed offset 0) u
+      lateral (
+        select
+          q.message -> 'attempt' as attempt, q.message -> 'max_attempts' as max_attempts,
+          q.message -> '_meshhook' as state
+        offset 0
+      ) p,
+      lateral (
+        select p.is_plain, case when not p.is_plain then %4$s end as malformed
+        from (
+          select coalesce(p.attempt = '1' and p.max_attempts = $7, false) as is_plain
+        ) p
+        offset 0
+      ) u
     )
     select
-      json_agg(
-        json_build_object(
-          'msg_id', msg_id, 'read_ct', read_ct, 'enqueued_at', enqueued_at,
-          'attempt', attempt, 'max_attempts', max_attempts, 'message', message
-        )
-        order by due_vt
-      ) filter (where attempt <= max_attempts),
-      array_agg(msg_id order by due_vt) filter (where attempt <= max_attempts),
-      array_agg(read_ct order by due_vt) filter (where attempt <= max_attempts),
+      json_agg(handed_out order by j.due_vt) filter (where j.attempt <= j.max_attempts),
+      array_agg(j.msg_id order by j.due_vt) filter (where j.attempt <= j.max_attempts),
+      array_agg(j.read_ct order by j.due_vt) filter (where j.attempt <= j.max_attempts),
       jsonb_agg(
         jsonb_build_object(
-          'msg_id', msg_id, 'read_ct', read_ct, 'malformed', malformed,
-          'after_lapse', after_lapse, 'last_error', message -> 'last_error'
+          'msg_id', j.msg_id, 'read_ct', j.read_ct, 'malformed', j.malformed,
+          'after_lapse', j.after_lapse, 'last_error', j.message -> 'last_error'
         )
-      ) filter (where malformed is not null or attempt > max_attempts),
-      jsonb_agg(jsonb_build_object('msg_id', msg_id, 'read_ct', read_ct - 1, 'attempt', attempt - 1))
-        filter (where after_lapse),
+      ) filter (where j.malformed is not null or j.attempt > j.max_attempts),
+      jsonb_agg(jsonb_build_object('msg_id', j.msg_id, 'read_ct', j.read_ct - 1, 'attempt', j.attempt - 1))
+        filter (where j.after_lapse),
       count(*)::integer,
-      coalesce(sum(bytes) filter (where attempt <= max_attempts), 0)::bigint
-    from job
+      coalesce(sum(j.bytes) filter (where j.attempt <= j.max_attempts), 0)::bigint
+    from job j,
+    lateral (
+      select j.msg_id, j.read_ct, j.enqueued_at, j.attempt, j.max_attempts, j.message
+    ) handed_out
     $sql$,
     'q_' || p_queue.queue_name,
     meshhook._attempt_sql(),
@@ -168,7 +190,8 @@ begin
     meshhook._handed_back_sql('q.read_ct - 1')
   )
   into jobs, msg_ids, read_cts, unfit, lapsed, claimed, bytes
-  using clock_timestamp(), p_quantity, p_vt, p_max_attempts, p_queue.max_attempts, p_max_bytes;
+  using clock_timestamp(), p_quantity, p_vt, p_max_attempts, p_queue.max_attempts, p_max_bytes,
+    to_jsonb(p_queue.max_attempts);
 end
 $$;
 comment on function meshhook._claim_rows(meshhook.queues, integer, timestamptz, integer, integer) is

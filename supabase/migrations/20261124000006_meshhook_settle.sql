@@ -109,6 +109,8 @@ as $$
 $$;
 comment on function meshhook._add(meshhook.totals, meshhook.totals) is 'Return the sum of two tallies.';
 
+-- By far the most settles are these, so this has a narrower query than _held_sql(): no message is carried
+-- through it, and the usual attempt is worked out without the general expression.
 create or replace function meshhook._complete(
   p_queue meshhook.queues, p_outcomes jsonb, out done bigint[], out tally meshhook.totals
 )
@@ -120,11 +122,34 @@ declare
 begin
   execute format(
     $sql$
-    with %2$s, gone as (
+    with receipt as (
+      select r.*
+      from rows from (
+        jsonb_to_recordset($1) as (
+          outcome pg_catalog.text, msg_id bigint, read_ct integer, seconds double precision
+        )
+      ) with ordinality as r (outcome, msg_id, read_ct, seconds, ord)
+      where r.outcome = 'complete'
+    ), matched as materialized (
+      select
+        q.msg_id, q.enqueued_at, r.ord, r.seconds,
+        case when $3 then left(q.message ->> 'run_id', 200) end as run_id,
+        case
+          when q.message -> 'attempt' = '1' and q.message -> '_meshhook' -> 'id' is null
+            then least(1000000, greatest(1, q.read_ct))
+          else %2$s
+        end as attempt
+      from pgmq.%1$I q
+      join receipt r on q.msg_id = r.msg_id and (r.read_ct is null or q.read_ct = r.read_ct)
+      order by q.msg_id
+      for update of q
+    ), held as materialized (
+      select distinct on (m.msg_id) m.* from matched m order by m.msg_id, m.ord
+    ), gone as (
       delete from pgmq.%1$I q using held h where q.msg_id = h.msg_id
     ), told as (
       insert into meshhook.jobs as j (queue_id, msg_id, run_id, state, attempts, enqueued_at, seconds)
-      select $2, h.msg_id, left(h.message ->> 'run_id', 200), 'completed', h.attempt, h.enqueued_at, h.seconds
+      select $2, h.msg_id, h.run_id, 'completed', h.attempt, h.enqueued_at, h.seconds
       from held h
       where $3
       on conflict on constraint jobs_pkey do update set
@@ -139,7 +164,7 @@ begin
       )::meshhook.totals as tally
     from held
     $sql$,
-    'q_' || p_queue.queue_name, meshhook._held_sql(p_queue.queue_name, 'complete')
+    'q_' || p_queue.queue_name, meshhook._attempt_sql()
   )
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history;
