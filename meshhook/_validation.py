@@ -113,10 +113,12 @@ def _whole_number(field: str, value: object, low: int, high: int) -> Iterator[Pr
         yield Problem(field, shown(value), f"give a whole number from {low} to {high}")
 
 
-def _number(field: str, value: object, low: float, high: float) -> Iterator[Problem]:
+def _number(
+    field: str, value: object, low: float, high: float, unit: str = "seconds"
+) -> Iterator[Problem]:
     # The comparison is false for NaN.
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        fix = f"give a number of seconds from {low:.15g} to {high:.15g}"
+        fix = f"give a number of {unit} from {low:.15g} to {high:.15g}"
         yield Problem(field, shown(value), fix)
 
 
@@ -208,9 +210,7 @@ def vt_seconds(field: str, value: object) -> float:
 
 def days(field: str, value: object) -> float:
     """Check a number of days."""
-    # The comparison is false for NaN.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_DAYS:
-        refuse([Problem(field, shown(value), f"give a number of days from 0 to {MAX_DAYS}")])
+    refuse(_number(field, value, 0, MAX_DAYS, "days"))
     return value  # type: ignore[return-value]  # a number, as just checked
 
 
@@ -290,10 +290,7 @@ def run_id(value: object) -> str:
 
 def request_id(field: str, value: object) -> str:
     """Check an idempotency key."""
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_REQUEST_ID or _text_problem(value):
-        fix = f"give a text of 1 to {MAX_REQUEST_ID} characters"
-        refuse([Problem(field, shown(value), fix)])
-    return str(value)
+    return text(field, value, MAX_REQUEST_ID)
 
 
 def exception_classes(field: str, values: Iterable[object]) -> tuple[type[BaseException], ...]:

@@ -23,7 +23,7 @@ _IN_WHEEL = _PACKAGE / "sql"
 _IN_CHECKOUT = _PACKAGE.parent / "supabase" / "migrations"
 
 # What the Supabase CLI takes for a migration; other files in the folder are left alone.
-_FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
+FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
 _VERSION = "%Y%m%d%H%M%S"
 _VERSION_DIGITS = 14
 
@@ -138,7 +138,7 @@ def migrations_of(folder: Path) -> list[Migration]:
         The migrations by version.
     """
     files = folder.iterdir() if folder.is_dir() else ()
-    return _migrations(sorted(file for file in files if _FILE_NAME.fullmatch(file.name)))
+    return _migrations(sorted(file for file in files if FILE_NAME.fullmatch(file.name)))
 
 
 def plan(folder: Path, now: datetime | None = None) -> list[Step]:

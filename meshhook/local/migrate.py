@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from meshhook.local.errors import LocalStackError, MigrationFailedError
+from meshhook.migrations import FILE_NAME
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
     from pathlib import Path
-
-_FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
 
 
 def migrations_in(folder: Path) -> list[Path]:
@@ -31,7 +30,7 @@ def migrations_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise LocalStackError(f"there is no folder of migrations at {folder}")
-    files = [path for path in folder.iterdir() if _FILE_NAME.fullmatch(path.name)]
+    files = [path for path in folder.iterdir() if FILE_NAME.fullmatch(path.name)]
     return sorted(files, key=lambda path: (int(_version_of(path)), path.name))
 
 
@@ -70,7 +69,7 @@ def _apply(connection: psycopg.Connection, path: Path) -> bool:
 
 def _record(connection: psycopg.Connection, path: Path, text: str) -> bool:
     """Record the file, or tell that it was recorded; two runs at once wait for each other here."""
-    name = _FILE_NAME.fullmatch(path.name)
+    name = FILE_NAME.fullmatch(path.name)
     if name is None:
         raise MigrationFailedError(path, "its name is not of the form <version>_<name>.sql")
     recorded = connection.execute(

@@ -73,7 +73,7 @@ class Asked:
 
     def batch_as_answered(self) -> Batch:
         """Return the outcomes, with whether an older call may have settled them."""
-        return attrs.evolve(self.batch, may_be_done=self._repeated.is_renewed)
+        return self.batch.answered(is_renewed=self._repeated.is_renewed)
 
 
 class Claimer:

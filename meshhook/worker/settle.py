@@ -55,6 +55,14 @@ class Batch:
     settlements: tuple[Settlement, ...] = ()
     may_be_done: bool = False
 
+    def answered(self, *, is_renewed: bool) -> Batch:
+        """Return it as an answer finds it.
+
+        Args:
+            is_renewed: Whether it was sent under another request id before.
+        """
+        return attrs.evolve(self, may_be_done=self.may_be_done or is_renewed)
+
     @property
     def outcomes(self) -> list[Outcome]:
         """What becomes of the jobs, in order."""
@@ -171,12 +179,13 @@ class Settler:
         )
 
     async def _settle(self, batch: Batch) -> None:
+        repeated = Repeated(lambda: settle.settle(batch.queue_name, batch.outcomes))
         try:
-            statuses = await self._send(batch)
+            statuses = await self._send(repeated)
         except RejectedError as error:
             await self._settle_rest(batch, error)
         else:
-            self.confirmed(batch, statuses)
+            self.confirmed(batch.answered(is_renewed=repeated.is_renewed), statuses)
 
     async def _settle_rest(self, batch: Batch, error: RejectedError) -> None:
         """One outcome that the database refuses must not keep the others from being settled."""
@@ -188,8 +197,7 @@ class Settler:
         for settlement in batch.settlements:
             await self._settle(attrs.evolve(batch, settlements=(settlement,)))
 
-    async def _send(self, batch: Batch) -> list[str]:
-        repeated = Repeated(lambda: settle.settle(batch.queue_name, batch.outcomes))
+    async def _send(self, repeated: Repeated[list[str]]) -> list[str]:
         backoff = Backoff()
         while True:
             sent_at = time.monotonic()
@@ -203,8 +211,7 @@ class Settler:
                 await self._pause(backoff.failed(error))
             else:
                 self._reporter.answered("settle")
-                done = "ok" if repeated.is_renewed else "missing"
-                return [done if status == "missing" else status for status in statuses]
+                return statuses
 
     async def _pause(self, seconds: float) -> None:
         with anyio.move_on_after(seconds):
