@@ -148,6 +148,11 @@ def current_trace() -> dict[str, str] | None:
     return None if _api() is None else _inject()
 
 
+def is_used() -> bool:
+    """Tell whether the application traces or measures."""
+    return _api() is not None
+
+
 def _api() -> Any:
     return sys.modules.get("opentelemetry.trace")
 

@@ -182,6 +182,8 @@ class Job:
     message: JobMessage = attrs.field(repr=False, hash=False)
     trace: Mapping[str, str] | None = attrs.field(repr=False, eq=False, default=None)
     _claimed: float = attrs.field(repr=False, eq=False, default=0.0)
+    # Whether a delivery before this one was never settled: it may have killed its worker.
+    _is_suspect: bool = attrs.field(repr=False, eq=False, default=False)
 
 
 @attrs.frozen(kw_only=True)

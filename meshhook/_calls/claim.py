@@ -126,6 +126,10 @@ def many(queue_name: str, quantity: int, vt_seconds: float) -> Call[list[Job]]:
 def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) -> Job:
     message = JobMessage(row["message"])
     state = message.pop("_meshhook", None)
+    # A failure that was told has left its error; a hand-back leaves the attempt as it is.
+    is_suspect = row["attempt"] > 1 and (
+        message.get("attempt") != row["attempt"] or "last_error" not in message
+    )
     # What the row says counts deliveries that nobody settled; the message cannot know of them.
     message["attempt"] = row["attempt"]
     message["max_attempts"] = row["max_attempts"]
@@ -139,5 +143,6 @@ def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) 
         max_attempts=row["max_attempts"],
         message=message,
         claimed=claimed,
+        is_suspect=is_suspect,
         trace=state.get("trace") if isinstance(state, dict) else None,
     )

@@ -104,8 +104,11 @@ def worker(  # noqa: PLR0913 - a command's options
     queues: QueuesOption = None,
     concurrency: ConcurrencyOption = 10,
     prefetch: Annotated[
-        int, typer.Option("--prefetch", min=0, help="Jobs claimed beyond the handlers free.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--prefetch", min=0, help="Jobs claimed beyond the handlers free. [default: as needed]"
+        ),
+    ] = None,
     poll_interval_ms: Annotated[
         int, typer.Option("--poll-interval-ms", min=1, help="Pause after an empty queue.")
     ] = 1000,

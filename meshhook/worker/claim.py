@@ -16,13 +16,14 @@ from meshhook.worker.health import Backoff, Repeated
 from meshhook.worker.held import HeldJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
     from meshhook._calls.exchange import Exchange
     from meshhook._transport import Transport
     from meshhook.worker.held import Hand
+    from meshhook.worker.prefetch import Prefetch
     from meshhook.worker.presence import Presence
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
@@ -76,8 +77,26 @@ class Asked:
         return self.batch.answered(is_renewed=self._repeated.is_renewed)
 
 
+class Lane:
+    """Claims that are sent one after the other.
+
+    Attributes:
+        unanswered: The claim of each queue that is sent again until there is an answer.
+        backoff: How long to wait before that.
+        asking: What cancels the wait for an answer.
+    """
+
+    def __init__(self) -> None:
+        self.unanswered: dict[str, Asked] = {}
+        self.backoff = Backoff()
+        self.asking = anyio.CancelScope()
+
+
 class Claimer:
     """Polls the queues and passes the jobs on; settles on the way what has been done meanwhile.
+
+    One claim follows the other; while there is a backlog, a second one is on its way meanwhile, so
+    that the database works on it while the answer to the first is read.
 
     Error handling: an outage is waited out with growing pauses, and the claim that it hit is sent
     again under the same request id, so that jobs of an answer that was lost are handed out again.
@@ -90,6 +109,8 @@ class Claimer:
         reporter: Who is told.
         presence: What goes with a claim now and then, so that the worker is seen.
         pass_on: What is called with each claimed job.
+        prefetch: What learns from each claim how many jobs to ask for; None if that is fixed.
+        is_ordered: Whether one claim must follow the other, so that the jobs come in order.
         poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
         vt_seconds: The visibility timeout, or None for each queue's own.
         max_attempts: The last attempt where the sender sets none, or None for each queue's own.
@@ -107,6 +128,8 @@ class Claimer:
         reporter: Reporter,
         presence: Presence,
         pass_on: Callable[[HeldJob], None],
+        prefetch: Prefetch | None,
+        is_ordered: bool,
         poll_interval_seconds: float,
         vt_seconds: float | None,
         max_attempts: int | None,
@@ -120,6 +143,8 @@ class Claimer:
         self._reporter = reporter
         self._presence = presence
         self._pass_on = pass_on
+        self._prefetch = prefetch
+        self._is_ordered = is_ordered
         self._poll_interval_seconds = poll_interval_seconds
         self._vt_seconds = vt_seconds
         self._max_attempts = max_attempts
@@ -127,10 +152,10 @@ class Claimer:
         self._finish = finish
         self._claimed = 0
         self._found = 0
-        self._backoff = Backoff()
-        self._unanswered: dict[str, Asked] = {}
+        self._has_backlog = False
+        self._first, self._second = self._lanes = Lane(), Lane()
         self._waiting = anyio.CancelScope()
-        self._asking: anyio.CancelScope | None = None
+        self._failure: RequestError | None = None
         self.ended = anyio.Event()
 
     async def run(self) -> None:
@@ -141,14 +166,17 @@ class Claimer:
         """
         try:
             with self._waiting:
-                if self._drain is None:
-                    await self._claim_for_ever()
-                else:
-                    self._finish(await self._claim_enough(self._drain))
+                async with anyio.create_task_group() as lanes:
+                    lanes.start_soon(self._run_lane, self._claim_ahead)
+                    await self._run_lane(self._claim_in_turn)
+                    lanes.cancel_scope.cancel()
         finally:
-            for asked in self._unanswered.values():
-                self._settler.give_back(asked.batch)
+            for lane in self._lanes:
+                for asked in lane.unanswered.values():
+                    self._settler.give_back(asked.batch)
             self.ended.set()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Claim no more. A claim that is on its way is waited for: its jobs must be handed back."""
@@ -157,8 +185,47 @@ class Claimer:
     def abort(self) -> None:
         """Wait for nothing any more, not even for a claim that is on its way."""
         self._waiting.cancel()
-        if self._asking is not None:
-            self._asking.cancel()
+        for lane in self._lanes:
+            lane.asking.cancel()
+
+    async def _run_lane(self, claim: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await claim()
+        except RequestError as error:
+            self._failure = self._failure or error
+            self._waiting.cancel()
+
+    async def _claim_in_turn(self) -> None:
+        if self._drain is None:
+            await self._claim_for_ever()
+        else:
+            self._finish(await self._claim_enough(self._drain))
+
+    async def _claim_ahead(self) -> None:
+        while True:
+            while not self._is_worth_another():
+                await self._hand.wait_change()
+            (queue, *_) = self._turns.due()
+            with self._hand.reserved(MAX_CLAIM):
+                await self._poll(queue, MAX_CLAIM, self._second)
+                while self._second.unanswered:
+                    await self._poll(queue, MAX_CLAIM, self._second)
+
+    def _is_worth_another(self) -> bool:
+        """Tell whether a second claim would bring as many jobs as fit into one, too."""
+        return (
+            self._has_backlog
+            and not self._is_ordered
+            and self._room() >= MAX_CLAIM
+            and self._turns.next_due() <= time.monotonic()
+            and (self._drain is None or self._may_begin(self._drain))
+        )
+
+    def _room(self) -> float:
+        """Return how many more jobs may be claimed."""
+        if self._drain is None:
+            return self._hand.free
+        return min(self._hand.free, self._drain.max_jobs - self._claimed - self._hand.asked_for)
 
     async def _claim_for_ever(self) -> None:
         while True:
@@ -166,34 +233,37 @@ class Claimer:
             await self._linger()
             await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
             for queue in self._turns.due():
-                if self._hand.free:
-                    await self._poll(queue, self._hand.free)
+                if room := self._hand.free:
+                    with self._hand.reserved(min(room, MAX_CLAIM)):
+                        await self._poll(queue, room, self._first)
 
     async def _claim_enough(self, drain: Drain) -> str:
         """Claim until the queues are empty, or the drain has had enough; return why it ended."""
         while True:
             await self._hand.wait_free()
             await self._linger()
-            if self._claimed >= drain.max_jobs:
+            if self._claimed + self._hand.asked_for >= drain.max_jobs:
                 await self._hand.wait_empty()
-                return "max_jobs"
+                if self._claimed >= drain.max_jobs:
+                    return "max_jobs"
             if not self._may_begin(drain):
                 await self._hand.wait_empty()
                 return "no time for another job"
-            if len(self._hand):
+            if not self._hand.is_empty:
                 # What runs now may put more in the queue; it is looked at again when all is done.
                 with anyio.move_on_after(max(0.0, self._turns.next_due() - time.monotonic())):
                     await self._hand.wait_empty()
-            if not await self._poll_all(drain) and not len(self._hand):
+            if not await self._poll_all() and self._hand.is_empty:
                 return "empty"
 
-    async def _poll_all(self, drain: Drain) -> bool:
+    async def _poll_all(self) -> bool:
         """Ask every queue while there is room, and tell whether any had something."""
         before = self._found
         for queue in self._turns.all():
-            room = min(self._hand.free, drain.max_jobs - self._claimed)
+            room = int(min(self._room(), MAX_CLAIM))
             if room >= 1:
-                await self._poll(queue, int(room))
+                with self._hand.reserved(room):
+                    await self._poll(queue, room, self._first)
         return self._found > before
 
     def _may_begin(self, drain: Drain) -> bool:
@@ -206,32 +276,37 @@ class Claimer:
         if self._hand.free < self._hand.capacity / 2:
             await anyio.sleep(pause)
 
-    async def _poll(self, queue: WorkedQueue, room: int) -> None:
-        asked = self._unanswered.get(queue.name) or self._asked(queue, min(room, MAX_CLAIM))
-        self._unanswered[queue.name] = asked
+    async def _poll(self, queue: WorkedQueue, room: int, lane: Lane) -> None:
+        asked = lane.unanswered.get(queue.name) or self._asked(queue, min(room, MAX_CLAIM))
+        lane.unanswered[queue.name] = asked
         try:
-            answer = await self._ask(asked.call())
+            answer = await self._ask(asked.call(), lane)
         except RejectedError:
             # The settler finds out which outcome it is that the database refuses.
-            del self._unanswered[queue.name]
+            del lane.unanswered[queue.name]
             if not asked.batch.settlements:
                 raise
             self._settler.give_back(asked.batch)
             return
         except RequestError as error:
             self._reporter.failed(error, "claim", asked.sent_at)
-            await anyio.sleep(self._backoff.failed(error))
+            await anyio.sleep(lane.backoff.failed(error))
             return
-        del self._unanswered[queue.name]
-        self._backoff.succeeded()
+        del lane.unanswered[queue.name]
+        lane.backoff.succeeded()
         self._reporter.answered("claim")
         self._settler.confirmed(asked.batch_as_answered(), answer.statuses)
-        self._take(queue, answer.claim, asked.sent_at)
-        if answer.claim.is_short_of(asked.quantity):
+        taken = self._take(queue, answer.claim, asked.sent_at)
+        is_short = answer.claim.is_short_of(asked.quantity)
+        if self._prefetch is not None:
+            self._prefetch.claimed(taken, is_full=not is_short)
+        self._has_backlog = asked.quantity == MAX_CLAIM and not is_short
+        if is_short:
             queue.drained(asked.sent_at, self._poll_interval_seconds)
 
-    async def _ask(self, call: Call[Exchange]) -> Exchange:
-        with anyio.CancelScope(shield=True) as self._asking:
+    async def _ask(self, call: Call[Exchange], lane: Lane) -> Exchange:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        with anyio.CancelScope(shield=True) as lane.asking:
             return await self._transport.run(call)
         # Aborted: the wait that this is a part of is cancelled too, and says so here.
         await anyio.lowlevel.checkpoint()
@@ -252,7 +327,7 @@ class Claimer:
             ),
         )
 
-    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> None:
+    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> list[HeldJob]:
         if queue.learn(answer):
             self._reporter.paused(queue.name, is_paused=answer.paused)
         self._claimed += len(answer.jobs)
@@ -263,6 +338,7 @@ class Claimer:
         # the safe side.
         lease_ends = asked_at + queue.vt_seconds
         size = answer.bytes / max(1, len(answer.jobs))
+        taken: list[HeldJob] = []
         for job in answer.jobs:
             in_hand = self._hand.get(job)
             if in_hand is not None and in_hand.settling:
@@ -271,4 +347,6 @@ class Claimer:
                 if in_hand is not None and not (in_hand.lost or in_hand.recalled):
                     self._reporter.lost(in_hand, "somebody else has read the job in between")
                     in_hand.lose()
-                self._pass_on(HeldJob(job, queue, lease_ends, size))
+                taken.append(HeldJob(job, queue, lease_ends, size))
+                self._pass_on(taken[-1])
+        return taken

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CurrentJob", "current_job"]
 
-_current: ContextVar[CurrentJob | None] = ContextVar("meshhook_current_job", default=None)
+_current: ContextVar[HeldJob | None] = ContextVar("meshhook_current_job", default=None)
 
 
 class CurrentJob:
@@ -63,9 +63,9 @@ def current_job() -> CurrentJob:
     if current is None:
         message = "current_job() is for handlers, while a worker runs them"
         raise LookupError(message)
-    return current
+    return CurrentJob(current)
 
 
 def enter(held: HeldJob) -> None:
     """Make a job the current one of the calling task."""
-    _current.set(CurrentJob(held))
+    _current.set(held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import anyio
@@ -93,13 +94,24 @@ class Dispatcher:
         """Let no more jobs into handlers."""
         self._is_closed = True
 
-    def withdraw(self) -> list[HeldJob]:
-        """Take back the jobs that no handler has seen yet."""
-        withdrawn = list(self._waiting)
-        self._waiting.clear()
+    def withdraw(self, keep: int = 0) -> list[HeldJob]:
+        """Take back jobs that no handler has seen yet.
+
+        Args:
+            keep: How many of them stay, those that came first.
+
+        Returns:
+            The others, in order.
+        """
+        withdrawn = list(islice(self._waiting, keep, None))
         for _ in withdrawn:
+            self._waiting.pop()
             self._hand.handled()
         return withdrawn
+
+    def longest_wait(self) -> float:
+        """Return for how long a job has waited for a handler, in seconds."""
+        return time.monotonic() - self._waiting[0].job._claimed if self._waiting else 0.0  # noqa: SLF001 - ours
 
     def recall(self) -> None:
         """Cancel the handlers that still run; their jobs are handed back."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from meshhook.worker.threads import HandlerThreads
 
 
-@attrs.frozen
+# Not frozen, as there is one for each job.
+@attrs.define
 class Ended:
     """How a handler came to its end.
 
@@ -84,6 +85,8 @@ class Executor:
         return self._judge(held, await self._invoke(held))
 
     async def _invoke(self, held: HeldJob) -> Ended:
+        if not telemetry.is_used():
+            return await self._run_handler(held)
         with telemetry.processing(held.job) as attempt:
             ended = await self._run_handler(held)
             attempt.seconds = ended.seconds
@@ -97,7 +100,8 @@ class Executor:
         timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
         held.deadline = begin + timeout if math.isfinite(timeout) else None
         error: BaseException | None = None
-        with anyio.CancelScope(deadline=anyio.current_time() + timeout) as held.scope:
+        ends = math.inf if held.deadline is None else anyio.current_time() + timeout
+        with anyio.CancelScope(deadline=ends) as held.scope:
             try:
                 await self._call_handler(held)
             except anyio.get_cancelled_exc_class() as cancelled:

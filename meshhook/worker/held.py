@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,7 +32,7 @@ class HeldJob:
         size: About how large its message is, in bytes.
         scope: What cancels its handler, while that runs.
         deadline: When its handler's time is up, on the same clock.
-        begun: Whether it has come to its handler.
+        begun_at: When it came to its handler, on the same clock; None if it has not.
         settling: Whether its outcome is on the way, so that a missing row may be our own doing.
         successor: The next delivery of the same job, claimed while this one's outcome was on its
             way: which of the two came first, only the answer to the outcome can tell.
@@ -45,7 +46,7 @@ class HeldJob:
     size: float = 0.0
     scope: anyio.CancelScope | None = None
     deadline: float | None = None
-    begun: bool = False
+    begun_at: float | None = None
     settling: bool = False
     successor: HeldJob | None = None
     lost: bool = False
@@ -103,6 +104,7 @@ class Hand:
 
     Attributes:
         capacity: The same.
+        asked_for: For how many jobs room is kept while they are asked for.
         occupied: Jobs that were given up while a thread, which nothing can stop, is still at work
             on them.
     """
@@ -112,6 +114,7 @@ class Hand:
         self._bytes = 0.0
         self._held: dict[Key, HeldJob] = {}
         self._unhandled = 0
+        self.asked_for = 0
         self._changed = anyio.Event()
         self.occupied: set[Key] = set()
 
@@ -133,7 +136,27 @@ class Hand:
     @property
     def free(self) -> int:
         """How many more jobs may be claimed: none while those in hand take up much memory."""
-        return max(0, self.capacity - self._unhandled) if self._bytes < MAX_BYTES else 0
+        room = self.capacity - self._unhandled - self.asked_for
+        return max(0, room) if self._bytes < MAX_BYTES else 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in hand, and nothing asked for that might be soon."""
+        return not self._held and not self.asked_for
+
+    @contextmanager
+    def reserved(self, room: int) -> Iterator[None]:
+        """Keep room for jobs while they are asked for.
+
+        Args:
+            room: For how many.
+        """
+        self.asked_for += room
+        try:
+            yield
+        finally:
+            self.asked_for -= room
+            self._changed.set()
 
     def take(self, held: HeldJob) -> None:
         """Take a claimed job in hand."""
@@ -167,7 +190,7 @@ class Hand:
 
     async def wait_empty(self) -> None:
         """Wait until every job is settled, lost or handed back."""
-        while self._held:
+        while not self.is_empty:
             await self.wait_change()
 
     async def wait_filled(self) -> None:

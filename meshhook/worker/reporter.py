@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +62,17 @@ class Reporter:
         """Return how long an attempt has taken so far on average; 0 before the first."""
         return self._seconds / max(1, self._counts["processed"])
 
+    def worked(self) -> tuple[int, float]:
+        """Return how many attempts have come to an end, and how many seconds they took."""
+        return self._counts["processed"], self._seconds
+
     def claimed(self, held: HeldJob) -> None:
         """A job has been claimed."""
         self._tell("claimed", held)
 
     def started(self, held: HeldJob) -> None:
         """A job goes into its handler."""
-        held.begun = True
+        held.begun_at = time.monotonic()
         self._counts["running"] += 1
         if log.isEnabledFor(logging.DEBUG):
             log.debug("job started", extra=self._fields(held))
@@ -81,11 +86,12 @@ class Reporter:
         """The database has confirmed an outcome."""
         if outcome.outcome in _SETTLED:
             names, kinds = _SETTLED[outcome.outcome]
-        elif held.begun and not held.recalled:
+        elif held.begun_at is not None and not held.recalled:
             names, kinds = ("snoozed",), ("snoozed",)
         else:
             names, kinds = ("released",), ("released",)
-        self._counts.update(names)
+        for name in names:
+            self._counts[name] += 1
         self._seconds += outcome.seconds or 0.0
         if outcome.error_message is not None:
             self._last_error = outcome.error_message

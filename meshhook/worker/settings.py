@@ -40,7 +40,8 @@ class Settings:
         vt_seconds: The visibility timeout, or None for each queue's own.
         strategy: The back-off and the last attempt, or None for each queue's own.
         concurrency: How many handlers may run at once.
-        prefetch: How many more jobs may be claimed than there are handlers free.
+        prefetch: How many more jobs may be claimed than there are handlers free; None for as many
+            as the load asks for.
         job_timeout_seconds: How long an attempt may take where the handler does not say.
         grace_seconds: How long a stop waits for handlers.
         on_event: Who is told what happens.
@@ -58,7 +59,7 @@ class Settings:
     vt_seconds: float | None
     strategy: RetryStrategy | None
     concurrency: int
-    prefetch: int
+    prefetch: int | None
     job_timeout_seconds: float | None
     grace_seconds: float
     on_event: Hook | None
@@ -78,7 +79,7 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
     visibility_timeout_seconds: float | None = 30,
     retry_config: RetryStrategy | RetryConfig | dict[str, int] | None = None,
     concurrency: int = 10,
-    prefetch: int = 0,
+    prefetch: int | None = None,
     job_timeout_seconds: float | None = None,
     grace_seconds: float = 30,
     fatal_exceptions: Iterable[type[BaseException]] = (),
@@ -102,6 +103,8 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
         check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
     if on_event is not None:
         check.function("on_event", on_event)
+    if prefetch is not None:
+        check.whole_number("prefetch", prefetch, 0, MAX_CONCURRENCY)
     if name is not None:
         check.text("name", name, MAX_NAME)
     check.whole_number("poll_interval_ms", poll_interval_ms, 1, MAX_POLL_INTERVAL_MS)
@@ -113,7 +116,7 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
         vt_seconds=visibility_timeout_seconds,
         strategy=None if retry_config is None else RetryStrategy.from_config(retry_config),
         concurrency=check.whole_number("concurrency", concurrency, 1, MAX_CONCURRENCY),
-        prefetch=check.whole_number("prefetch", prefetch, 0, MAX_CONCURRENCY),
+        prefetch=prefetch,
         job_timeout_seconds=job_timeout_seconds,
         grace_seconds=check.delay_seconds("grace_seconds", grace_seconds),
         fatal_exceptions=check.exception_classes("fatal_exceptions", fatal_exceptions),

@@ -4,11 +4,13 @@ claimer     asks for jobs                       stops first
 dispatcher  runs handlers                       gets the grace period, is cut off then
 settler     tells the database what came of it  goes on until everything is told
 lease       keeps all jobs in hand              goes on as long as there are any
+prefetch    sets how many jobs are asked for    stops with the rest
 housekeeper deletes old history                 stops with the rest
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,6 +24,7 @@ from meshhook.worker.health import Health
 from meshhook.worker.held import Hand
 from meshhook.worker.housekeeping import Housekeeper
 from meshhook.worker.lease import LeaseKeeper
+from meshhook.worker.prefetch import Prefetch
 from meshhook.worker.presence import Presence
 from meshhook.worker.queues import Turns, WorkedQueue
 from meshhook.worker.reporter import Reporter
@@ -30,11 +33,11 @@ from meshhook.worker.stats import StopReport
 from meshhook.worker.threads import HandlerThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from meshhook.worker.settings import Settings
 
-    Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer | Housekeeper
+    Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer | Prefetch | Housekeeper
 
 
 HURRY_SECONDS = 1.0
@@ -55,7 +58,7 @@ class Supervisor:
         self._reason = ""
         self._error: MeshHookError | None = None
         self._threads = HandlerThreads()
-        self._hand = Hand(settings.concurrency + settings.prefetch)
+        self._hand = Hand(settings.concurrency + (settings.prefetch or 0))
         self._hook = EventHook(settings.on_event, self._threads)
         self.reporter = Reporter(settings.name, Health(), self._hook)
         queues = tuple(
@@ -71,6 +74,9 @@ class Supervisor:
             settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
         )
         self._settler.pass_successors_on(self._dispatcher.pass_on)
+        self._prefetch = Prefetch(
+            settings.concurrency, self._hand, self._dispatcher, self._settler, self.reporter
+        )
         self._claimer = Claimer(
             transport=transport,
             turns=Turns(queues),
@@ -79,6 +85,8 @@ class Supervisor:
             reporter=self.reporter,
             presence=presence,
             pass_on=self._dispatcher.pass_on,
+            prefetch=self._prefetch if self._prefetches_by_load else None,
+            is_ordered=settings.concurrency == 1,
             poll_interval_seconds=settings.poll_interval_seconds,
             vt_seconds=settings.vt_seconds,
             max_attempts=settings.strategy.max_attempts if settings.strategy else None,
@@ -148,10 +156,18 @@ class Supervisor:
             raise self._error
         return report
 
-    def _parts(self) -> tuple[Part, ...]:
-        working = (self._hook, self._lease, self._settler, self._dispatcher, self._claimer)
-        # A drain is over too soon for it.
-        return working if self._settings.drain else (*working, self._housekeeper)
+    @property
+    def _prefetches_by_load(self) -> bool:
+        # What is handed back would count to the jobs that a drain was limited to.
+        is_limited = self._settings.drain is not None and self._settings.drain.max_jobs < math.inf
+        return self._settings.prefetch is None and not is_limited
+
+    def _parts(self) -> Iterator[Part]:
+        yield from (self._hook, self._lease, self._settler, self._dispatcher, self._claimer)
+        if self._prefetches_by_load:
+            yield self._prefetch
+        if self._settings.drain is None:  # which is over too soon for housekeeping
+            yield self._housekeeper
 
     async def _run_part(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part; what it cannot mend stops the worker, in order like any other stop."""

@@ -74,7 +74,9 @@ class Worker:
             own ``max_attempts`` comes before either.
         concurrency: How many handlers may run at once. For a plain ``def`` it is the number of
             threads.
-        prefetch: How many jobs may be claimed beyond those that handlers are free for.
+        prefetch: How many jobs may be claimed beyond those that handlers are free for; None for as
+            many as the load asks for: up to 2,000 while there is a backlog of jobs of milliseconds,
+            none where jobs take longer than a tenth of a second.
         job_timeout_seconds: How long an attempt may take, in seconds, where the handler does not
             say; None for no limit. See `create_job_handler` for what happens then.
         grace_seconds: How long a stop waits for running handlers, in seconds.
@@ -100,7 +102,7 @@ class Worker:
         visibility_timeout_seconds: float | None = 30,
         retry_config: RetryStrategy | RetryConfig | dict[str, int] | None = None,
         concurrency: int = 10,
-        prefetch: int = 0,
+        prefetch: int | None = None,
         job_timeout_seconds: float | None = None,
         grace_seconds: float = 30,
         fatal_exceptions: Iterable[type[BaseException]] = (),
