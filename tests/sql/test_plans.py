@@ -96,6 +96,25 @@ def test_a_claim_touches_the_jobs_that_it_claims_and_no_other(
     assert touched.entries <= 3 * quantity + 10
 
 
+@pytest.mark.parametrize("quantity", [1, 10, 100, 1000])
+def test_a_claim_that_starts_where_the_last_one_did_touches_no_others_either(
+    full_queue: JobQueue, quantity: int
+) -> None:
+    with full_queue.api.connection.transaction(force_rollback=True):
+        full_queue.api.value(
+            "select set_config("
+            " 'meshhook.due_from_' || queue_id, extract(epoch from first) || %s, true"
+            ") from meshhook.queues, (select min(vt) as first from pgmq.q_full) m"
+            " where queue_name = 'full'",
+            " 9999999999",
+        )
+        with touching(full_queue.api, "pgmq.q_full") as touched:
+            assert len(full_queue.claim(quantity)) == quantity
+
+    assert touched.rows <= 3 * quantity + 10
+    assert touched.entries <= 3 * quantity + 10
+
+
 VERBS: dict[str, Callable[..., list[str]]] = {
     "acknowledge": JobQueue.acknowledge,
     "archive": JobQueue.archive,
