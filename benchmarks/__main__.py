@@ -31,17 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with _target(parser, given) as target:
         where = environment.describe(target)
         print("\n".join(f"{name}: {value}" for name, value in where.items()))
-        results = _measure(target, settings, given.only or list(SCENARIOS))
-    _write(given.output, where, settings, results)
+        results: list[Result] = []
+        for result in _measure(target, settings, given.only or list(SCENARIOS)):
+            print(report.as_text(result), flush=True)
+            results.append(result)
+            # All of them take an hour: what is measured is kept, whatever comes of the rest.
+            _write(given.output, where, settings, results)
+    print(f"\nwritten to {given.output}")
 
 
-def _measure(target: Target, settings: Settings, names: Sequence[str]) -> list[Result]:
-    results = []
+def _measure(target: Target, settings: Settings, names: Sequence[str]) -> Iterator[Result]:
     with space(target) as opened:
         for name in names:
-            results.append(SCENARIOS[name](opened, settings))
-            print(report.as_text(results[-1]), flush=True)
-    return results
+            yield SCENARIOS[name](opened, settings)
 
 
 def _write(
@@ -52,9 +54,7 @@ def _write(
     (folder / "README.md").write_text(report.as_markdown(where, settings, results))
     from benchmarks import plots  # noqa: PLC0415 - takes a second, which nothing measured needs
 
-    for result in results:
-        plots.draw(result, folder)
-    print(f"\nwritten to {folder}")
+    plots.draw(results[-1], folder)
 
 
 @contextmanager

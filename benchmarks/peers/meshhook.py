@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from benchmarks.processes import Gate
     from benchmarks.target import Space
 
-PREFETCH = 2000
-"""How many jobs a worker at full speed has at hand beyond those in handlers."""
-
 
 @contextmanager
 def arena(space: Space) -> Iterator[Arguments]:
@@ -48,7 +45,7 @@ def drain(gate: Gate, jobs: int, queue_name: str, url: str, key: str) -> float:
                     enough.set()
 
             enough = anyio.Event()
-            worker = meshhook.Worker(client, handler, queue_name, prefetch=PREFETCH)
+            worker = meshhook.Worker(client, handler, queue_name)
             await worker.get_queue_metrics()  # connected before the start, as the peers are
             gate.wait()
             begin = time.perf_counter()
@@ -85,8 +82,7 @@ def enqueue(gate: Gate, jobs: int, batch: int, queue_name: str, url: str, key: s
 
 CONTENDER = Contender(
     name="MeshHook",
-    how=f"`Worker(prefetch={PREFETCH})`, everything else by default; `enqueue_many`; over HTTP; "
-    "history on",
+    how="`Worker` with its default settings; `enqueue_many`; over HTTP; history on",
     arena=arena,
     fill=fill,
     drain=drain,

@@ -9,7 +9,6 @@ import anyio
 import meshhook
 from benchmarks import processes
 from benchmarks.counting import RoundTrips
-from benchmarks.peers.meshhook import PREFETCH
 from benchmarks.results import Result, Row, at_most
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def measure(space: Space, settings: Settings) -> Result:
         name="round_trips",
         title="Round trips of a worker, counted",
         how=[
-            f"full speed: `Worker(prefetch={PREFETCH})` drains {jobs:,} no-op jobs",
+            f"full speed: `Worker` with its default settings drains {jobs:,} no-op jobs",
             "all its requests count, from the start to the end of the worker",
             f"idle: {intervals} polls one after the other, at an interval of {POLL_INTERVAL_MS} ms",
         ],
@@ -96,7 +95,7 @@ async def count_of_drain(jobs: int, queue_name: str, url: str, key: str) -> int:
     enough = anyio.Event()
     async with meshhook.connect(url, key) as client:
         round_trips = RoundTrips(client)
-        async with meshhook.Worker(client, handler, queue_name, prefetch=PREFETCH):
+        async with meshhook.Worker(client, handler, queue_name):
             await enough.wait()
     return len(round_trips)
 

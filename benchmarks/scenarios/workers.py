@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from benchmarks.settings import Settings
     from benchmarks.target import Space
 
-PREFETCH = 500
 """Less than a worker alone has at hand: what one has too much of in the end, all wait for."""
 
 QUIET_SECONDS = 1.0
@@ -57,7 +56,7 @@ def measure(space: Space, settings: Settings) -> Result:
         name="workers",
         title="Worker processes on one queue",
         how=[
-            f"{jobs:,} no-op jobs, `Worker(prefetch={PREFETCH})` in each process",
+            f"{jobs:,} no-op jobs, a `Worker` with its default settings in each process",
             (
                 "lock waits: the database is looked at every 10 ms; the share of looks at which a "
                 "worker's connection waited for a lock"
@@ -120,9 +119,7 @@ def work(gate: Gate, queue_name: str, url: str, key: str) -> dict[str, Any]:
 
     async def main() -> dict[str, Any]:
         async with meshhook.connect(url, key) as client:
-            worker = meshhook.Worker(
-                client, handler, queue_name, prefetch=PREFETCH, poll_interval_ms=100
-            )
+            worker = meshhook.Worker(client, handler, queue_name, poll_interval_ms=100)
             gate.wait()
             begin = time.monotonic()
             async with worker:
