@@ -6,7 +6,6 @@ limits are those of the SQL functions, so that the database refuses nothing that
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,41 +14,19 @@ from uuid import UUID
 from meshhook.exceptions import InvalidInputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 MAX_ATTEMPTS = 1_000_000
 MAX_BATCH = 10_000
 MAX_CLAIM = 1000
 MAX_DELAY_SECONDS = 366 * 86_400
-MAX_DEPTH = 200
-MAX_INTEGER_BITS = 4096
 MAX_INTEGER = 2**31 - 1
 MAX_DAYS = 36_600
 MAX_LIST = 1000
 MAX_MSG_ID = 2**63 - 1
 MAX_PRUNE = 100_000
 MAX_REQUEST_ID = 255
-MAX_VALUES = 1_000_000
 MAX_VT_SECONDS = 86_400
-
-ID_FIELDS = ("run_id", "workflow_id", "project_id")
-
-# What MeshHook itself writes into a message. A job that brought these along would lose them when it
-# fails, or pass for one that has failed already.
-RESERVED_FIELDS = frozenset(
-    {
-        "_meshhook",
-        "enqueued_at",
-        "error_message",
-        "error_stack",
-        "last_error",
-        "last_error_at",
-        "moved_to_dlq_at",
-        "original_enqueued_at",
-        "original_msg_id",
-        "read_count",
-    }
-)
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -108,7 +85,7 @@ def number_of(what: str, count: int) -> None:
         refuse([Problem(what, f"{count} {what}", f"give at most {MAX_BATCH} at once")])
 
 
-def _whole_number(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
+def whole_number_problems(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         yield Problem(field, shown(value), f"give a whole number from {low} to {high}")
 
@@ -166,20 +143,20 @@ def queue_settings(
 
 def _optional(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
     if value is not None:
-        yield from _whole_number(field, value, low, high)
+        yield from whole_number_problems(field, value, low, high)
 
 
 def attempt(value: object) -> None:
     """Check the number of an attempt."""
-    refuse(_whole_number("attempt", value, 1, MAX_ATTEMPTS))
+    refuse(whole_number_problems("attempt", value, 1, MAX_ATTEMPTS))
 
 
 def retry_settings(base_delay_ms: object, max_delay_ms: object, max_attempts: object) -> None:
     """Check the settings of a retry strategy."""
     problems = [
-        *_whole_number("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
-        *_whole_number("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
-        *_whole_number("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
+        *whole_number_problems("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+        *whole_number_problems("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+        *whole_number_problems("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
     ]
     if not problems and base_delay_ms > max_delay_ms:  # type: ignore[operator]  # both are int here
         fix = f"give at least base_delay_ms, {base_delay_ms}"
@@ -240,7 +217,7 @@ def positive_seconds(field: str, value: object, high: float = MAX_DELAY_SECONDS)
 
 def whole_number(field: str, value: object, low: int, high: int) -> int:
     """Check a whole number and its range."""
-    refuse(_whole_number(field, value, low, high))
+    refuse(whole_number_problems(field, value, low, high))
     return value  # type: ignore[return-value]  # an int, as just checked
 
 
@@ -258,7 +235,7 @@ def several(field: str, values: object) -> list[Any]:
 
 def text(field: str, value: object, limit: int) -> str:
     """Check a text that Postgres can store, of 1 to *limit* characters."""
-    if not isinstance(value, str) or not 1 <= len(value) <= limit or _text_problem(value):
+    if not isinstance(value, str) or not 1 <= len(value) <= limit or text_problem(value):
         refuse([Problem(field, shown(value), f"give a text of 1 to {limit} characters")])
     return str(value)
 
@@ -277,14 +254,14 @@ def msg_ids(field: str, values: Iterable[object]) -> list[int]:
     refuse(
         problem
         for position, value in enumerate(listed)
-        for problem in _whole_number(f"{field}[{position}]", value, 1, MAX_MSG_ID)
+        for problem in whole_number_problems(f"{field}[{position}]", value, 1, MAX_MSG_ID)
     )
     return listed
 
 
 def run_id(value: object) -> str:
     """Check a run id and return it as text, in the one spelling that jobs are sent with."""
-    refuse(_uuid("run_id", value))
+    refuse(uuid_problems("run_id", value))
     return str(value).lower()
 
 
@@ -304,172 +281,15 @@ def exception_classes(field: str, values: Iterable[object]) -> tuple[type[BaseEx
     return listed
 
 
-def _uuid(field: str, value: object) -> Iterator[Problem]:
+def uuid_problems(field: str, value: object) -> Iterator[Problem]:
     if isinstance(value, UUID):
         return
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         yield Problem(field, shown(value), "give a UUID, such as str(uuid.uuid4())")
 
 
-def job_data(given: object, where: str = "") -> dict[str, Any]:
-    """Check the data of a job of the default type and return what is sent for it.
-
-    Args:
-        given: The mapping that was given to enqueue().
-        where: What stands before each field in an error, such as ``jobs[3].``.
-
-    Returns:
-        A new dict: the ids as text, everything else as it was given.
-
-    Raises:
-        InvalidInputError: With every problem of the data.
-    """
-    data, problems = _job_data(given, where)
-    refuse(problems)
-    return data
-
-
-def jobs_data(given: Iterable[object]) -> list[dict[str, Any]]:
-    """Check the data of many jobs; see `job_data`."""
-    checked = [_job_data(data, f"jobs[{position}].") for position, data in enumerate(given)]
-    refuse(problem for _, problems in checked for problem in problems)
-    return [data for data, _ in checked]
-
-
-def _job_data(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
-    try:
-        data: dict[str, Any] = dict(given)  # type: ignore[call-overload]  # that is the question
-    except (TypeError, ValueError):
-        fix = "give a mapping with run_id, workflow_id and project_id"
-        return {}, [Problem(where.rstrip(".") or "job_data", shown(given), fix)]
-    problems: list[Problem] = []
-    for field in ID_FIELDS:
-        if field not in data:
-            problems.append(
-                Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
-            )
-        else:
-            wrong = list(_uuid(where + field, data[field]))
-            problems += wrong
-            # Postgres compares the text, so one id must have one spelling.
-            data[field] = data[field] if wrong else str(data[field]).lower()
-    problems += _attempts(data, where)
-    problems += _other_fields(data, where)
-    return data, problems
-
-
-def _attempts(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    problems = [
-        problem
-        for field in ("attempt", "max_attempts")
-        if field in data
-        for problem in _whole_number(where + field, data[field], 1, MAX_ATTEMPTS)
-    ]
-    yield from problems
-    if not problems and data.get("attempt", 1) > data.get("max_attempts", MAX_ATTEMPTS):
-        fix = f"give at most max_attempts, {data['max_attempts']}"
-        yield Problem(where + "attempt", shown(data["attempt"]), fix)
-
-
-def _other_fields(data: Mapping[Any, Any], where: str) -> Iterator[Problem]:
-    if "metadata" in data and not isinstance(data["metadata"], dict):
-        yield Problem(where + "metadata", shown(data["metadata"]), "give a dict")
-    for field, value in data.items():
-        if problem := _key_problem(field):
-            yield Problem(f"{where}[{shown(field)}]", *problem)
-        elif field in RESERVED_FIELDS:
-            fix = "leave it out, or put it under metadata: MeshHook writes that field itself"
-            yield Problem(where + field, "reserved", fix)
-        elif field not in ID_FIELDS:
-            yield from not_json(where + field, value)
-
-
-def not_json(path: str, value: object) -> Iterator[Problem]:
-    """Find everything in a value that a JSON column of Postgres cannot hold.
-
-    Args:
-        path: What the value is called.
-        value: What should be JSON.
-
-    Yields:
-        A problem for each part that is not.
-    """
-    # A stack of its own, since Python's would be the first thing that a deep value overflows. With
-    # each value goes the chain of containers around it, in which a cycle shows.
-    stack: list[tuple[str, object, tuple[int, ...]]] = [(path, value, ())]
-    seen = 0
-    while stack:
-        place, part, around = stack.pop()
-        seen += 1
-        if seen > MAX_VALUES:
-            # A value that is shared counts wherever it stands: that is how often it would be sent.
-            yield Problem(path, f"more than {MAX_VALUES} values", "split it, or store it elsewhere")
-            return
-        if isinstance(part, dict | list | tuple):
-            problem = _container_problem(part, around)
-            if problem is None:
-                yield from _key_problems(place, part)
-                stack += _children(place, part, (*around, id(part)))
-        else:
-            problem = _scalar_problem(part)
-        if problem is not None:
-            yield Problem(place, *problem)
-
-
-def _container_problem(part: object, around: tuple[int, ...]) -> tuple[str, str] | None:
-    if id(part) in around:
-        return "a value that contains itself", "break the cycle"
-    if len(around) >= MAX_DEPTH:
-        return f"nested more than {MAX_DEPTH} levels deep", "flatten it"
-    return None
-
-
-def _key_problems(place: str, part: object) -> Iterator[Problem]:
-    if isinstance(part, dict):
-        for key in part:
-            if problem := _key_problem(key):
-                yield Problem(f"{place}[{shown(key)}]", *problem)
-
-
-def _key_problem(key: object) -> tuple[str, str] | None:
-    if isinstance(key, str):
-        return _text_problem(key)
-    return f"under a key of type {type(key).__name__}", "use text as keys"
-
-
-def _children(
-    place: str, part: dict[Any, Any] | list[Any] | tuple[Any, ...], around: tuple[int, ...]
-) -> Iterator[tuple[str, object, tuple[int, ...]]]:
-    if isinstance(part, dict):
-        for key, value in part.items():
-            name = f".{key}" if isinstance(key, str) else f"[{shown(key)}]"
-            yield place + name, value, around
-    else:
-        for position, value in enumerate(part):
-            yield f"{place}[{position}]", value, around
-
-
-def _scalar_problem(part: object) -> tuple[str, str] | None:
-    if part is None or isinstance(part, bool):
-        return None
-    if isinstance(part, str):
-        return _text_problem(part)
-    if isinstance(part, int):
-        return _integer_problem(part)
-    if isinstance(part, float):
-        return None if math.isfinite(part) else (shown(part), "JSON has no such number; use None")
-    if isinstance(part, bytes | bytearray | memoryview):
-        return "bytes", "send text, such as base64"
-    return f"a {type(part).__name__}", "use only dict, list, str, int, float, bool and None"
-
-
-def _integer_problem(part: int) -> tuple[str, str] | None:
-    if part.bit_length() > MAX_INTEGER_BITS:
-        return f"a whole number of {part.bit_length()} bits", "send it as text"
-    return None
-
-
-def _text_problem(text: str) -> tuple[str, str] | None:
+def text_problem(text: str) -> tuple[str, str] | None:
+    """Return what keeps a text from being stored, and what to do about it; None if nothing does."""
     if "\0" in text:
         return "text with a NUL character", "remove it: Postgres cannot store it"
     if not text.isascii() and _SURROGATE.search(text):

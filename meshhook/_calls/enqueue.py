@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshhook import _chunks as chunks
+from meshhook import _job_data as payload
 from meshhook import _validation as check
 from meshhook._calls.base import REQUEST_SECONDS, Call, exactly, list_of, request_id
 from meshhook.exceptions import (
@@ -69,7 +70,7 @@ def many(
     listed = check.several("jobs", jobs)
     check.number_of("jobs", len(listed))
     messages, delays, once = check.all_of(
-        lambda: check.jobs_data(listed),
+        lambda: payload.jobs_data(listed),
         lambda: _delays(delay_seconds, len(listed)),
         lambda: _enqueue_once(idempotency_key, idempotency_seconds),
     )
@@ -93,7 +94,7 @@ def job(
         InvalidInputError: With everything that is wrong.
     """
     message, delay = check.all_of(
-        lambda: check.job_data(job_data),
+        lambda: payload.job_data(job_data),
         lambda: check.delay_seconds("delay_seconds", delay_seconds),
     )
     (message,) = with_trace([message], trace)
@@ -176,11 +177,11 @@ class Batch:
     def _problems(self, start: int) -> Iterator[Problem]:
         step = self._jobs[start : start + _CHECKED_AT_ONCE]
         try:
-            self._messages += check.jobs_data(step)
+            self._messages += payload.jobs_data(step)
         except InvalidInputError:
             # Once more, to name each job by its position in the whole list.
             for position, data in enumerate(step, start):
-                yield from _problems_of(partial(check.job_data, data, f"jobs[{position}]."))
+                yield from _problems_of(partial(payload.job_data, data, f"jobs[{position}]."))
 
     def _check_the_rest(self) -> None:
         _, self._once = check.all_of(
@@ -263,7 +264,7 @@ def with_trace(
 
 
 def _message(job_data: Mapping[str, Any]) -> dict[str, Any]:
-    message = check.job_data(job_data)
+    message = payload.job_data(job_data)
     if chunks.is_too_large([message]):
         check.refuse([_too_large("job_data")])
     return message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from meshhook import _job_data as payload
 from meshhook import _validation as check
 from meshhook._calls.base import Call, exactly, object_of, request_id
 from meshhook.exceptions import Problem
@@ -49,7 +50,7 @@ def _key(idempotency_key: str | None) -> str:
 
 
 def _job_data(given: Mapping[str, Any]) -> dict[str, Any]:
-    data = check.job_data(given)
+    data = payload.job_data(given)
     fix = "leave it out: the database sets it for users"
     check.refuse(Problem(field, "reserved", fix) for field in _NOT_FOR_USERS if field in data)
     return data

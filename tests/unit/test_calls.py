@@ -172,7 +172,7 @@ def test_no_text_of_an_outcome_can_keep_the_others_from_being_settled(
 ) -> None:
     (row,) = settle.settle("q", [outcome(**{field: text})]).params["outcomes"]
 
-    assert check._text_problem(row[field]) is None
+    assert check.text_problem(row[field]) is None
 
 
 @pytest.mark.parametrize(

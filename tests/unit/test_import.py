@@ -14,6 +14,7 @@ NEEDED = {
     "meshhook._parity",
     "meshhook._telemetry",
     "meshhook._transport",
+    "meshhook._job_data",
     "meshhook._validation",
     "meshhook.connection",
     "meshhook.dlq_service",

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from meshhook import InvalidInputError, JobMessage
-from meshhook import _validation as check
+from meshhook import _job_data as check
 from meshhook._calls import enqueue
+from meshhook._validation import run_id, shown
 from tests.unit.examples import (
     PROJECT,
     RUN,
@@ -44,7 +45,7 @@ def test_ids_may_be_given_as_uuid_objects_and_are_sent_as_text() -> None:
 def test_an_id_is_sent_in_one_spelling_so_that_find_jobs_finds_it() -> None:
     sent = check.job_data(job_data(run_id=RUN.upper()))
 
-    assert sent["run_id"] == check.run_id(uuid.UUID(RUN))
+    assert sent["run_id"] == run_id(uuid.UUID(RUN))
 
 
 @pytest.mark.parametrize("field", IDS, ids=named)
@@ -74,7 +75,7 @@ def test_an_id_that_is_no_uuid_is_refused(field: str, value: object) -> None:
     (problem,) = problems_of(check.job_data, job_data(**{field: value}))
 
     assert problem.field == field
-    assert problem.value == check.shown(value)
+    assert problem.value == shown(value)
     assert "uuid.uuid4()" in problem.fix
 
 
@@ -93,7 +94,7 @@ def test_what_is_no_mapping_is_refused_as_a_whole(given: object) -> None:
     (problem,) = problems_of(check.job_data, given)
 
     assert problem.field == "job_data"
-    assert problem.value == check.shown(given)
+    assert problem.value == shown(given)
     assert "run_id, workflow_id and project_id" in problem.fix
 
 
@@ -105,7 +106,7 @@ def test_an_attempt_that_is_no_whole_number_in_range_is_refused(field: str, valu
     problem = problems_of(check.job_data, job_data(**{field: value}))[0]
 
     assert problem.field == field
-    assert problem.value == check.shown(value)
+    assert problem.value == shown(value)
     assert problem.fix == "give a whole number from 1 to 1000000"
 
 
@@ -134,7 +135,7 @@ def test_a_field_that_meshhook_writes_itself_is_refused(field: str) -> None:
 
 @pytest.mark.parametrize("metadata", [None, [], (), "x", 5, True], ids=named)
 def test_metadata_that_is_no_dict_is_refused(metadata: object) -> None:
-    assert ("metadata", check.shown(metadata), "give a dict") in [
+    assert ("metadata", shown(metadata), "give a dict") in [
         (problem.field, problem.value, problem.fix)
         for problem in problems_of(check.job_data, job_data(metadata=metadata))
     ]

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from meshhook import _validation as check
+from meshhook import _job_data as check
+from meshhook._validation import shown
 from tests.unit.examples import Unprintable, fields_of, job_data, named, nested, problems_of
 
 Pair = namedtuple("Pair", "left right")  # noqa: PYI024 - the plain kind has to pass too
@@ -143,7 +144,7 @@ def test_a_key_that_postgres_cannot_hold_is_refused(key: str) -> None:
 def test_a_key_that_cannot_be_printed_is_a_problem_like_any_other(key: Any) -> None:
     ((field, value),) = problems_in({key: 1})
 
-    assert field == f"metadata[{check.shown(key)}]"
+    assert field == f"metadata[{shown(key)}]"
     assert value == f"under a key of type {type(key).__name__}"
 
 
