@@ -45,7 +45,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 def size_of(messages: Sequence[Any]) -> int:
     """Return how many bytes messages take in the body of a call, each with its comma."""
-    text = _encode(messages)
+    return _size(_encode(messages))
+
+
+def _size(text: str) -> int:
     return (len(text) if text.isascii() else len(text.encode())) - 1
 
 
@@ -55,7 +58,17 @@ def end_of_chunk(
     max_jobs: int = MAX_JOBS,
     max_bytes: int = MAX_BYTES,
 ) -> int:
-    """Return where the chunk ends that begins at a message.
+    """Return the position after the last message of a chunk; see `cut`."""
+    return cut(messages, start, max_jobs, max_bytes)[0]
+
+
+def cut(
+    messages: Sequence[Any],
+    start: int,
+    max_jobs: int = MAX_JOBS,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[int, str]:
+    """Cut the chunk off that begins at a message.
 
     Args:
         messages: All the messages.
@@ -64,21 +77,24 @@ def end_of_chunk(
         max_bytes: How large it is at the most. A message that is larger makes a chunk of its own.
 
     Returns:
-        The position after its last message.
+        The position after its last message, and the chunk as JSON.
     """
     last = min(len(messages), start + max_jobs)
     end, room, step, grows = start, max_bytes, 1, True
+    texts: list[str] = []
     # Encoding several messages at once costs half of encoding each: so first in growing steps,
     # and then, near the end of the chunk, in shrinking ones.
     while step and end < last:
         stop = min(end + step, last)
-        size = size_of(messages[end:stop])
-        if size <= room:
+        text = _encode(messages[end:stop])
+        size = _size(text)
+        if size <= room or end == start == stop - 1:
+            texts.append(text[1:-1])
             end, room = stop, room - size
             step = min(2 * step, _LARGEST_STEP) if grows else step
         else:
             step, grows = step // 2, False
-    return max(end, min(start + 1, last))
+    return end, f"[{','.join(texts)}]"
 
 
 def is_too_large(messages: Sequence[Any]) -> bool:

@@ -29,6 +29,8 @@ class Call(Generic[T]):
     Attributes:
         function: The function.
         params: Its parameters, by their names in SQL. What is left out has its default there.
+        encoded: Those of the parameters that are JSON already, as text, so that large ones need not
+            be encoded twice; they are in *params* too.
         decode: Makes the result out of the JSON of the answer. It may raise KeyError, TypeError or
             ValueError on an answer of another shape.
     """
@@ -36,6 +38,7 @@ class Call(Generic[T]):
     function: str
     params: Mapping[str, Any] = attrs.field(repr=False)
     decode: Callable[[Any], T] = attrs.field(repr=False)
+    encoded: Mapping[str, str] = attrs.field(repr=False, factory=dict)
 
 
 def request_id() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from meshhook import _chunks as chunks
 from meshhook import _job_data as payload
 from meshhook import _validation as check
-from meshhook._calls.base import REQUEST_SECONDS, Call, exactly, list_of, request_id
+from meshhook._calls.base import REQUEST_SECONDS, Call, exactly, given, list_of, request_id
 from meshhook.exceptions import (
     InvalidInputError,
     MeshHookError,
@@ -153,6 +153,7 @@ class Batch:
         self._once: dict[str, Any] = {}
         self._messages: list[dict[str, Any]] = []
         self._ends: dict[int, int] = {}
+        self._texts: dict[int, str] = {}
         self._msg_ids: list[int] = []
         self._is_new = False
         self.done = False
@@ -192,7 +193,8 @@ class Batch:
     def _cut(self) -> Iterator[None]:
         start, problems = 0, []
         while start < len(self._messages):
-            end = self._ends[start] = chunks.end_of_chunk(self._messages, start)
+            end, self._texts[start] = chunks.cut(self._messages, start)
+            self._ends[start] = end
             if chunks.is_too_large(self._messages[start:end]):
                 problems.append(_too_large(f"jobs[{start}]"))
             start = end
@@ -203,7 +205,8 @@ class Batch:
         """Build the call that enqueues the next chunk, all of it or none."""
         chunk = self._next()
         messages = with_trace(self._messages[chunk], trace)
-        return _call(self._queue_name, messages, self._delays_of(chunk), self._once)
+        text = None if trace else self._texts.get(chunk.start)
+        return _call(self._queue_name, messages, self._delays_of(chunk), self._once, text)
 
     def _next(self) -> slice:
         start = len(self._msg_ids)
@@ -218,6 +221,7 @@ class Batch:
 
     def add(self, result: EnqueueBatch) -> None:
         """Take note of what the next call has enqueued."""
+        self._texts.pop(len(self._msg_ids), None)
         self._msg_ids += result.msg_ids
         self._is_new = self._is_new or not result.duplicate
         self._once = {**self._once, "request_id": chunks.next_key(self._once["request_id"])}
@@ -302,7 +306,9 @@ def _call(
     messages: list[dict[str, Any]],
     delays: dict[str, Any],
     once: dict[str, Any],
+    text: str | None = None,
 ) -> Call[EnqueueBatch]:
+    """Build the call that enqueues messages; *text* is their JSON, where that is there already."""
     key = once["request_id"] if "remember_seconds" in once else None
 
     def decode(answer: Any) -> EnqueueBatch:
@@ -310,7 +316,7 @@ def _call(
         return EnqueueBatch(msg_ids=msg_ids, duplicate=duplicate)
 
     params = {"queue_name": queue_name, "messages": messages, **delays, **once}
-    return Call("meshhook_enqueue", params, decode)
+    return Call("meshhook_enqueue", params, decode, given(messages=text))
 
 
 def _enqueued(answer: Any, count: int, key: str | None) -> tuple[tuple[int, ...], bool]:

@@ -291,3 +291,28 @@ def test_a_list_that_is_sent_leaves_the_jobs_as_they_were_given() -> None:
 
     assert call.params["messages"] == [{**before[0], "_meshhook": {"trace": {"traceparent": "t"}}}]
     assert jobs == before
+
+
+@given(MESSAGES, st.integers(1, 8), st.integers(1, 400))
+def test_the_text_of_a_chunk_is_the_chunk(
+    messages: list[Any], max_jobs: int, max_bytes: int
+) -> None:
+    for start in range(len(messages)):
+        end, text = chunks.cut(messages, start, max_jobs, max_bytes)
+
+        assert json.loads(text) == messages[start:end]
+        assert end == chunks.end_of_chunk(messages, start, max_jobs, max_bytes)
+
+
+@given(st.lists(st.dictionaries(TEXT.map("x{}".format), TEXT, max_size=3), min_size=1, max_size=9))
+def test_a_call_with_text_that_is_there_already_says_what_its_parameters_say(
+    metadata: list[dict[str, str]],
+) -> None:
+    batch = enqueue.Batch("q", [job_data(metadata=each) for each in metadata], 5)
+    for _ in batch.check():
+        pass
+
+    for trace in (None, {"traceparent": "00-1-2-01"}):
+        call = batch.next_call(trace)
+        assert json.loads(_encoded(call)) == call.params
+        assert ("_meshhook" in call.params["messages"][0]) == (trace is not None)
