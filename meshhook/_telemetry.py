@@ -12,8 +12,6 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 SYSTEM = "meshhook"
 
 
-@attrs.define
 class Sending:
     """An enqueue while it is under way.
 
@@ -31,11 +28,11 @@ class Sending:
         msg_ids: The ids of the jobs, once they are known.
     """
 
-    trace: dict[str, str] | None = None
-    msg_ids: tuple[int, ...] = ()
+    def __init__(self, trace: dict[str, str] | None = None) -> None:
+        self.trace = trace
+        self.msg_ids: tuple[int, ...] = ()
 
 
-@attrs.define
 class Processing:
     """An attempt while it is under way.
 
@@ -44,8 +41,9 @@ class Processing:
         seconds: How long it took.
     """
 
-    error: BaseException | None = None
-    seconds: float = 0.0
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self.seconds = 0.0
 
 
 @contextmanager

@@ -282,9 +282,9 @@ def _encoded(call: Call[Any]) -> bytes:
     """Return the body of a call: encoded once, so that each repeat is the same to the byte."""
     rest = {name: value for name, value in call.params.items() if name not in call.encoded}
     text = json.dumps(rest, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for name, value in call.encoded.items():
-        text = f'{text[:-1]}{"," if len(text) > 2 else ""}"{name}":{value}}}'
-    return text.encode()
+    pieces = [text[1:-1]] if rest else []
+    pieces += [f'"{name}":{value}' for name, value in call.encoded.items()]
+    return f"{{{','.join(pieces)}}}".encode()
 
 
 def _request(client: Any, call: Call[Any], body: bytes) -> httpx.Request:

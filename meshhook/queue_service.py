@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anyio.lowlevel import checkpoint
+import anyio
 
 from meshhook import _telemetry as telemetry
 from meshhook import _validation as check
@@ -144,7 +144,7 @@ class QueueService(QueueControl):
             idempotency_seconds=idempotency_seconds,
         )
         for _ in batch.check():
-            await checkpoint()
+            await anyio.sleep(0)  # noqa: ASYNC115 - anyio.lowlevel takes a millisecond to import
         while not batch.done:
             with batch.interruption(), telemetry.sending(self.queue_name) as sent:
                 chunk = await self._transport.run(batch.next_call(sent.trace))
