@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORKERS = 50
 JOB_SECONDS = 0.02
-RATE = 200
+RATE = 1000
 """How many jobs come in a second while the workers are busy."""
 
 CASES = ("no workers", "idle workers", "busy workers")
