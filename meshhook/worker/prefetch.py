@@ -70,7 +70,7 @@ class Prefetch:
             await anyio.sleep(LOOK_SECONDS)
             if self._dispatcher.longest_wait() > PATIENCE_SECONDS:
                 self._let_wait(0)
-                self._hand_back(keep=0)
+                self._hand_back()
 
     def claimed(self, taken: list[HeldJob], *, is_full: bool) -> None:
         """Learn from a claim.
@@ -84,7 +84,7 @@ class Prefetch:
         """
         if any(held.job._is_suspect for held in taken):  # noqa: SLF001 - ours
             self._let_wait(0)
-            self._hand_back(keep=max(0, self._concurrency - len(self._dispatcher.running())))
+            self._hand_back()
         elif is_full:
             self._let_wait(min(self._enough(), max(2 * self._ahead, self._concurrency)))
         else:
@@ -94,8 +94,10 @@ class Prefetch:
         self._ahead = jobs
         self._hand.capacity = self._concurrency + jobs
 
-    def _hand_back(self, keep: int) -> None:
-        for held in self._dispatcher.withdraw(keep):
+    def _hand_back(self) -> None:
+        """Hand back the jobs that there is no handler free for."""
+        free = self._concurrency - len(self._dispatcher.running())
+        for held in self._dispatcher.withdraw(keep=max(0, free)):
             if held.lost:
                 self._hand.drop(held)
             else:
