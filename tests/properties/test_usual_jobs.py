@@ -26,7 +26,8 @@ IDS = st.sampled_from([uuid.UUID(int=1), "ABCDEF01-ABCD-4BCD-8BCD-ABCDEF012345",
 @st.composite
 def jobs(draw: st.DrawFn) -> Any:
     """Return a job in which nothing is wrong, or one thing at any place."""
-    leaf, key = draw(SOUND), draw(SOUND_TEXTS)
+    leaf: Any = draw(SOUND)
+    key: Any = draw(SOUND_TEXTS)
     data: dict[Any, Any] = {field: str(uuid.UUID(int=10)) for field in payload.ID_FIELDS}
     wrong = draw(st.sampled_from(["nothing", "a value", "a key", "an id", "a field"]))
     if wrong == "a value":
@@ -34,8 +35,7 @@ def jobs(draw: st.DrawFn) -> Any:
     elif wrong == "a key":
         key = draw(st.one_of(UNSOUND_TEXTS, st.integers(), st.none(), st.booleans()))
     elif wrong == "an id":
-        field = draw(st.sampled_from(payload.ID_FIELDS))
-        data[field] = draw(IDS)
+        data[draw(st.sampled_from(payload.ID_FIELDS))] = draw(IDS)
     elif wrong == "a field":
         field = draw(st.sampled_from([*payload.RESERVED_FIELDS, "attempt", "metadata"]))
         data[field] = draw(SOUND)
