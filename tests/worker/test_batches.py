@@ -29,6 +29,12 @@ def quantities(faults: FaultInjector) -> list[int]:
     return [body["quantity"] for body in claims(faults)]
 
 
+async def fill(queue: QueueService, faults: FaultInjector) -> None:
+    """Put a backlog in the queue, and count calls from there on."""
+    await queue.enqueue_many([job_data() for _ in range(3000)])
+    faults.calls.clear()
+
+
 async def no_op(_: JobMessage) -> None:
     """Do nothing, and do not wait for it either."""
 
@@ -65,8 +71,7 @@ async def test_a_drain_claims_by_the_load_too(
 ) -> None:
     from meshhook.serverless import drain  # noqa: PLC0415 - as an app would
 
-    await queue.enqueue_many([job_data() for _ in range(3000)])
-    faults.calls.clear()
+    await fill(queue, faults)
 
     report = await drain(client, no_op, queue_name=queue.queue_name)
 
@@ -169,8 +174,7 @@ async def test_failures_that_were_told_do_not_make_claims_small(
 async def test_a_second_claim_is_on_its_way_while_there_is_a_backlog(
     queue: QueueService, events: Events, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    await queue.enqueue_many([job_data() for _ in range(3000)])
-    faults.calls.clear()
+    await fill(queue, faults)
 
     async with make_worker(no_op, prefetch=2000):
         await faults.wait_answered("meshhook_dequeue", 1)
@@ -200,8 +204,7 @@ async def test_one_handler_gets_the_jobs_in_order(
 async def test_both_claims_are_sent_again_until_they_are_answered(
     queue: QueueService, events: Events, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    await queue.enqueue_many([job_data() for _ in range(3000)])
-    faults.calls.clear()
+    await fill(queue, faults)
 
     async with make_worker(no_op, prefetch=2000):
         await faults.wait_answered("meshhook_dequeue", 1)
@@ -220,8 +223,7 @@ async def test_both_claims_are_sent_again_until_they_are_answered(
 async def test_a_stop_hands_back_what_both_claims_bring(
     queue: QueueService, events: Events, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    await queue.enqueue_many([job_data() for _ in range(3000)])
-    faults.calls.clear()
+    await fill(queue, faults)
 
     async with make_worker(no_op, prefetch=2000) as worker:
         await faults.wait_answered("meshhook_dequeue", 1)
@@ -242,8 +244,7 @@ async def test_a_stop_hands_back_what_both_claims_bring(
 async def test_what_waiting_does_not_mend_ends_both_lanes(
     queue: QueueService, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    await queue.enqueue_many([job_data() for _ in range(3000)])
-    faults.calls.clear()
+    await fill(queue, faults)
     worker = make_worker(no_op, prefetch=2000)
     await worker.start()
     await faults.wait_answered("meshhook_dequeue", 1)
