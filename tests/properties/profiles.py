@@ -16,8 +16,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 FACTOR = int(os.environ.get("MESHHOOK_PROPERTIES", "1"))
 
-# Hypothesis caches tables of characters; a clone stays as it was.
-set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "meshhook-hypothesis")
+# Hypothesis caches tables of characters; a clone stays as it was. Each account has a folder of its
+# own, since another's may not be written to.
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"meshhook-hypothesis-{os.getuid()}")
 
 
 def thorough(examples: int, **more: Any) -> settings:

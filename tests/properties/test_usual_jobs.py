@@ -6,10 +6,11 @@ import math
 import uuid
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshhook import _job_data as payload
+from tests.properties.profiles import thorough
 
 SOUND_TEXTS = st.text(alphabet="ab", max_size=3)
 UNSOUND_TEXTS = st.sampled_from(["\0", "a\0", "\ud800", "\udfff"])
@@ -48,7 +49,7 @@ def jobs(draw: st.DrawFn) -> Any:
     return {**data, place: draw(st.sampled_from([leaf, value]))}
 
 
-@settings(max_examples=1000)
+@thorough(1000)
 @given(jobs())
 def test_the_short_way_passes_only_what_the_long_way_sends_as_it_is(data: Any) -> None:
     if payload._is_usual(data):
