@@ -236,6 +236,11 @@ def caller(stack: LocalStack, admin: psycopg.Connection) -> Iterator[Caller]:
         caller.call("meshhook_create_queue", {"queue_name": name}).raise_for_status()
     seed(caller)
     yield caller
+    # A user's right to call stays when the queue goes, and other tests look at rights.
+    admin.execute(
+        "select public.meshhook_disallow_user_enqueue(q.queue_name)"
+        " from meshhook.user_queues u join meshhook.queues q using (queue_id)"
+    )
     for (name,) in admin.execute(
         "select queue_name from pgmq.meta where queue_name !~ '^(workflow_jobs|t_|p_)'"
     ).fetchall():
