@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for result in _measure(target, settings, given.only or list(SCENARIOS)):
             print(report.as_text(result), flush=True)
             results.append(result)
-            # All of them take an hour: what is measured is kept, whatever comes of the rest.
+            # All of them take half an hour: what is measured is kept, whatever comes of the rest.
             _write(given.output, where, settings, results)
     print(f"\nwritten to {given.output}")
 

@@ -96,8 +96,6 @@ def job_data(given: Any, where: str = "") -> dict[str, Any]:
     Raises:
         InvalidInputError: With every problem of the data.
     """
-    if _is_usual(given):
-        return {**given}
     data, problems = _job_data(given, where)
     check.refuse(problems)
     return data
@@ -105,20 +103,16 @@ def job_data(given: Any, where: str = "") -> dict[str, Any]:
 
 def jobs_data(given: Iterable[Any]) -> list[dict[str, Any]]:
     """Check the data of many jobs; see `job_data`."""
-    sent: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    for position, data in enumerate(given):
-        if _is_usual(data):
-            sent.append({**data})
-        else:
-            checked, wrong = _job_data(data, f"jobs[{position}].")
-            sent.append(checked)
-            problems += wrong
-    check.refuse(problems)
-    return sent
+    checked = [_job_data(data, f"jobs[{position}].") for position, data in enumerate(given)]
+    check.refuse(problem for _, problems in checked for problem in problems)
+    return [data for data, _ in checked]
 
 
-def _job_data(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
+def _job_data(given: Any, where: str) -> tuple[dict[str, Any], list[Problem]]:
+    return ({**given}, []) if _is_usual(given) else _looked_through(given, where)
+
+
+def _looked_through(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
     try:
         data: dict[str, Any] = dict(given)  # type: ignore[call-overload]  # that is the question
     except (TypeError, ValueError):

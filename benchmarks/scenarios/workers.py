@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from benchmarks.settings import Settings
     from benchmarks.target import Space
 
-"""Less than a worker alone has at hand: what one has too much of in the end, all wait for."""
-
 QUIET_SECONDS = 1.0
 """After how long without a new job a worker takes the queue for empty."""
 

@@ -206,10 +206,9 @@ class Claimer:
             while not self._is_worth_another():
                 await self._hand.wait_change()
             (queue, *_) = self._turns.due()
-            with self._hand.reserved(MAX_CLAIM):
+            await self._poll(queue, MAX_CLAIM, self._second)
+            while self._second.unanswered:
                 await self._poll(queue, MAX_CLAIM, self._second)
-                while self._second.unanswered:
-                    await self._poll(queue, MAX_CLAIM, self._second)
 
     def _is_worth_another(self) -> bool:
         """Tell whether a second claim would bring as many jobs as fit into one, too."""
@@ -234,8 +233,7 @@ class Claimer:
             await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
             for queue in self._turns.due():
                 if room := self._hand.free:
-                    with self._hand.reserved(min(room, MAX_CLAIM)):
-                        await self._poll(queue, room, self._first)
+                    await self._poll(queue, room, self._first)
 
     async def _claim_enough(self, drain: Drain) -> str:
         """Claim until the queues are empty, or the drain has had enough; return why it ended."""
@@ -262,8 +260,7 @@ class Claimer:
         for queue in self._turns.all():
             room = int(min(self._room(), MAX_CLAIM))
             if room >= 1:
-                with self._hand.reserved(room):
-                    await self._poll(queue, room, self._first)
+                await self._poll(queue, room, self._first)
         return self._found > before
 
     def _may_begin(self, drain: Drain) -> bool:
@@ -279,6 +276,10 @@ class Claimer:
     async def _poll(self, queue: WorkedQueue, room: int, lane: Lane) -> None:
         asked = lane.unanswered.get(queue.name) or self._asked(queue, min(room, MAX_CLAIM))
         lane.unanswered[queue.name] = asked
+        with self._hand.reserved(asked.quantity):
+            await self._send(queue, asked, lane)
+
+    async def _send(self, queue: WorkedQueue, asked: Asked, lane: Lane) -> None:
         try:
             answer = await self._ask(asked.call(), lane)
         except RejectedError:

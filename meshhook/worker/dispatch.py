@@ -94,20 +94,19 @@ class Dispatcher:
         """Let no more jobs into handlers."""
         self._is_closed = True
 
-    def withdraw(self, keep: int = 0) -> list[HeldJob]:
-        """Take back jobs that no handler has seen yet.
+    def hand_back(self, keep: int = 0) -> None:
+        """Hand back jobs that no handler has seen yet.
 
         Args:
             keep: How many of them stay, those that came first.
-
-        Returns:
-            The others, in order.
         """
-        withdrawn = list(islice(self._waiting, keep, None))
-        for _ in withdrawn:
+        for held in list(islice(self._waiting, keep, None)):
             self._waiting.pop()
             self._hand.handled()
-        return withdrawn
+            if held.lost:
+                self._hand.drop(held)
+            else:
+                self._settler.submit(held, outcome(held, "release"))
 
     def longest_wait(self) -> float:
         """Return for how long a job has waited for a handler, in seconds."""

@@ -14,13 +14,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from meshhook.worker.execute import outcome
-
 if TYPE_CHECKING:
     from meshhook.worker.dispatch import Dispatcher
     from meshhook.worker.held import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
-    from meshhook.worker.settle import Settler
 
 MAX_PREFETCH = 2000
 """How many jobs are claimed ahead at the most."""
@@ -42,7 +39,6 @@ class Prefetch:
         concurrency: How many handlers may run at once.
         hand: The jobs in hand.
         dispatcher: Where they wait for handlers.
-        settler: What outcomes are given to.
         reporter: Who knows how long jobs take.
     """
 
@@ -51,13 +47,11 @@ class Prefetch:
         concurrency: int,
         hand: Hand,
         dispatcher: Dispatcher,
-        settler: Settler,
         reporter: Reporter,
     ) -> None:
         self._concurrency = concurrency
         self._hand = hand
         self._dispatcher = dispatcher
-        self._settler = settler
         self._reporter = reporter
         self._ahead = 0
         self._attempts, self._seconds = 0, 0.0
@@ -97,11 +91,7 @@ class Prefetch:
     def _hand_back(self) -> None:
         """Hand back the jobs that there is no handler free for."""
         free = self._concurrency - len(self._dispatcher.running())
-        for held in self._dispatcher.withdraw(keep=max(0, free)):
-            if held.lost:
-                self._hand.drop(held)
-            else:
-                self._settler.submit(held, outcome(held, "release"))
+        self._dispatcher.hand_back(keep=max(0, free))
 
     def _enough(self) -> int:
         """Return how many jobs the handlers begin in a moment, beside those that they have."""

@@ -19,7 +19,7 @@ from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
 from meshhook.worker.events import EventHook
-from meshhook.worker.execute import Executor, outcome
+from meshhook.worker.execute import Executor
 from meshhook.worker.health import Health
 from meshhook.worker.held import Hand
 from meshhook.worker.housekeeping import Housekeeper
@@ -74,9 +74,7 @@ class Supervisor:
             settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
         )
         self._settler.pass_successors_on(self._dispatcher.pass_on)
-        self._prefetch = Prefetch(
-            settings.concurrency, self._hand, self._dispatcher, self._settler, self.reporter
-        )
+        self._prefetch = Prefetch(settings.concurrency, self._hand, self._dispatcher, self.reporter)
         self._claimer = Claimer(
             transport=transport,
             turns=Turns(queues),
@@ -184,11 +182,11 @@ class Supervisor:
             self._dispatcher.close()
             self._claimer.stop()
             self._settler.stop()
-            self._hand_back_unstarted()
+            self._dispatcher.hand_back()
             async with anyio.create_task_group() as both:
                 both.start_soon(self._wait_for_claim)
                 both.start_soon(self._wait_for_handlers)
-            self._hand_back_unstarted()
+            self._dispatcher.hand_back()
             await self._wait_for_settlement()
             watch.cancel_scope.cancel()
         return StopReport(
@@ -211,14 +209,7 @@ class Supervisor:
             await self._claimer.ended.wait()
         self._claimer.abort()
         await self._claimer.ended.wait()
-        self._hand_back_unstarted()
-
-    def _hand_back_unstarted(self) -> None:
-        for held in self._dispatcher.withdraw():
-            if held.lost:
-                self._hand.drop(held)
-            else:
-                self._settler.submit(held, outcome(held, "release"))
+        self._dispatcher.hand_back()
 
     async def _wait_for_handlers(self) -> None:
         async with anyio.create_task_group() as race:
@@ -240,7 +231,7 @@ class Supervisor:
         with anyio.move_on_after(self._limit(self._settings.settle_seconds)):
             while len(self._hand) > len(stubborn):
                 await self._hand.wait_change()
-                self._hand_back_unstarted()
+                self._dispatcher.hand_back()
         for held in stubborn:
             self.reporter.gave_up(held, "its handler does not end")
 

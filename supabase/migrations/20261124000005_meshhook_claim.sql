@@ -282,7 +282,7 @@ comment on function meshhook._due_from(bigint) is
   'Return from where on this connection looks for due jobs of a queue now; null for from the beginning, always.';
 
 create or replace function meshhook._start_next_at(
-  p_queue_id bigint, p_due_from timestamptz, p_first_due timestamptz, p_began timestamptz, p_walked bigint
+  p_queue_id bigint, p_due_from timestamptz, p_first_due timestamptz, p_began timestamptz, p_is_long boolean
 )
 returns void
 language sql
@@ -290,7 +290,7 @@ set search_path = ''
 as $$
   select set_config(
     m.name,
-    case when p_due_from = '-infinity' and p_walked < 10000 then ''
+    case when p_due_from = '-infinity' and not p_is_long then ''
       else
         extract(epoch from least(p_first_due, p_began - interval '1 second')) || ' '
         || case when p_due_from = '-infinity'
@@ -301,7 +301,7 @@ as $$
   )
   from (select 'meshhook.due_from_' || p_queue_id as name) m
 $$;
-comment on function meshhook._start_next_at(bigint, timestamptz, timestamptz, timestamptz, bigint) is
+comment on function meshhook._start_next_at(bigint, timestamptz, timestamptz, timestamptz, boolean) is
   'Remember, for this connection, where the next claim may start and when one must walk from the beginning.';
 
 -- Jobs unfit to be handed out do not use up the quantity: the claim goes on behind them, past up to a
@@ -319,6 +319,7 @@ declare
   v_began constant timestamp with time zone := clock_timestamp();
   v_due_from constant timestamp with time zone := meshhook._due_from(p_queue.queue_id);
   v_first_due timestamp with time zone;
+  v_is_long boolean;
   v_round record;
 begin
   dead_lettered := '[]';
@@ -335,10 +336,10 @@ begin
     end if;
     exit when v_round.jobs is not null or v_round.claimed = 0;
   end loop;
-  if v_due_from is not null or pg_stat_get_xact_tuples_returned(v_index) - v_walked >= 10000 then
+  v_is_long := pg_stat_get_xact_tuples_returned(v_index) - v_walked >= 10000;
+  if v_is_long or v_due_from is not null then
     perform meshhook._start_next_at(
-      p_queue.queue_id, coalesce(v_due_from, '-infinity'), v_first_due, v_began,
-      pg_stat_get_xact_tuples_returned(v_index) - v_walked
+      p_queue.queue_id, coalesce(v_due_from, '-infinity'), v_first_due, v_began, v_is_long
     );
   end if;
   jobs := coalesce(v_round.jobs, '[]');

@@ -53,7 +53,7 @@ def jobs(draw: st.DrawFn) -> Any:
 @given(jobs())
 def test_the_short_way_passes_only_what_the_long_way_sends_as_it_is(data: Any) -> None:
     if payload._is_usual(data):
-        sent, problems = payload._job_data(data, "")
+        sent, problems = payload._looked_through(data, "")
 
         assert problems == []
         assert repr(sent) == repr(data)

@@ -271,7 +271,7 @@ class Seen:
 def prefetch_after(seconds: float, claims: int, concurrency: int = 10) -> list[int]:
     """Return how many jobs are claimed ahead after each of some full claims."""
     seen, hand = Seen(), Hand(concurrency)
-    prefetch = Prefetch(concurrency, hand, seen, None, seen)  # type: ignore[arg-type]
+    prefetch = Prefetch(concurrency, hand, seen, seen)  # type: ignore[arg-type]
     ahead = []
     for _ in range(claims):
         seen.attempts += 100
