@@ -96,20 +96,27 @@ def job_data(given: Any, where: str = "") -> dict[str, Any]:
     Raises:
         InvalidInputError: With every problem of the data.
     """
-    data, problems = _job_data(given, where)
+    problems: list[Problem] = []
+    data = _job_data(given, where, problems)
     check.refuse(problems)
     return data
 
 
 def jobs_data(given: Iterable[Any]) -> list[dict[str, Any]]:
     """Check the data of many jobs; see `job_data`."""
-    checked = [_job_data(data, f"jobs[{position}].") for position, data in enumerate(given)]
-    check.refuse(problem for _, problems in checked for problem in problems)
-    return [data for data, _ in checked]
+    problems: list[Problem] = []
+    sent = [_job_data(data, f"jobs[{position}].", problems) for position, data in enumerate(given)]
+    check.refuse(problems)
+    return sent
 
 
-def _job_data(given: Any, where: str) -> tuple[dict[str, Any], list[Problem]]:
-    return ({**given}, []) if _is_usual(given) else _looked_through(given, where)
+def _job_data(given: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return what is sent for a job, and add to the problems what is wrong with it."""
+    if _is_usual(given):
+        return {**given}
+    data, wrong = _looked_through(given, where)
+    problems += wrong
+    return data
 
 
 def _looked_through(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
