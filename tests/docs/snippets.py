@@ -22,6 +22,7 @@ _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
 _LANGUAGE = re.compile(r"\{?\s*\.?(?P<language>[\w-]*)")
+_TITLE = re.compile(r"\btitle=\"?(?P<name>[\w.-]+)")
 _NOT_RUN = re.compile(r"\.not-run\b")
 _OPERATORS = frozenset({"|", "||", "&&", ";", "&"})
 
@@ -36,6 +37,7 @@ class Snippet:
         language: What it is written in, empty if it does not say.
         code: The code.
         is_run: False where the block says ``.not-run``.
+        title: The name of its file, empty if it has none.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Snippet:
     language: str
     code: str
     is_run: bool = True
+    title: str = ""
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}"
@@ -112,6 +115,7 @@ def _snippet(path: Path, text: str, match: re.Match[str]) -> Snippet:
         language="" if language is None else language["language"],
         code=textwrap.dedent(match["code"]),
         is_run=_NOT_RUN.search(match["info"]) is None,
+        title=title["name"] if (title := _TITLE.search(match["info"])) else "",
     )
 
 

@@ -73,6 +73,9 @@ def test_the_metadata_says_what_the_project_says(
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata.get_all("Provides-Extra", [])) == set(PROJECT["optional-dependencies"])
     assert "make test" in str(metadata.get_payload())
+    assert metadata.get_all("Project-URL") == [
+        f"{name}, {url}" for name, url in PROJECT["urls"].items()
+    ]
     (entry_points,) = [text for name, text in files.items() if name.endswith("entry_points.txt")]
     assert b"[console_scripts]\nmeshhook = meshhook.cli:main" in entry_points
     assert b"[pytest11]\nmeshhook = pytest_meshhook" in entry_points
