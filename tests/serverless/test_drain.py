@@ -80,7 +80,8 @@ async def test_no_more_than_max_jobs_are_claimed(
     metrics = await queue.get_queue_metrics()
     assert (metrics.visible_jobs, metrics.invisible_jobs) == (3, 0)
     claims = [body["quantity"] for name, body in faults.calls if "meshhook_dequeue" in verbs(name)]
-    assert all(quantity <= 3 for quantity in claims)
+    assert claims
+    assert max(claims) <= 3
 
 
 async def test_max_jobs_says_whether_more_is_waiting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ def named(value: object) -> str:
     """Return a name for a test with that parameter, for any value at all."""
     if isinstance(value, str) and value.isidentifier():
         return ascii(value)[1:-1]
-    return getattr(value, "__qualname__", None) or ascii(shown(value)[:60])[1:-1]
+    # An address would be another one in each process that collects the tests.
+    said = getattr(value, "__qualname__", None) or ascii(shown(value)[:60])[1:-1]
+    return re.sub(r" at 0x[0-9a-f]+", "", said)
 
 
 def job_data(**more: Any) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_an_idempotency_key_of_1_to_255_characters_passes(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "a" * 256, "a\0b", "\ud800", 5, b"a", None, uuid.uuid4()], ids=named
+    "key", ["", "a" * 256, "a\0b", "\ud800", 5, b"a", None, uuid.UUID(int=7)], ids=named
 )
 def test_an_idempotency_key_that_postgres_cannot_keep_is_refused(key: object) -> None:
     (problem,) = problems_of(check.request_id, "idempotency_key", key)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry import metrics, trace
+from opentelemetry.metrics import _internal as metrics_state
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.util._once import Once
 
 from meshhook import DLQService, JobMessage, QueueService, Snooze, SyncQueueService, connect_sync
 from meshhook.local import LocalStack
@@ -54,8 +56,20 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def sdk() -> tuple[InMemorySpanExporter, InMemoryMetricReader]:
-    """OpenTelemetry as an application sets it up, which can be done once in a process."""
+def sdk() -> Iterator[tuple[InMemorySpanExporter, InMemoryMetricReader]]:
+    """OpenTelemetry as an application sets it up, and taken away for the tests of other files.
+
+    It can be set once in a process and not be unset, but by its own private variables.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "_TRACER_PROVIDER", None)
+        patch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+        patch.setattr(metrics_state, "_METER_PROVIDER", None)
+        patch.setattr(metrics_state, "_METER_PROVIDER_SET_ONCE", Once())
+        yield _set_up()
+
+
+def _set_up() -> tuple[InMemorySpanExporter, InMemoryMetricReader]:
     exporter = InMemorySpanExporter()
     tracing = TracerProvider()
     tracing.add_span_processor(SimpleSpanProcessor(exporter))

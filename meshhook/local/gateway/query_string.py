@@ -43,25 +43,6 @@ _FURTHER_OPERATORS = frozenset(
         *("phfts", "plfts", "sl", "sr", "wfts"),
     }
 )
-_OPERATORS = frozenset(
-    [
-        "adj",
-        "cd",
-        "cs",
-        "fts",
-        "imatch",
-        "isdistinct",
-        "match",
-        "nxl",
-        "nxr",
-        "ov",
-        "phfts",
-        "plfts",
-        "sl",
-        "sr",
-        "wfts",
-    ]
-)
 _OPERATORS = frozenset({*_COMPARISONS, *_PATTERNS, *_FURTHER_OPERATORS, "is", "in", "not"})
 
 _RESERVED = frozenset({"select", "order", "limit", "offset"})
