@@ -12,11 +12,18 @@ from meshhook import DLQService, QueueService
 from meshhook.local import LocalStack
 from tests.clock import Clock
 from tests.faults import FaultInjector
+from tests.sql import pgmq_versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from supabase import AsyncClient
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the run left out, and how to run it."""
+    for line in pgmq_versions.left_out():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -22,8 +22,8 @@ import pytest
 
 from meshhook.local import _binaries, postgres
 from meshhook.local._binaries import Binaries
-from tests.sql import databases
-from tests.sql.databases import PLAIN, Database, Server
+from tests.sql.databases import Database, Server
+from tests.sql.pgmq_versions import PLAIN, write_extension
 
 VARIABLE = "MESHHOOK_TEST_POSTGRES"
 
@@ -119,7 +119,7 @@ def _offers_to_all(extensions: Path) -> Callable[..., None]:
     def offer(_: Server, connection: psycopg.Connection, name: str, version: str) -> None:
         del connection, name  # the folder is that of all databases
         draft = Path(tempfile.mkdtemp()) / "extension"
-        databases._write_extension(draft, version)
+        write_extension(draft, version)
         for file in draft.iterdir():
             shutil.copyfile(file, extensions / file.name)
         shutil.rmtree(draft.parent)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from meshhook.migrations import migration_files
 from tests.sql.client import Api, JobQueue, Json
-from tests.sql.databases import plain_pgmq
+from tests.sql.pgmq_versions import plain_sql
 from tests.sql.test_hostile_names import A_LIFE, HOSTILE, everything_else
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def test_what_is_planted_in_public_does_not_run_when_the_migrations_are_applied(
     who: list[str] = []
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("create role mallory; grant usage, create on schema public to mallory")
-        owner.execute(plain_pgmq().encode())
+        owner.execute(plain_sql().encode())
         owner.execute("grant mallory to postgres with set true; set role mallory")
         plant(owner, "public")
         owner.execute("reset role")

@@ -10,7 +10,8 @@ import pytest
 
 from meshhook.local import LocalStack
 from tests.sql.client import Api, JobQueue
-from tests.sql.databases import DOUBLES, PLAIN, Database, Server
+from tests.sql.databases import Database, Server
+from tests.sql.pgmq_versions import OLDER, PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def server() -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture(scope="session", params=[PLAIN, *DOUBLES])
+@pytest.fixture(scope="session", params=[PLAIN, *OLDER])
 def database(request: pytest.FixtureRequest, server: Server) -> Database:
     """A database with PGMQ and MeshHook; every test of a function runs on every PGMQ."""
     database = server.create(request.param)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import shutil
 import tempfile
@@ -16,28 +15,21 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from meshhook.migrations import migration_files
+from tests.sql.pgmq_versions import OLDER, PLAIN, plain_sql, write_extension
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from meshhook.local import LocalStack
 
-DOUBLE = Path(__file__).with_name("pgmq_double")
-
-PLAIN = "plain"
-"""PGMQ as plain SQL in the schema pgmq, as in the embedded stack."""
-
-DOUBLES = ("1.4.4", "1.5.1")
-"""The versions that there is a double of."""
-
 on_plain = pytest.mark.parametrize("database", [PLAIN], indirect=True)
 """For tests of what cannot depend on PGMQ: they run once."""
 
-on_doubles = pytest.mark.parametrize("database", DOUBLES, indirect=True)
-"""For tests of what is special in older versions."""
+on_older = pytest.mark.parametrize("database", OLDER, indirect=True)
+"""For tests of what is special in the versions that hosted Supabase runs."""
 
 on_those_with_headers = pytest.mark.parametrize(
-    "database", [PLAIN, *(double for double in DOUBLES if double != "1.4.4")], indirect=True
+    "database", [PLAIN, *(version for version in OLDER if version != "1.4.4")], indirect=True
 )
 """For tests of the headers of messages, which came with PGMQ 1.5."""
 
@@ -120,7 +112,7 @@ class Server:
         )
         with database.owner() as owner:
             if pgmq == PLAIN:
-                owner.execute(plain_pgmq())
+                owner.execute(plain_sql())
             elif pgmq is not None and is_installed:
                 owner.execute("create extension pgmq")
         return database
@@ -135,50 +127,9 @@ class Server:
     def _offer_extension(self, connection: psycopg.Connection, name: str, version: str) -> None:
         folder = self._folder / version
         if not folder.exists():
-            _write_extension(folder / "extension", version)
+            write_extension(folder / "extension", version)
         connection.execute(
             sql.SQL("alter database {} set extension_control_path = {}").format(
                 sql.Identifier(name), sql.Literal(f"{folder}:$system")
             )
         )
-
-
-def plain_pgmq() -> str:
-    """Read PGMQ's own SQL from the wheel that carries it."""
-    return (_wheel() / "pgmq.sql").read_text()
-
-
-def wheel_version() -> str:
-    """Return the version of PGMQ that the wheel carries."""
-    return (_wheel() / "VERSION").read_text().strip()
-
-
-def double(version: str) -> str:
-    """Return the script of our double of an older PGMQ."""
-    parts = (f"types_{version}", "shared", f"functions_{version}")
-    return "\n".join((DOUBLE / f"{part}.sql").read_text() for part in parts)
-
-
-def _wheel() -> Path:
-    spec = importlib.util.find_spec("pgmq")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "sql"
-
-
-def _write_extension(folder: Path, version: str) -> None:
-    """Write an extension that `postgres` may create and that then belongs to it.
-
-    On Supabase its script runs as a superuser, and all it makes is given to `postgres` after that.
-    """
-    folder.mkdir(parents=True)
-    control = f"default_version = '{version}'\nrelocatable = false\nschema = pgmq\n"
-    (folder / "pgmq.control").write_text(f"{control}superuser = false\n")
-    if version == wheel_version():
-        (folder / f"pgmq--{version}.sql").write_text(plain_pgmq())
-        return
-    for each in DOUBLES:
-        (folder / f"pgmq--{each}.sql").write_text(double(each))
-    update = (DOUBLE / "1.4.4_to_1.5.1.sql").read_text()
-    update += (DOUBLE / "functions_1.5.1.sql").read_text()
-    (folder / "pgmq--1.4.4--1.5.1.sql").write_text(update)

@@ -14,9 +14,10 @@ import pytest
 
 from meshhook.migrations import migration_files
 from tests.sql.client import Api, JobQueue, Json
-from tests.sql.databases import DOUBLES, PLAIN, Database, Server, plain_pgmq, wheel_version
+from tests.sql.databases import Database, Server
+from tests.sql.pgmq_versions import OLDER, PLAIN, plain_sql, wheel_version
 
-EXTENSIONS = [*DOUBLES, wheel_version()]
+EXTENSIONS = [*OLDER, wheel_version()]
 EVERY_PGMQ = [PLAIN, *EXTENSIONS]
 
 
@@ -129,7 +130,7 @@ def test_an_extension_that_is_there_to_be_created_is_created(blank: Blank, pgmq:
     send_a_job_through_its_life(database)
 
 
-@pytest.mark.parametrize("pgmq", [PLAIN, *DOUBLES])
+@pytest.mark.parametrize("pgmq", [PLAIN, *OLDER])
 def test_applied_a_second_time_they_change_nothing(blank: Blank, pgmq: str) -> None:
     database = blank.create(pgmq)
     database.migrate()
@@ -258,7 +259,7 @@ def test_pgmq_that_comes_after_a_failure_is_enough_to_go_on(blank: Blank) -> Non
         database.migrate()
 
     with database.owner() as connection:
-        connection.execute(plain_pgmq())
+        connection.execute(plain_sql())
     database.migrate()
 
     send_a_job_through_its_life(database)

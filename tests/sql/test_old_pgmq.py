@@ -1,6 +1,6 @@
 """Older versions of PGMQ as extensions: what only they have, and what happens to them on Supabase.
 
-Most tests of the functions run on our stand-ins for 1.4.4 and 1.5.1 too; here is what is special.
+Most tests of the functions run on 1.4.4 and 1.5.1, too; here is what is special.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import pytest
 
 from meshhook.local._binaries import find_binaries
 from tests.sql.client import Api, JobQueue, ids, outcome
-from tests.sql.databases import DOUBLES, Database, Server, on_doubles, wheel_version
+from tests.sql.databases import Database, Server, on_older
+from tests.sql.pgmq_versions import HOSTED, OLDER, wheel_version
 
-EXTENSIONS = [*DOUBLES, wheel_version()]
+EXTENSIONS = [*OLDER, wheel_version()]
 
 
 def as_owner(queue: JobQueue, statement: str) -> None:
@@ -28,14 +29,21 @@ def as_owner(queue: JobQueue, statement: str) -> None:
         connection.execute("reset role")
 
 
-def members(queue: JobQueue) -> set[str]:
-    """Return the tables that belong to the extension."""
-    tables = queue.api.look(
+def members(queue: JobQueue, kind: str = "r") -> set[str]:
+    """Return the tables (or sequences, of the kind S) that belong to the extension."""
+    found = queue.api.look(
         "select c.relname from pg_depend d join pg_extension e on e.oid = d.refobjid"
         " join pg_class c on c.oid = d.objid where e.extname = 'pgmq' and d.deptype = 'e'"
-        " and c.relkind = 'r'"
+        " and c.relkind::text = %s",
+        kind,
     )
-    return {table["relname"] for table in tables}
+    return {relation["relname"] for relation in found}
+
+
+def detach_sequence(queue: JobQueue, name: str) -> None:
+    """Take a sequence out of the extension, where it is a member: from PGMQ 1.5 on."""
+    if name in members(queue, "S"):
+        as_owner(queue, f"alter extension pgmq drop sequence pgmq.{name}")
 
 
 def columns(queue: JobQueue, table: str) -> list[str]:
@@ -47,7 +55,7 @@ def columns(queue: JobQueue, table: str) -> list[str]:
     return [row["attname"] for row in rows]
 
 
-@on_doubles
+@on_older
 def test_the_stand_ins_have_the_shape_of_their_versions(
     queue: JobQueue, database: Database
 ) -> None:
@@ -64,7 +72,7 @@ def test_the_stand_ins_have_the_shape_of_their_versions(
     assert {"q_orders", "a_orders", "q_orders_dlq", "a_orders_dlq", "meta"} <= members(queue)
 
 
-@on_doubles
+@on_older
 def test_meshhook_adds_nothing_that_breaks_pgmqs_own_functions(queue: JobQueue) -> None:
     """Those of old versions return every column of a table as a record of fixed columns."""
     queue.send({"n": 1}, {"n": 2}, {"n": 3})
@@ -79,7 +87,7 @@ def test_meshhook_adds_nothing_that_breaks_pgmqs_own_functions(queue: JobQueue) 
     assert "orders" in {row["queue_name"] for row in api.look("select * from pgmq.list_queues()")}
 
 
-@on_doubles
+@on_older
 def test_a_message_of_pgmqs_own_send_lives_the_whole_life_of_a_job(queue: JobQueue) -> None:
     for delay in (0, 0, 3600):
         queue.api.value("select pgmq.send('orders', '{\"run_id\": \"r\"}'::jsonb, %s)", delay)
@@ -100,7 +108,7 @@ def test_a_message_of_pgmqs_own_send_lives_the_whole_life_of_a_job(queue: JobQue
     assert len(queue.archived()) == 1
 
 
-@on_doubles
+@on_older
 def test_a_purge_does_not_go_through_the_careless_delete_of_1_4_4(queue: JobQueue) -> None:
     queue.send({}, {})
     as_owner(
@@ -112,7 +120,7 @@ def test_a_purge_does_not_go_through_the_careless_delete_of_1_4_4(queue: JobQueu
     assert queue.purge() == 2
 
 
-@on_doubles
+@on_older
 def test_a_dropped_queue_is_dropped_from_the_extension_too(queue: JobQueue) -> None:
     queue.drop(drop_dlq=True)
 
@@ -120,7 +128,7 @@ def test_a_dropped_queue_is_dropped_from_the_extension_too(queue: JobQueue) -> N
     assert queue.api.value("select to_regclass('pgmq.q_orders') is null")
 
 
-@on_doubles
+@on_older
 @pytest.mark.parametrize(
     "detached", [("q_orders", "a_orders"), ("q_orders",), ("a_orders",)], ids=" and ".join
 )
@@ -139,10 +147,11 @@ def test_a_queue_whose_tables_are_no_members_any_more_can_be_dropped(
     assert queue.create()["created"]
 
 
-@on_doubles
+@on_older
 def test_a_queue_whose_ids_come_from_a_plain_sequence_works(queue: JobQueue) -> None:
     """So they do after a project was paused."""
     queue.send({}, {})
+    detach_sequence(queue, "q_orders_msg_id_seq")
     as_owner(
         queue,
         "alter table pgmq.q_orders alter msg_id drop identity;"
@@ -155,7 +164,7 @@ def test_a_queue_whose_ids_come_from_a_plain_sequence_works(queue: JobQueue) -> 
     assert [answer["new_msg_id"] for answer in queue.dlq.replay(1, 2)] == [5, 6]
 
 
-@on_doubles
+@on_older
 def test_headers_survive_where_there_are_any_and_are_missed_where_there_are_none(
     queue: JobQueue, database: Database
 ) -> None:
@@ -173,10 +182,10 @@ def test_headers_survive_where_there_are_any_and_are_missed_where_there_are_none
     ]
 
 
-@pytest.fixture
-def updated(server: Server) -> Iterator[JobQueue]:
-    """A queue of 1.4.4 with jobs in every state."""
-    database = server.create("1.4.4")
+@pytest.fixture(params=[OLDER] if OLDER == HOSTED else [], ids=" to ".join)
+def updated(request: pytest.FixtureRequest, server: Server) -> Iterator[JobQueue]:
+    """A queue of 1.4.4 with jobs in every state, for which there is an update to 1.5.1."""
+    database = server.create(request.param[0])
     database.migrate()
     with database.admin() as connection:
         queue = JobQueue(Api(connection), "orders")
@@ -206,7 +215,7 @@ def test_an_update_of_the_extension_loses_no_job_and_gains_headers(updated: JobQ
     assert queue.archive(*ids(queue.rows())) == ["ok"] * 4
 
 
-@on_doubles
+@on_older
 def test_a_letter_loses_no_job_when_only_its_queue_has_headers(
     queue: JobQueue, database: Database
 ) -> None:
@@ -238,7 +247,7 @@ def test_a_project_that_was_paused_goes_on_where_it_was(server: Server, pgmq: st
         )
         totals, history = queue.totals(), queue.history()
         held = queue.row()
-        for table in members(queue) if pgmq in DOUBLES else ():
+        for table in members(queue) if pgmq in OLDER else ():
             if table != "meta":  # A dump leaves out what belongs to an extension.
                 as_owner(queue, f"alter extension pgmq drop table pgmq.{table}")
     second = server.create(None if pgmq == "plain" else pgmq, is_installed=False)
@@ -274,7 +283,7 @@ def restore(source: Database, target: Database) -> None:
     )
 
 
-@on_doubles
+@on_older
 def test_a_role_without_the_right_to_schema_pgmq_works_through_the_functions(
     queue: JobQueue,
 ) -> None:
