@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from benchmarks.processes import Task
@@ -28,7 +28,7 @@ class Fill(Protocol):
         """Put so many jobs in the queue."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Contender:
     """A queue, set up for speed as its own documentation recommends.
 
@@ -44,6 +44,7 @@ class Contender:
         options: Further arguments of ``drain``.
         share: How many of the jobs of a measurement it gets. The slow ones get fewer, or nobody
             would see the end of it.
+        obstacle: Tells why it cannot run in a target, None if it can.
     """
 
     name: str
@@ -54,3 +55,34 @@ class Contender:
     enqueue: Task
     options: Mapping[str, Any] = attrs.field(factory=dict)
     share: float = 1.0
+    obstacle: Callable[[Space], str | None] = lambda _space: None
+
+
+@attrs.frozen
+class Field:
+    """The contenders of a measurement.
+
+    Attributes:
+        running: Those that can run in its target.
+        left_out: For each of the others, a line that says why it cannot.
+    """
+
+    running: tuple[Contender, ...]
+    left_out: tuple[str, ...]
+
+
+def field(space: Space, contenders: Iterable[Contender]) -> Field:
+    """Find out which contenders can run in a target.
+
+    Args:
+        space: The target.
+        contenders: All of them.
+
+    Returns:
+        Those that can, and why the others cannot.
+    """
+    obstacles = {each: each.obstacle(space) for each in contenders}
+    return Field(
+        tuple(each for each, why in obstacles.items() if why is None),
+        tuple(f"{each.name}: left out, {why}" for each, why in obstacles.items() if why),
+    )

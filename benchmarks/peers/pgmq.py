@@ -77,6 +77,17 @@ def _client(database_url: str) -> PGMQueue:
     return PGMQueue(conn_string=database_url, init_extension=False, pool_size=1)
 
 
+def obstacle(space: Space) -> str | None:
+    """Tell why the client cannot run: it names a column that came with a later PGMQ."""
+    found = space.connection.execute(
+        "select from pg_attribute where attname = 'last_read_at'"
+        " and attrelid = to_regclass('pgmq.message_record')"
+    ).fetchone()
+    if found is not None:
+        return None
+    return "since it reads last_read_at, which this PGMQ does not have"
+
+
 CONTENDER = Contender(
     name="pgmq-py",
     how=f"psycopg, a loop of `read_batch({BATCH_SIZE})` and `delete_batch`, `send_batch`",
@@ -84,4 +95,5 @@ CONTENDER = Contender(
     fill=fill,
     drain=drain,
     enqueue=enqueue,
+    obstacle=obstacle,
 )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from benchmarks import processes
-from benchmarks.peers import meshhook, pgmq, pgqueuer, procrastinate
+from benchmarks.peers import field, meshhook, pgmq, pgqueuer, procrastinate
 from benchmarks.results import Result, Row, at_least
 from benchmarks.statistics import turns
 
@@ -27,13 +27,17 @@ CONTENDERS = (
 def measure(space: Space, settings: Settings) -> Result:
     """Let each contender drain a queue of its own, in turns."""
     jobs = settings.size(50_000, 1000)
+    contenders = field(space, CONTENDERS)
     rates = defaultdict(list)
-    for contender in turns(CONTENDERS, settings.runs):
+    for contender in turns(contenders.running, settings.runs):
         rates[contender.name].append(_rate(space, contender, int(jobs * contender.share)))
     result = Result(
         name="drain",
         title="Drain of no-op jobs by one worker process, jobs per second",
-        how=[f"{each.name}: {int(jobs * each.share):,} jobs; {each.how}" for each in CONTENDERS],
+        how=[
+            *(f"{it.name}: {int(jobs * it.share):,} jobs; {it.how}" for it in contenders.running),
+            *contenders.left_out,
+        ],
         x_title="",
         rows=[Row(name, "", values, "jobs/s") for name, values in rates.items()],
     )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from benchmarks import processes
-from benchmarks.peers import meshhook, pgmq, pgqueuer, procrastinate
+from benchmarks.peers import field, meshhook, pgmq, pgqueuer, procrastinate
 from benchmarks.results import Result, Row, at_least
 from benchmarks.statistics import turns
 
@@ -23,14 +23,15 @@ WAYS = {"in batches of 1,000": BATCH, "one by one": 1}
 def measure(space: Space, settings: Settings) -> Result:
     """Let each contender enqueue to a queue of its own, in turns."""
     jobs = {BATCH: settings.size(50_000, 2000), 1: settings.size(1000, 50)}
+    contenders = field(space, CONTENDERS)
     rates = defaultdict(list)
-    for contender in turns(CONTENDERS, settings.runs):
+    for contender in turns(contenders.running, settings.runs):
         for way, batch in WAYS.items():
             rates[contender.name, way].append(_rate(space, contender, jobs[batch], batch))
     result = Result(
         name="enqueue",
         title="Enqueue by one process, jobs per second",
-        how=[f"{each.name}: {each.how}" for each in CONTENDERS],
+        how=[*(f"{each.name}: {each.how}" for each in contenders.running), *contenders.left_out],
         x_title="how",
         rows=[Row(name, way, values, "jobs/s") for (name, way), values in rates.items()],
     )
