@@ -11,6 +11,7 @@ import typer
 
 from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
 from meshhook.cli.exits import ExitCode, exit_code
+from meshhook.cli.interrupts import Terminated
 from meshhook.cli.output import flat, note, say
 
 GROUPS = {"jobs": jobs, "queues": queues, "dlq": dlq, "migrations": migrations}
@@ -69,9 +70,11 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has gone; Python must not try to flush it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
         note("")
-        return ExitCode.INTERRUPTED
+        # Typer turns what it sees of a signal into an Abort.
+        is_sigterm = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        return ExitCode.TERMINATED if is_sigterm else ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - told, and turned into an exit code
         return _tell(arguments, error)
     return ended if isinstance(ended, int) else ExitCode.OK

@@ -23,7 +23,8 @@ class ExitCode(IntEnum):
         USAGE: An option, an argument or a setting is not usable; nothing was sent.
         OUTAGE: Supabase could not be used at the moment; the same command may succeed later.
         INTERNAL: A fault that is none of the above; a traceback says where.
-        INTERRUPTED: Ctrl-C.
+        INTERRUPTED: Ctrl-C (SIGINT).
+        TERMINATED: SIGTERM.
     """
 
     OK = 0
@@ -32,6 +33,7 @@ class ExitCode(IntEnum):
     OUTAGE = 3
     INTERNAL = 70
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class CommandError(Exception):

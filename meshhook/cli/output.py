@@ -145,6 +145,18 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with what is counted: 1 job, 2 jobs.
+
+    Args:
+        number: How many there are.
+        what: One of them, as a word whose plural takes an s (or es, after s).
+    """
+    if number == 1:
+        return f"1 {what}"
+    return f"{number} {what}{'es' if what.endswith('s') else 's'}"
+
+
 def one_line(text: str | None, length: int = 100) -> str:
     """Return the first line of a text, cut to a length."""
     line = (text or "").strip().partition("\n")[0]
