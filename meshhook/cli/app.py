@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
-from meshhook.cli.exits import ExitCode, exit_code
+from meshhook.cli.exits import CommandError, ExitCode, exit_code
 from meshhook.cli.interrupts import Terminated
 from meshhook.cli.output import flat, note, say
 
@@ -89,6 +89,8 @@ def _tell(arguments: Sequence[str], error: Exception) -> int:
     code = exit_code(error)
     if code is ExitCode.INTERNAL:
         note("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, CommandError) and error.detail:
+        note(error.detail)
     note(f"{_path(arguments)}: {flat(str(error)) or type(error).__name__}")
     return code
 

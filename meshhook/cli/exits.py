@@ -36,22 +36,30 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+HOPELESS = frozenset({ExitCode.FAILED, ExitCode.USAGE})
+"""What another start would not fix: wrong options or settings, a wrong key, a missing queue."""
+
+
 class CommandError(Exception):
     """A command cannot go on; its text is shown as one line.
 
     Args:
         message: What happened and what to do.
         code: The exit code.
+        detail: What is shown before that line, such as the traceback of the user's own code.
     """
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+    def __init__(
+        self, message: str, code: ExitCode = ExitCode.FAILED, *, detail: str | None = None
+    ) -> None:
         self.code = code
+        self.detail = detail
         super().__init__(message)
 
 
-def usage(message: str) -> CommandError:
+def usage(message: str, *, detail: str | None = None) -> CommandError:
     """Return the error for an option, an argument or a setting that is not usable."""
-    return CommandError(message, ExitCode.USAGE)
+    return CommandError(message, ExitCode.USAGE, detail=detail)
 
 
 def exit_code(error: Exception) -> ExitCode:

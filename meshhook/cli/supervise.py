@@ -7,13 +7,14 @@ import logging
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import anyio
 import attrs
 
-from meshhook.cli.exits import ExitCode
+from meshhook.cli.exits import HOPELESS, ExitCode
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("meshhook.cli")
 
 COMMAND = (sys.executable, "-m", "meshhook.cli.worker_child")
-
-# What another start would not mend: wrong options or settings, a wrong key, a missing queue.
-_HOPELESS = frozenset({ExitCode.FAILED, ExitCode.USAGE})
 
 EXTRA_SECONDS = 30.0
 """How long beyond the grace period a process may take to stop before it is killed."""
@@ -89,6 +87,13 @@ class Crew:
         Returns:
             0 after a stop; the exit code of a process that another start would not mend.
         """
+        with tempfile.TemporaryDirectory(prefix="meshhook-") as folder:
+            if self._watch is None:  # whose worker fails in the same way after each change
+                self._options = attrs.evolve(self._options, told_folder=folder)
+            await self._run_all()
+        return self._code
+
+    async def _run_all(self) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self._mind_signals)
             if self._watch is not None:
@@ -97,7 +102,6 @@ class Crew:
                 for number in range(self._count):
                     slots.start_soon(self._keep, number)
             group.cancel_scope.cancel()
-        return self._code
 
     async def _keep(self, number: int) -> None:
         ends = 0
@@ -117,8 +121,8 @@ class Crew:
         if self._watch is not None:
             log.warning("the worker %s; it starts again when the code changes", _ended(code))
             await self._first_of(self._stop_asked, self._changed)
-        elif code in _HOPELESS:
-            log.error("process %d %s, which another start would not mend", number + 1, _ended(code))
+        elif code in HOPELESS:
+            log.error("process %d %s, which another start would not fix", number + 1, _ended(code))
             self._code = ExitCode(code)
             self._stop()
         else:

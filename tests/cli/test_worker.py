@@ -175,7 +175,11 @@ def test_handlers_see_the_settings_of_the_env_file(
         ("tasks:", "'tasks:' is not of the form module:name"),
         ("nowhere:handle", "there is no module nowhere in"),
         ("tasks:nobody", "tasks:nobody: the module tasks has no nobody"),
-        ("tasks:not_a_handler", "tasks:not_a_handler is int and no handler"),
+        ("tasks:not_a_handler", "tasks:not_a_handler: a job handler is a function that takes"),
+        ("tasks:takes_nothing", "tasks:takes_nothing: the job handler takes_nothing() cannot be"),
+        ("tasks:Mailer.send", "it is the method of a class: give that of an object"),
+        ("tasks:yields", "tasks:yields: the job handler yields yields"),
+        ("tasks:Refused", "tasks:Refused: the job handler Refused is a class"),
     ],
 )
 def test_a_handler_that_cannot_be_found_is_wrong_usage(
@@ -188,6 +192,40 @@ def test_a_handler_that_cannot_be_found_is_wrong_usage(
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("target", ["tasks:takes_nothing", "broken:handle"])
+def test_processes_tell_once_that_their_handler_cannot_be_used(
+    shell: Shell, app_dir: Path, target: str
+) -> None:
+    (app_dir / "broken.py").write_text("1 / 0\n")
+
+    ended = shell.run_process("worker", target, "--app-dir", str(app_dir), "--processes", "3")
+
+    assert ended.code == 2
+    assert ended.err.count("meshhook worker: ") == 1
+    assert ended.err.count("Traceback") == (1 if target == "broken:handle" else 0)
+    assert "another in" not in ended.err
+
+
+def test_a_drain_whose_handler_cannot_be_used_is_wrong_usage(shell: Shell, app_dir: Path) -> None:
+    argv = ("--on-event", "tasks:not_a_handler", "--app-dir", str(app_dir))
+
+    ended = shell.run_process("drain", "tasks:handle", *argv)
+
+    assert ended.code == 2
+    assert ended.err == (
+        "meshhook drain: --on-event tasks:not_a_handler: on_event is 7: give a function\n"
+    )
+
+
+def test_a_module_that_exits_when_it_is_imported_is_told(shell: Shell, app_dir: Path) -> None:
+    (app_dir / "script.py").write_text("raise SystemExit(0)\n")
+
+    ended = shell.run_process("drain", "script:handle", "--app-dir", str(app_dir))
+
+    assert ended.code == 2
+    assert "the module script cannot be imported: SystemExit: 0" in ended.err
+
+
 def test_a_module_that_fails_to_import_is_told_with_its_traceback(
     shell: Shell, app_dir: Path
 ) -> None:
@@ -196,7 +234,12 @@ def test_a_module_that_fails_to_import_is_told_with_its_traceback(
     ended = shell.run_process("worker", "broken:handle", "--app-dir", str(app_dir))
 
     assert ended.code == 2
-    assert "broken.py" in ended.err
+    assert ended.err.splitlines()[:3] == [
+        "Traceback (most recent call last):",
+        f'  File "{app_dir / "broken.py"}", line 1, in <module>',
+        "    import nonsense_that_is_missing",
+    ]
+    assert "importlib" not in ended.err
     assert ended.err.splitlines()[-1].startswith(
         "meshhook worker: the module broken cannot be imported: ModuleNotFoundError"
     )
@@ -311,7 +354,7 @@ def test_processes_that_cannot_work_end_it_all(shell: Shell, app_dir: Path) -> N
     ended = shell.run_process("worker", "tasks:handle", "--app-dir", str(app_dir), *queue)
 
     assert ended.code == 1
-    assert "which another start would not mend" in ended.err
+    assert "which another start would not fix" in ended.err
     assert '"nowhere" does not exist' in ended.err
 
 
