@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,7 +16,11 @@ from rich.text import Text
 from meshhook.cli import output
 
 if TYPE_CHECKING:
-    from meshhook.worker import Worker, WorkerStats
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from meshhook.cli.worker_run import Works
+    from meshhook.worker import WorkerStats
 
 REFRESH_SECONDS = 0.25
 RATE_SECONDS = 5.0
@@ -24,21 +30,22 @@ class StatusLine:
     """Shows a worker's numbers below its log lines, live.
 
     Args:
-        worker: The worker.
+        worker: The worker, or a drain.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Works) -> None:
         self._worker = worker
         self._seen: deque[tuple[float, int]] = deque()
 
     async def run(self) -> None:
-        """Show them, for ever."""
+        """Show them, until cancelled."""
+        before = sys.stderr, sys.stdout
         live = Live(
             console=output.console(stderr=True),
             auto_refresh=False,
             redirect_stdout=sys.stdout.isatty(),
         )
-        with live:
+        with live, _log_handlers_follow(*before):
             while True:
                 live.update(self.line(time.monotonic()), refresh=True)
                 await anyio.sleep(REFRESH_SECONDS)
@@ -80,3 +87,27 @@ class StatusLine:
             self._seen.popleft()
         then, processed = self._seen[0]
         return (stats.processed - processed) / (now - then) if now > then else 0.0
+
+
+@contextmanager
+def _log_handlers_follow(stderr: TextIO, stdout: TextIO) -> Iterator[None]:
+    """Have log handlers that write to these streams write to those that stand in their place now.
+
+    Otherwise their lines would begin in the middle of the status line.
+    """
+    now = {stderr: sys.stderr, stdout: sys.stdout}
+    moved = [(handler, handler.stream) for handler in _handlers() if handler.stream in now]
+    for handler, stream in moved:
+        handler.setStream(now[stream])
+    try:
+        yield
+    finally:
+        for handler, stream in moved:
+            handler.setStream(stream)
+
+
+def _handlers() -> Iterator[logging.StreamHandler[TextIO]]:
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler):
+                yield handler

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from meshhook.cli.watch import Watch
 from meshhook.cli.worker_options import WorkerOptions, queue_weights, retry_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from meshhook.cli.findings import Finding
@@ -106,30 +108,35 @@ def test_settings_of_the_backoff_are_none_unless_one_is_given() -> None:
     assert retry_settings(3, None, 0) == {"max_attempts": 3, "max_delay_ms": 0}
 
 
-@pytest.fixture
-def restored_logging() -> Any:
+@contextmanager
+def bare_logging() -> Iterator[logging.Logger]:
+    """Have a root logger as in a process of its own, without the handlers of pytest."""
     root, meshhook = logging.getLogger(), logging.getLogger("meshhook")
-    before = root.handlers[:], root.level, meshhook.level
-    yield
-    root.handlers[:], level, meshhook_level = before
-    root.setLevel(level)
-    meshhook.setLevel(meshhook_level)
+    handlers, level, meshhook_level = root.handlers[:], root.level, meshhook.level
+    root.handlers.clear()
+    try:
+        yield root
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        meshhook.setLevel(meshhook_level)
 
 
-@pytest.mark.usefixtures("restored_logging")
 @pytest.mark.parametrize("form", logs.FORMATS)
 def test_log_lines_never_hold_a_key(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hide("a-key-of-no-usual-form")
     stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    logs.configure("info", form)
     log = logging.getLogger("meshhook.test")
-
-    try:
-        int("a-key-of-no-usual-form")
-    except ValueError:
-        log.exception("failed %s", "sb_secret_abc", extra={"worker": "w", "note": "sb_secret_d"})
-    log.debug("not to be seen")
+    with bare_logging():
+        logs.configure("info", form)
+        monkeypatch.setattr(sys, "stderr", stream)
+        try:
+            int("a-key-of-no-usual-form")
+        except ValueError:
+            log.exception(
+                "failed %s", "sb_secret_abc", extra={"worker": "w", "note": "sb_secret_d"}
+            )
+        log.debug("not to be seen")
 
     text = stream.getvalue()
     assert "a-key-of-no-usual-form" not in text
@@ -139,6 +146,29 @@ def test_log_lines_never_hold_a_key(form: str, monkeypatch: pytest.MonkeyPatch) 
     if form == "json":
         (line,) = map(json.loads, text.splitlines())
         assert (line["message"], line["worker"], line["level"]) == ("failed [key]", "w", "error")
+        assert line["exception"].endswith("with base 10: '[key]'")
+    else:
+        first, second, *_ = text.splitlines()
+        assert first.endswith("ERROR   meshhook.test: failed [key] [w]")
+        assert second == "Traceback (most recent call last):"
+
+
+def test_handlers_that_the_user_has_set_up_stay_and_write_no_key() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("mine: %(message)s"))
+    with bare_logging() as root:
+        root.addHandler(handler)
+        root.setLevel(logging.WARNING)
+        logs.configure("info", "json")
+        logging.getLogger("meshhook.test").info("started with %s", "sb_secret_abc")
+        logging.getLogger("tasks").info("not to be seen")
+
+        assert root.handlers == [handler]
+    assert stream.getvalue() == (
+        "mine: --log-format json is not used: the handler's module has set up logging\n"
+        "mine: started with [key]\n"
+    )
 
 
 class FakeWorker:
@@ -156,7 +186,7 @@ class FakeWorker:
 
 def test_the_status_line_tells_state_and_rate() -> None:
     worker = FakeWorker(WorkerStats(processed=10, succeeded=10))
-    line = StatusLine(worker)  # type: ignore[arg-type]  # as far as the line looks
+    line = StatusLine(worker)
 
     assert line.line(100.0).plain == (
         "tester  idle  0 running  10 done  0.0/s  0 retried  0 dead letters"

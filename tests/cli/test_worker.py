@@ -120,6 +120,84 @@ def test_log_lines_for_machines(shell: Shell, app_dir: Path) -> None:
     assert shell.env["SUPABASE_KEY"] not in err
 
 
+LOGGING = """
+import logging
+import time
+{set_up}
+log = logging.getLogger(__name__)
+
+def handle(message):
+    log.info("own line")
+    log.debug("own detail")
+
+async def fail(message):
+    raise ValueError("no such customer")
+"""
+
+
+def stderr_of_a_worker(shell: Shell, app_dir: Path, *argv: str, until: str) -> str:
+    """Return what a worker writes on standard error when it handles a job."""
+    shell.run("enqueue", job_text())
+    with running(shell, app_dir, "logged:handle", *argv) as process:
+        seen = line_with(process.stderr, until)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    return seen + err
+
+
+def test_the_users_own_log_lines_are_shown(shell: Shell, app_dir: Path) -> None:
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=""))
+
+    err = stderr_of_a_worker(shell, app_dir, until="own line")
+
+    assert re.search(r"INFO    logged: own line\n", err)
+    assert "own detail" not in err
+    assert "httpx" not in err
+
+
+def test_debugging_shows_the_users_and_our_details_and_not_those_of_http(
+    shell: Shell, app_dir: Path
+) -> None:
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=""))
+
+    err = stderr_of_a_worker(shell, app_dir, "--log-level", "debug", until="own detail")
+
+    assert "meshhook.worker" in err
+    assert not re.search("httpx|httpcore|hpack", err)
+
+
+def test_logging_that_the_users_code_has_set_up_stays(shell: Shell, app_dir: Path) -> None:
+    set_up = "logging.basicConfig(level=logging.INFO, format='MINE %(name)s %(message)s')"
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=set_up))
+
+    err = stderr_of_a_worker(shell, app_dir, until="own line")
+
+    assert "MINE logged own line\n" in err
+    assert "MINE meshhook.worker worker stopping" in err
+    assert all(line.startswith("MINE ") for line in err.splitlines())
+    assert "httpx" not in err
+
+
+@pytest.mark.parametrize("set_up", ["", "logging.basicConfig(level=logging.INFO)"])
+def test_on_a_terminal_every_log_line_stands_on_a_line_of_its_own(
+    shell: Shell, app_dir: Path, set_up: str
+) -> None:
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=set_up))
+    terminal = Terminal(shell, "worker", "logged:handle", "--app-dir", str(app_dir))
+    terminal.wait_for("0 done")
+    shell.run("enqueue", job_text())
+    terminal.wait_for("1 done")
+    terminal.process.send_signal(signal.SIGTERM)
+
+    assert terminal.finish() == 0
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.seen)
+    start = "INFO:" if set_up else r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* INFO"
+    begins = [match.start() for match in re.finditer(start, drawn)]
+    assert len(begins) >= 3
+    assert {drawn[:begin][-1:] for begin in begins} <= {"", "\n", "\r"}
+    assert "own line" in drawn
+
+
 def test_on_a_terminal_a_status_line_is_shown(shell: Shell, app_dir: Path) -> None:
     shell.run("enqueue", job_text())
     argv = ("worker", "tasks:handle", "--name", "tester", "--app-dir", str(app_dir))
