@@ -17,6 +17,7 @@ from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.interrupts import code_of, sigterm_as_ctrl_c
 from meshhook.cli.json_lines import Chunk, Line, chunks
 from meshhook.cli.options import DryRunOption, JsonOption, with_queue
+from meshhook.cli.progress import bar
 from meshhook.cli.settings import Settings
 from meshhook.cli.upload import Upload
 
@@ -346,26 +347,6 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _progress(file: Path | None, doing: str) -> Iterator[Callable[[Chunk], None]]:
-    """Show a bar on a terminal, and nothing anywhere else."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich import progress  # noqa: PLC0415 - heavy
-
-    columns = (
-        progress.TextColumn(doing),
-        progress.BarColumn(),
-        progress.TextColumn("{task.fields[lines]} lines"),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    shown = progress.Progress(
-        *columns, console=output.console(stderr=True), redirect_stdout=sys.stdout.isatty()
-    )
-    with shown as bar:
-        task = bar.add_task("", total=file.stat().st_size if file else None, lines=0)
-
-        def advance(chunk: Chunk) -> None:
-            bar.update(task, completed=chunk.end_bytes, lines=chunk.lines[-1].number)
-
-        yield advance
+    """Show how far it is on a terminal, and nothing anywhere else."""
+    with bar(doing, file.stat().st_size if file else None) as show:
+        yield lambda chunk: show(chunk.end_bytes, f"{chunk.lines[-1].number} lines")

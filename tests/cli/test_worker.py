@@ -530,3 +530,39 @@ def test_drain_of_a_queue_that_is_not_there_fails(shell: Shell, app_dir: Path) -
 
     assert ended.code == 1
     assert '"nowhere" does not exist' in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_drain_that_a_signal_ends_hands_back_and_tells_what_it_did(
+    shell: Shell, app_dir: Path, service: SyncQueueService, number: signal.Signals, code: int,
+    loop: str,
+) -> None:  # fmt: skip
+    shell.run("enqueue", stdin=job_lines(3))
+    argv = ("tasks:hang", "--concurrency", "2", "--loop", loop, "--app-dir", str(app_dir))
+    with shell.start("drain", *argv, "--json") as process:
+        for _ in range(2):
+            line_with(process.stdout, "hanging")
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+
+    report = json.loads(out)
+    assert process.returncode == code
+    assert (report["reason"], report["processed"]) == (number.name, 0)
+    assert report["released"] >= 2
+    assert report["more_waiting"] is True
+    # Visible at once, and with no attempt used.
+    assert [job.attempt for job in service.dequeue_many(3)] == [1, 1, 1]
+
+
+def test_a_drain_on_a_terminal_has_a_status_line(shell: Shell, app_dir: Path) -> None:
+    shell.run("enqueue", stdin=job_lines(2))
+    argv = ("drain", "tasks:hang", "--name", "tester", "--app-dir", str(app_dir))
+    terminal = Terminal(shell, *argv)
+    terminal.wait_for("2 running")
+    terminal.process.send_signal(signal.SIGINT)
+
+    assert terminal.finish() == 130
+    assert re.search(r"tester.*working.*2 running  0 done", terminal.seen)
+    assert "2 handed back" in terminal.seen
+    assert "More jobs are due." in terminal.seen
