@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
 from meshhook.cli.exits import CommandError, ExitCode, exit_code
@@ -40,6 +41,33 @@ app.command("doctor")(doctor.doctor)
 app.command("dev")(dev.dev)
 
 
+class _Command(TyperCommand):
+    """A command in whose help a flag stands alone, without a type: it takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """A group of commands; see `_Command`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+for typers in (app, *(group.app for group in GROUPS.values())):
+    typers.info.cls = _Group
+    for command in typers.registered_commands:
+        command.cls = _Command
+
+
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
@@ -52,7 +80,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(ExitCode.USAGE)
+        raise typer.Exit
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshhook.cli import output
+from meshhook.cli import complete, output
 from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
 from meshhook.cli.settings import Settings
@@ -24,7 +24,12 @@ BATCH = 100
 
 DlqOption = Annotated[
     str | None,
-    typer.Option("--dlq", metavar="NAME", help="The dead letter queue (that of the queue)."),
+    typer.Option(
+        "--dlq",
+        metavar="NAME",
+        help="The dead letter queue (that of the queue).",
+        autocompletion=complete.queues,
+    ),
 ]
 MsgIdsArgument = Annotated[
     list[int] | None,
@@ -140,7 +145,12 @@ def replay(  # noqa: PLR0913 - a command's options
     dlq: DlqOption = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", metavar="QUEUE", help="Where to (the queue each came from)."),
+        typer.Option(
+            "--to",
+            metavar="QUEUE",
+            help="Where to (the queue each came from).",
+            autocompletion=complete.queues,
+        ),
     ] = None,
     rate: Annotated[
         float | None, typer.Option("--rate", min=0.01, help="How many a second at the most.")

@@ -349,4 +349,4 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
 def _progress(file: Path | None, doing: str) -> Iterator[Callable[[Chunk], None]]:
     """Show how far it is on a terminal, and nothing anywhere else."""
     with bar(doing, file.stat().st_size if file else None) as show:
-        yield lambda chunk: show(chunk.end_bytes, f"{chunk.lines[-1].number} lines")
+        yield lambda chunk: show(chunk.end_bytes, output.counted(chunk.lines[-1].number, "line"))

@@ -145,7 +145,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: float, what: str) -> str:
     """Return a number with what is counted: 1 job, 2 jobs.
 
     Args:
@@ -154,7 +154,8 @@ def counted(number: int, what: str) -> str:
     """
     if number == 1:
         return f"1 {what}"
-    return f"{number} {what}{'es' if what.endswith('s') else 's'}"
+    shown = number if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {what}{'es' if what.endswith('s') else 's'}"
 
 
 def one_line(text: str | None, length: int = 100) -> str:

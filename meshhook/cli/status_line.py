@@ -65,10 +65,10 @@ class StatusLine:
             f"{stats.succeeded} done",
             f"{self._rate(stats, now):.1f}/s",
             f"{stats.retried} retried",
-            f"{stats.moved_to_dlq} dead letters",
+            output.counted(stats.moved_to_dlq, "dead letter"),
         ]
         if stats.lost:
-            parts.append(f"{stats.lost} leases lost")
+            parts.append(f"{output.counted(stats.lost, 'lease')} lost")
         line = Text(f"{self._worker.name}  ", style="bold")
         line.append(self._state(stats), style="red" if stats.unhealthy_since else "green")
         line.append("  " + "  ".join(parts), style="not bold")

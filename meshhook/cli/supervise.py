@@ -15,6 +15,7 @@ import anyio
 import attrs
 
 from meshhook.cli.exits import HOPELESS, ExitCode
+from meshhook.cli.output import counted
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -172,6 +173,9 @@ class Crew:
         self._stop_asked.set()
         self._signal(signal.SIGTERM)
 
+    def _processes(self) -> str:
+        return counted(len(self._running), "process")
+
     def _signal(self, number: signal.Signals) -> None:
         for process in self._running.values():
             if process.returncode is None:
@@ -182,13 +186,13 @@ class Crew:
             async with anyio.create_task_group() as group:
                 async for number in signals:
                     if not self._stop_asked.is_set():
-                        log.info("%s: stopping %d processes", number.name, len(self._running))
+                        log.info("%s: stopping %s", number.name, self._processes())
                         group.start_soon(self._kill_the_late)
                     self._stop()
 
     async def _kill_the_late(self) -> None:
         await anyio.sleep(self._grace_seconds + EXTRA_SECONDS)
-        log.error("killing %d processes that did not stop", len(self._running))
+        log.error("killing %s that did not stop", self._processes())
         self._signal(signal.SIGKILL)
 
     async def _follow_changes(self, watch: Watch) -> None:

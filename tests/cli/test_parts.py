@@ -46,6 +46,21 @@ def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "what", "text"),
+    [
+        (0, "job", "0 jobs"),
+        (1, "job", "1 job"),
+        (2, "process", "2 processes"),
+        (1.0, "day", "1 day"),
+        (1.5, "day", "1.5 days"),
+        (123_456_789, "job", "123456789 jobs"),
+    ],
+)
+def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: str) -> None:
+    assert output.counted(number, what) == text
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [(None, ""), ("a\nb", "a"), ("\n a", "a"), ("x" * 200, "x" * 97 + "...")],
 )
@@ -195,7 +210,7 @@ def test_the_status_line_tells_state_and_rate() -> None:
         processed=30, succeeded=20, failed=10, retried=7, moved_to_dlq=3, lost=1, running=2
     )
     assert line.line(102.0).plain == (
-        "tester  working  2 running  20 done  10.0/s  7 retried  3 dead letters  1 leases lost"
+        "tester  working  2 running  20 done  10.0/s  7 retried  3 dead letters  1 lease lost"
     )
     worker.stats = WorkerStats(unhealthy_since=datetime(2027, 1, 1, tzinfo=UTC))
     assert "waiting for Supabase since" in line.line(200.0).plain
