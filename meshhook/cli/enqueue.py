@@ -204,11 +204,11 @@ def _enqueue_arguments(
         return
     for msg_id in batch.msg_ids:
         output.say(str(msg_id))
-    done = f"{'was' if len(jobs) == 1 else 'were'} there already"
-    if not batch.duplicate:
-        done = f"{'is' if len(jobs) == 1 else 'are'} enqueued"
+    done = f"{output.counted(len(jobs), 'job', 'are')} enqueued"
+    if batch.duplicate:
+        done = f"{output.counted(len(jobs), 'job', 'were')} there already"
     run = f", run_id {made['run_id']}" if made else ""
-    output.note(f"{output.counted(len(jobs), 'job')} {done} in {settings.queue_name}{run}.")
+    output.note(f"{done} in {settings.queue_name}{run}.")
 
 
 def _parsed(position: int, given: str | dict[str, Any]) -> dict[str, Any]:
@@ -265,8 +265,8 @@ def _show(settings: Settings, upload: Upload, how: _How, *, is_file: bool) -> No
         output.say(f"Enqueued {jobs} in {settings.queue_name}.")
     if upload.known:
         hint = "; --again enqueues them once more" if is_file else ""
-        were = "job was" if upload.known == 1 else "jobs were"
-        output.note(f"{upload.known} {were} there already, from an earlier run{hint}.")
+        known = output.counted(upload.known, "job", "were")
+        output.note(f"{known} there already, from an earlier run{hint}.")
 
 
 def _check(
@@ -309,8 +309,8 @@ def _tell_check(run: "DryRun", bad: "list[Bad]", what: str, *, as_json: bool) ->
         output.show_json({"dry_run": True, **counts, "problems": bad})
         return
     good = f"{output.counted(run.good_lines, 'job')} would be enqueued in {run.queue_name}"
-    wrong = f"{output.counted(run.bad_lines, what)} {'is' if run.bad_lines == 1 else 'are'} bad"
-    output.say(f"A dry run: nothing was sent. {good}, {wrong}.")
+    wrong = output.counted(run.bad_lines, what, "are")
+    output.say(f"A dry run: nothing was sent. {good}, {wrong} bad.")
 
 
 @contextmanager

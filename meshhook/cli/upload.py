@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from meshhook.cli import output
 from meshhook.cli.exits import CommandError, exit_code
 from meshhook.exceptions import InvalidInputError, MeshHookError, Problem
 
@@ -88,10 +89,10 @@ class Upload:
 
     def stopped(self, why: str) -> str:
         """Say why the upload ended before its end, and how to go on."""
-        done = "job" if self.lines == 1 else "jobs"
+        jobs = output.counted(self.lines, "job")
         are = "is" if self.lines == 1 else "are"
         return (
-            f"{why.rstrip('.')}. The {self.lines} {done} before line {self.next_line} {are} done; "
+            f"{why.rstrip('.')}. The {jobs} before line {self.next_line} {are} done; "
             f"go on with --resume-from {self.next_line}{self.how_to_go_on}"
         )
 

@@ -58,6 +58,7 @@ def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
 )
 def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: str) -> None:
     assert output.counted(number, what) == text
+    assert output.counted(number, what, "are") == f"{text} {'is' if number == 1 else 'are'}"
 
 
 @pytest.mark.parametrize(
