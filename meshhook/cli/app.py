@@ -28,7 +28,7 @@ app = typer.Typer(
     epilog=(
         "Settings: --url and --key, or SUPABASE_URL and SUPABASE_KEY in the environment or in .env."
         " Exit codes: 0 done, 1 failed or a problem found, 2 wrong usage or settings, 3 Supabase"
-        " cannot be used at the moment."
+        " cannot be used at the moment, 130 and 143 ended by Ctrl-C or SIGTERM."
     ),
 )
 app.command("worker")(worker.worker)
