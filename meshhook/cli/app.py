@@ -12,7 +12,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
 from meshhook.cli.exits import CommandError, ExitCode, exit_code
-from meshhook.cli.interrupts import Terminated
 from meshhook.cli.output import flat, note, say
 
 GROUPS = {"jobs": jobs, "queues": queues, "dlq": dlq, "migrations": migrations}
@@ -98,11 +97,9 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has gone; Python must not try to flush it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
-    except (KeyboardInterrupt, typer.Abort) as error:
+    except (KeyboardInterrupt, typer.Abort):
         note("")
-        # Typer turns what it sees of a signal into an Abort.
-        is_sigterm = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
-        return ExitCode.TERMINATED if is_sigterm else ExitCode.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - told, and turned into an exit code
         return _tell(arguments, error)
     return ended if isinstance(ended, int) else ExitCode.OK

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from meshhook.cli.exits import ExitCode
+from meshhook.cli.exits import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,9 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
     Yields:
         While that is so.
+
+    Raises:
+        CommandError: What was going on has not said itself how far it had come.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -30,6 +33,8 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+    except Terminated:
+        raise CommandError("ended by SIGTERM", ExitCode.TERMINATED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

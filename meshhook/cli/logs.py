@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -69,13 +70,15 @@ class _NoKeys(logging.Filter):
     """Takes keys out of records that the user's own handlers write."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if (shown := redact(text)) != text:
-            record.msg, record.args = shown, ()
-        if record.exc_info and not record.exc_text:
-            trace = logging.Formatter().formatException(record.exc_info)
-            if (shown := redact(trace)) != trace:
-                record.exc_text = shown
+        # The handler itself complains about a record that cannot be formatted.
+        with contextlib.suppress(Exception):
+            text = record.getMessage()
+            if (shown := redact(text)) != text:
+                record.msg, record.args = shown, ()
+            if record.exc_info and not record.exc_text:
+                trace = logging.Formatter().formatException(record.exc_info)
+                if (shown := redact(trace)) != trace:
+                    record.exc_text = shown
         return True
 
 

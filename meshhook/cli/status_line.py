@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -95,19 +95,17 @@ def _log_handlers_follow(stderr: TextIO, stdout: TextIO) -> Iterator[None]:
 
     Otherwise their lines would begin in the middle of the status line.
     """
-    now = {stderr: sys.stderr, stdout: sys.stdout}
-    moved = [(handler, handler.stream) for handler in _handlers() if handler.stream in now]
-    for handler, stream in moved:
-        handler.setStream(now[stream])
-    try:
+    with ExitStack() as stack:
+        for handler in _handlers():
+            for before, now in ((stderr, sys.stderr), (stdout, sys.stdout)):
+                if handler.stream is before:
+                    handler.setStream(now)
+                    stack.callback(handler.setStream, before)
         yield
-    finally:
-        for handler, stream in moved:
-            handler.setStream(stream)
 
 
 def _handlers() -> Iterator[logging.StreamHandler[TextIO]]:
-    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+    for logger in (logging.root, *tuple(logging.root.manager.loggerDict.values())):
         for handler in getattr(logger, "handlers", ()):
             if isinstance(handler, logging.StreamHandler):
                 yield handler

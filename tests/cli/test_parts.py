@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from meshhook import WorkerStats
-from meshhook.cli import diagnosis, logs, output
+from meshhook.cli import diagnosis, logs, output, worker_run
 from meshhook.cli.redaction import hide
 from meshhook.cli.status_line import StatusLine
 from meshhook.cli.supervise import Backoff
@@ -217,6 +218,27 @@ def test_the_status_line_tells_state_and_rate() -> None:
     assert "waiting for Supabase since" in line.line(200.0).plain
     worker.stats, worker.is_stopping = WorkerStats(), True
     assert "stopping" in line.line(201.0).plain
+
+
+async def test_a_long_run_in_a_pipe_logs_now_and_then_what_it_has_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_run, "SUMMARY_SECONDS", 0.001)
+    logged = anyio.Event()
+    told: list[str] = []
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+            logged.set()
+
+    worker = FakeWorker(WorkerStats(processed=3, succeeded=2, failed=1))
+    monkeypatch.setattr(worker_run.log, "handlers", [Told()])
+    monkeypatch.setattr(worker_run.log, "level", logging.INFO)
+    with anyio.fail_after(30):
+        await worker_run.run_shown(worker, logged.wait, on_terminal=False)
+
+    assert told[0].startswith("2 succeeded, 1 failed, 0 running")
 
 
 def facts(**more: Any) -> dict[str, Any]:
