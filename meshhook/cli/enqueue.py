@@ -135,7 +135,7 @@ def enqueue(  # noqa: PLR0913 - a command's options
         made = job_of(metadata, settings.queue_name, ids, idempotency_key)
         _enqueue_arguments(settings, [made], how, told=made)
         return
-    if any(ids.values()):
+    if any(given is not None for given in ids.values()):
         raise usage("--run-id, --workflow-id and --project-id go with --metadata")
     if arguments and file:
         raise usage("give jobs as arguments or in a --file, not both")
@@ -169,10 +169,10 @@ def job_of(
         CommandError: The metadata is not a JSON object.
     """
     try:
-        value = json.loads(metadata)
+        found = json.loads(metadata)
     except (ValueError, RecursionError) as error:
         raise usage(f"--metadata is not JSON: {error}") from error
-    if not isinstance(value, dict):
+    if not isinstance(found, dict):
         raise usage('--metadata is not a JSON object; write it as \'{"name": "value"}\'')
     key = idempotency_key
     of_queue = str(uuid.uuid5(_IDS, queue_name))
@@ -181,7 +181,8 @@ def job_of(
         "workflow_id": of_queue,
         "project_id": of_queue,
     }
-    return {name: ids[name] or made[name] for name in made} | {"metadata": value}
+    given = {name: value for name, value in ids.items() if value is not None}
+    return {**made, **given, "metadata": found}
 
 
 def _enqueue_arguments(
@@ -227,7 +228,8 @@ def _chunks_of_arguments(arguments: Sequence[str | dict[str, Any]]) -> Iterator[
     texts = (given if isinstance(given, str) else json.dumps(given) for given in arguments)
     yield Chunk(
         lines=tuple(
-            Line(number=number, text=text.encode()) for number, text in enumerate(texts, 1)
+            Line(number=number, text=text.encode(errors="surrogateescape"))
+            for number, text in enumerate(texts, 1)
         ),
         end_bytes=0,
     )
