@@ -112,8 +112,8 @@ class InvalidInputError(MeshHookError, ValueError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         told = [str(problem) for problem in self.problems[:MAX_TOLD]]
-        if len(self.problems) > MAX_TOLD:
-            told.append(f"and {len(self.problems) - MAX_TOLD} more problems")
+        if (more := len(self.problems) - MAX_TOLD) > 0:
+            told.append(f"and {more} more problem{'s' if more > 1 else ''}")
         super().__init__("; ".join(told))
 
 

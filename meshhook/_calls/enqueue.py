@@ -57,26 +57,6 @@ def one(
     return Call("meshhook_enqueue", params, decode)
 
 
-def many(
-    queue_name: str,
-    jobs: Iterable[Mapping[str, Any]],
-    delay_seconds: float | Sequence[float] = 0,
-    *,
-    idempotency_key: str | None = None,
-    idempotency_seconds: float = IDEMPOTENCY_SECONDS,
-    trace: Mapping[str, str] | None = None,
-) -> Call[EnqueueBatch]:
-    """Build the call that enqueues as many jobs as one call takes, all or none."""
-    listed = check.several("jobs", jobs)
-    check.number_of("jobs", len(listed))
-    messages, delays, once = check.all_of(
-        lambda: payload.jobs_data(listed),
-        lambda: _delays(delay_seconds, len(listed)),
-        lambda: _enqueue_once(idempotency_key, idempotency_seconds),
-    )
-    return _call(queue_name, with_trace(messages, trace), delays, once)
-
-
 def job(
     job_data: Mapping[str, Any], delay_seconds: float, trace: Mapping[str, str] | None
 ) -> tuple[dict[str, Any], int, float]:

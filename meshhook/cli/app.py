@@ -8,9 +8,10 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
-from meshhook.cli.exits import ExitCode, exit_code
+from meshhook.cli.exits import CommandError, ExitCode, exit_code
 from meshhook.cli.output import flat, note, say
 
 GROUPS = {"jobs": jobs, "queues": queues, "dlq": dlq, "migrations": migrations}
@@ -26,7 +27,7 @@ app = typer.Typer(
     epilog=(
         "Settings: --url and --key, or SUPABASE_URL and SUPABASE_KEY in the environment or in .env."
         " Exit codes: 0 done, 1 failed or a problem found, 2 wrong usage or settings, 3 Supabase"
-        " cannot be used at the moment."
+        " cannot be used at the moment, 130 and 143 ended by Ctrl-C or SIGTERM."
     ),
 )
 app.command("worker")(worker.worker)
@@ -37,6 +38,33 @@ for name, group in GROUPS.items():
 app.command("stats")(stats.stats)
 app.command("doctor")(doctor.doctor)
 app.command("dev")(dev.dev)
+
+
+class _Command(TyperCommand):
+    """A command in whose help a flag stands alone, without a type: it takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """A group of commands; see `_Command`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+for typers in (app, *(group.app for group in GROUPS.values())):
+    typers.info.cls = _Group
+    for command in typers.registered_commands:
+        command.cls = _Command
 
 
 @app.callback(invoke_without_command=True)
@@ -51,7 +79,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(ExitCode.USAGE)
+        raise typer.Exit
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -86,6 +114,8 @@ def _tell(arguments: Sequence[str], error: Exception) -> int:
     code = exit_code(error)
     if code is ExitCode.INTERNAL:
         note("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, CommandError) and error.detail:
+        note(error.detail)
     note(f"{_path(arguments)}: {flat(str(error)) or type(error).__name__}")
     return code
 

@@ -106,9 +106,10 @@ def growth(before: Facts, after: Facts, seconds: float) -> Iterator[Finding]:
     for queue in after["queues"]:
         then, now = depths.get(queue["queue_name"]), queue.get("visible_jobs")
         if not queue["is_dlq"] and then and now and now > then:
+            more = output.counted(now - then, "more due job")
             yield warning(
                 f"backlog {queue['queue_name']}",
-                f"the backlog grows: {now - then} more due jobs in {seconds:.0f} s, {now} in all",
+                f"the backlog grows: {more} in {seconds:.0f} s, {now} in all",
                 "more workers (--processes), more --concurrency, or fewer jobs",
             )
 
@@ -197,7 +198,11 @@ def _queue(queue: Facts) -> Iterator[Finding]:
     yield from found
     if not found:
         due, hidden = queue["visible_jobs"], queue["invisible_jobs"]
-        depth = f"{due + hidden} dead letters" if queue["is_dlq"] else f"{due} due, {hidden} hidden"
+        depth = (
+            output.counted(due + hidden, "dead letter")
+            if queue["is_dlq"]
+            else f"{due} due, {hidden} hidden"
+        )
         yield ok(f"queue {name}", depth)
 
 
@@ -220,7 +225,7 @@ def _paused_at(queue: Facts) -> str | None:
 def _paused(queue: Facts) -> Iterator[Finding]:
     name = queue["queue_name"]
     since = output.when(datetime.fromisoformat(_paused_at(queue) or ""))
-    message = f"paused since {since}, with {queue['visible_jobs']} jobs due"
+    message = f"paused since {since}, with {output.counted(queue['visible_jobs'], 'job')} due"
     yield warning(f"queue {name}", message, f"meshhook queues resume {name}")
 
 
@@ -244,15 +249,17 @@ def _course(queue: Facts) -> Iterator[Finding]:
         return
     name, overdue = queue["queue_name"], queue["overdue_seconds"] or 0
     if queue["lapsed_jobs"]:
+        left = output.counted(queue["lapsed_jobs"], "job", "were")
         yield problem(
             f"stuck {name}",
-            f"{queue['lapsed_jobs']} jobs were left unfinished by workers that are gone",
+            f"{left} left unfinished by workers that are gone",
             f"start a worker: meshhook worker module:handler --queue {name}",
         )
     if overdue > OVERDUE_SECONDS:
+        jobs = output.counted(queue["visible_jobs"], "job", "are")
         yield problem(
             f"backlog {name}",
-            f"{queue['visible_jobs']} jobs are due, the first since {output.age(overdue)}",
+            f"{jobs} due, the first since {output.age(overdue)}",
             "more workers (--processes) or more --concurrency",
         )
 

@@ -1,19 +1,18 @@
 """`meshhook dlq`: dead letters."""
 
-import time
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshhook.cli import output
-from meshhook.cli.exits import CommandError, ExitCode, exit_code, usage
+from meshhook.cli import complete, output
+from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
 from meshhook.cli.settings import Settings
-from meshhook.exceptions import MeshHookError
+from meshhook.cli.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from meshhook.models import DeadLetterJob, ReplaySummary
     from meshhook.sync_services import SyncDLQService
@@ -25,7 +24,12 @@ BATCH = 100
 
 DlqOption = Annotated[
     str | None,
-    typer.Option("--dlq", metavar="NAME", help="The dead letter queue (that of the queue)."),
+    typer.Option(
+        "--dlq",
+        metavar="NAME",
+        help="The dead letter queue (that of the queue).",
+        autocompletion=complete.queues,
+    ),
 ]
 MsgIdsArgument = Annotated[
     list[int] | None,
@@ -141,7 +145,12 @@ def replay(  # noqa: PLR0913 - a command's options
     dlq: DlqOption = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", metavar="QUEUE", help="Where to (the queue each came from)."),
+        typer.Option(
+            "--to",
+            metavar="QUEUE",
+            help="Where to (the queue each came from).",
+            autocompletion=complete.queues,
+        ),
     ] = None,
     rate: Annotated[
         float | None, typer.Option("--rate", min=0.01, help="How many a second at the most.")
@@ -155,13 +164,13 @@ def replay(  # noqa: PLR0913 - a command's options
         if dry_run:
             _tell_choice("replay", service, chosen, as_json=as_json)
             return
-        done = _replay(service, chosen, target, rate)
+        done = _replay(service, chosen, target, rate, are_named=bool(msg_ids))
     failed = [error for summary in done for error in summary.errors]
     replayed = sum(summary.success for summary in done)
     if as_json:
         output.show_json({"replayed": replayed, "errors": failed})
     else:
-        output.say(f"Replayed {replayed} of {len(chosen)} dead letters.")
+        output.say(f"Replayed {replayed} of {_letters(len(chosen))}.")
         for one in failed:
             output.note(f"{one.msg_id}: {one.error}")
     if failed:
@@ -187,13 +196,13 @@ def delete(
             _tell_choice("delete", service, chosen, as_json=as_json)
             return
         output.confirm(
-            f"This deletes {len(chosen)} dead letters of {service.dlq_name}", yes=yes or not chosen
+            f"This deletes {_letters(len(chosen))} of {service.dlq_name}", yes=yes or not chosen
         )
-        missing = [msg_id for msg_id in chosen if not service.delete_dead_letter_job(msg_id)]
+        missing = _delete(service, chosen, are_named=bool(msg_ids))
     if as_json:
         output.show_json({"deleted": len(chosen) - len(missing), "missing": missing})
     else:
-        output.say(f"Deleted {len(chosen) - len(missing)} of {len(chosen)} dead letters.")
+        output.say(f"Deleted {len(chosen) - len(missing)} of {_letters(len(chosen))}.")
         for msg_id in missing:
             output.note(f"{msg_id}: there is no such dead letter")
     if missing:
@@ -214,14 +223,14 @@ def purge(
     with settings.open_dlq(dlq) as service:
         total = service.get_dlq_metrics().total_jobs
         if not dry_run:
-            output.confirm(f"This deletes all {total} dead letters of {service.dlq_name}", yes=yes)
+            output.confirm(f"This deletes all of {service.dlq_name}: {_letters(total)}", yes=yes)
         deleted = 0 if dry_run else service.purge_dlq()
     if as_json:
         output.show_json({"deleted": deleted, "there": total})
     elif dry_run:
-        output.say(f"Would delete all {total} dead letters of {service.dlq_name}.")
+        output.say(f"Would delete all of {service.dlq_name}: {_letters(total)}.")
     else:
-        output.say(f"Deleted {deleted} dead letters of {service.dlq_name}.")
+        output.say(f"Deleted {_letters(deleted)} of {service.dlq_name}.")
 
 
 def _matching(service: "SyncDLQService", error: str | None) -> "Iterator[DeadLetterJob]":
@@ -245,28 +254,54 @@ def _tell_choice(verb: str, service: "SyncDLQService", chosen: list[int], *, as_
     if as_json:
         output.show_json({"dry_run": True, "msg_ids": chosen})
         return
-    output.say(f"Would {verb} {len(chosen)} dead letters of {service.dlq_name}.")
+    output.say(f"Would {verb} {_letters(len(chosen))} of {service.dlq_name}.")
     for msg_id in chosen:
         output.say(str(msg_id))
 
 
+def _letters(number: int) -> str:
+    return output.counted(number, "dead letter")
+
+
 def _replay(
-    service: "SyncDLQService", msg_ids: list[int], target: str | None, rate: float | None
+    service: "SyncDLQService",
+    msg_ids: list[int],
+    target: str | None,
+    rate: float | None,
+    *,
+    are_named: bool,
 ) -> "list[ReplaySummary]":
     """Replay in batches, and at the rate: a batch holds what a second may see."""
     size = BATCH if rate is None else max(1, min(BATCH, int(rate)))
-    begin = time.monotonic()
     done: list[ReplaySummary] = []
-    for first in range(0, len(msg_ids), size):
-        if rate is not None:
-            time.sleep(max(0.0, begin + first / rate - time.monotonic()))
-        try:
-            done.append(service.replay_multiple_jobs(msg_ids[first : first + size], target))
-        except MeshHookError as error:
-            so_far = sum(summary.success for summary in done)
-            message = f"{error} {so_far} of {len(msg_ids)} dead letters had been replayed before."
-            raise CommandError(message, exit_code(error)) from error
+
+    def act(piece: "Sequence[int]") -> int:
+        done.append(service.replay_multiple_jobs(piece, target))
+        return done[-1].success
+
+    Walk(
+        doing="replaying",
+        done="replayed",
+        msg_ids=msg_ids,
+        size=size,
+        rate=rate,
+        are_named=are_named,
+    ).run(act)
     return done
+
+
+def _delete(service: "SyncDLQService", msg_ids: list[int], *, are_named: bool) -> list[int]:
+    """Delete one after the other; return those that are not there."""
+    missing: list[int] = []
+
+    def act(piece: "Sequence[int]") -> int:
+        is_there = service.delete_dead_letter_job(piece[0])
+        if not is_there:
+            missing.append(piece[0])
+        return int(is_there)
+
+    Walk(doing="deleting", done="deleted", msg_ids=msg_ids, size=1, are_named=are_named).run(act)
+    return missing
 
 
 def _row(letter: "DeadLetterJob") -> tuple[object, ...]:

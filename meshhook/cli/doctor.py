@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meshhook.cli import output
+from meshhook.cli import complete, output
 from meshhook.cli.exits import ExitCode
 from meshhook.cli.findings import INSTALL, Finding, ok, problem
 from meshhook.cli.options import JsonOption, with_project
@@ -32,6 +32,7 @@ def doctor(
             "-q",
             metavar="NAME",
             help="A queue that has to be there (workflow_jobs); may be given several times.",
+            autocompletion=complete.queues,
         ),
     ] = None,
     sample_seconds: Annotated[

@@ -1,18 +1,23 @@
 """`meshhook drain`: work until the queue is empty."""
 
+import functools
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meshhook.cli import output
 from meshhook.cli import settings as project
 from meshhook.cli import worker as common
+from meshhook.cli.exits import ExitCode
 from meshhook.cli.options import EnvFileOption, JsonOption, KeyOption, UrlOption
 
 if TYPE_CHECKING:
     from meshhook.cli.worker_options import WorkerOptions
     from meshhook.serverless import DrainReport
+
+_SIGNALS = {"SIGINT": ExitCode.INTERRUPTED, "SIGTERM": ExitCode.TERMINATED}
 
 
 def drain(  # noqa: PLR0913 - a command's options
@@ -35,7 +40,7 @@ def drain(  # noqa: PLR0913 - a command's options
     on_event: common.OnEventOption = None,
     name: common.NameOption = None,
     loop: common.LoopOption = common.Loop.ASYNCIO,
-    log_level: common.LogLevelOption = common.LogLevel.WARNING,
+    log_level: common.LogLevelOption = common.LogLevel.INFO,
     log_format: common.LogFormatOption = common.LogFormat.TEXT,
     app_dir: common.AppDirOption = Path(),
     as_json: JsonOption = False,
@@ -74,15 +79,21 @@ def drain(  # noqa: PLR0913 - a command's options
         log_format=log_format,
     )
     report = _drain(options)
+    _show(report, as_json=as_json)
+    if report.reason in _SIGNALS:
+        raise typer.Exit(_SIGNALS[report.reason])
+
+
+def _show(report: "DrainReport", *, as_json: bool) -> None:
     if as_json:
         output.show_json(report)
-        return
-    output.say(
-        f"{report.succeeded} succeeded, {report.failed} failed ({report.moved_to_dlq} to the dead"
-        f" letter queue), {report.snoozed} snoozed, {report.released} handed back, in"
-        f" {report.seconds:g} s: {report.reason}."
-    )
-    if report.more_waiting:
+    else:
+        output.say(
+            f"{report.succeeded} succeeded, {report.failed} failed ({report.moved_to_dlq} to the"
+            f" dead letter queue), {report.snoozed} snoozed, {report.released} handed back, in"
+            f" {report.seconds:g} s: {report.reason}."
+        )
+    if report.more_waiting and not as_json:
         output.note("More jobs are due.")
 
 
@@ -91,14 +102,17 @@ def _drain(options: "WorkerOptions") -> "DrainReport":
 
     from meshhook import connect  # noqa: PLC0415 - heavy
     from meshhook.cli import logs  # noqa: PLC0415 - heavy
-    from meshhook.serverless import drain as drain_queue  # noqa: PLC0415 - heavy
+    from meshhook.cli.worker_run import backend, run_shown  # noqa: PLC0415 - heavy
+    from meshhook.serverless.drain import Draining  # noqa: PLC0415 - heavy
 
+    arguments: Any = options.load()
     logs.configure(options.log_level, options.log_format)
-    arguments = options.load()
     handler = arguments.pop("job_handler")
 
     async def run() -> "DrainReport":
         async with connect(options.url, options.key) as client:
-            return await drain_queue(client, handler, **arguments)
+            draining = Draining.by_client(client, handler, arguments)
+            work = functools.partial(draining.run, minds_signals=True)
+            return await run_shown(draining, work, on_terminal=sys.stderr.isatty())
 
-    return anyio.run(run, backend=options.loop)
+    return anyio.run(run, backend=backend(options.loop))

@@ -23,7 +23,8 @@ class ExitCode(IntEnum):
         USAGE: An option, an argument or a setting is not usable; nothing was sent.
         OUTAGE: Supabase could not be used at the moment; the same command may succeed later.
         INTERNAL: A fault that is none of the above; a traceback says where.
-        INTERRUPTED: Ctrl-C.
+        INTERRUPTED: Ctrl-C (SIGINT).
+        TERMINATED: SIGTERM.
     """
 
     OK = 0
@@ -32,6 +33,11 @@ class ExitCode(IntEnum):
     OUTAGE = 3
     INTERNAL = 70
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+HOPELESS = frozenset({ExitCode.FAILED, ExitCode.USAGE})
+"""What another start would not fix: wrong options or settings, a wrong key, a missing queue."""
 
 
 class CommandError(Exception):
@@ -40,16 +46,20 @@ class CommandError(Exception):
     Args:
         message: What happened and what to do.
         code: The exit code.
+        detail: What is shown before that line, such as the traceback of the user's own code.
     """
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+    def __init__(
+        self, message: str, code: ExitCode = ExitCode.FAILED, *, detail: str | None = None
+    ) -> None:
         self.code = code
+        self.detail = detail
         super().__init__(message)
 
 
-def usage(message: str) -> CommandError:
+def usage(message: str, *, detail: str | None = None) -> CommandError:
     """Return the error for an option, an argument or a setting that is not usable."""
-    return CommandError(message, ExitCode.USAGE)
+    return CommandError(message, ExitCode.USAGE, detail=detail)
 
 
 def exit_code(error: Exception) -> ExitCode:

@@ -17,6 +17,24 @@ MAX_CHUNK_BYTES = 4_000_000
 """How large a chunk may grow before it ends early: gateways limit the size of a request."""
 
 
+ONE_EACH = "write one JSON object on each line"
+
+
+class NotAJobError(CommandError):
+    """A line is not a JSON object.
+
+    Args:
+        line: Its number.
+        column: Where in the line the JSON goes wrong, None where that cannot be said.
+        value: What the line is instead.
+    """
+
+    def __init__(self, line: int, column: int | None, value: str) -> None:
+        self.line, self.column, self.value = line, column, value
+        where = "" if column is None else f", column {column}"
+        super().__init__(f"line {line}{where} is {value}; {ONE_EACH}")
+
+
 @attrs.frozen(kw_only=True)
 class Line:
     """A line that holds a job.
@@ -28,6 +46,21 @@ class Line:
 
     number: int
     text: bytes = attrs.field(repr=False)
+
+    def job(self) -> dict[str, Any]:
+        """Return the job.
+
+        Raises:
+            NotAJobError: The line is not a JSON object.
+        """
+        try:
+            job = json.loads(self.text)
+        except (ValueError, RecursionError) as error:
+            column = error.colno if isinstance(error, json.JSONDecodeError) else None
+            raise NotAJobError(self.number, column, "not JSON") from error
+        if not isinstance(job, dict):
+            raise NotAJobError(self.number, None, f"not a JSON object but {_kind(job)}")
+        return job
 
 
 @attrs.frozen(kw_only=True)
@@ -51,9 +84,9 @@ class Chunk:
         """Return the jobs.
 
         Raises:
-            CommandError: A line is not a JSON object.
+            NotAJobError: A line is not a JSON object.
         """
-        return [_job(line) for line in self.lines]
+        return [line.job() for line in self.lines]
 
     def request_id(self, *context: str) -> str:
         """Return the id under which the chunk is enqueued once, however often it is sent.
@@ -97,19 +130,6 @@ def chunks(stream: BinaryIO, size: int, first_line: int = 1) -> Iterator[Chunk]:
             lines, held = [], 0
     if lines:
         yield Chunk(lines=tuple(lines), end_bytes=read)
-
-
-def _job(line: Line) -> dict[str, Any]:
-    try:
-        job = json.loads(line.text)
-    except (ValueError, RecursionError) as error:
-        where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        message = f"line {line.number}{where} is not JSON; write one JSON object on each line"
-        raise CommandError(message) from error
-    if not isinstance(job, dict):
-        message = f"line {line.number} is not a JSON object but {_kind(job)}"
-        raise CommandError(message)
-    return job
 
 
 def _kind(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -12,24 +13,73 @@ from meshhook.cli.redaction import redact
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
+# They write a line for each request, and at the level of debugging dozens; hpack's hold the key.
+_CHATTY = ("httpx", "httpcore", "hpack")
+
+log = logging.getLogger("meshhook.cli")
+
 # What every record has; whatever else it has was given as `extra`.
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def configure(level: str, form: str) -> None:
-    """Write log lines to standard error.
+    """Write log lines to standard error, unless the user's code has set up logging itself.
+
+    It is called after the import of that code. Where the root logger has handlers by then, they and
+    their formats stay as they are, and only keys are taken out of what they write.
 
     Args:
-        level: From which level on; of others than MeshHook never below warnings, unless debugging.
+        level: From which level on: of MeshHook always, of all others where nothing was set up.
         form: ``text`` or ``json``.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if form == "json" else _Text())
     number = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(max(number, logging.WARNING) if number > logging.DEBUG else number)
     logging.getLogger("meshhook").setLevel(number)
+    for name in _CHATTY:
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.WARNING)
+    if root.handlers:
+        _take_keys_out(root.handlers)
+        if form == "json":
+            log.warning("--log-format json is not used: the handler's module has set up logging")
+        return
+    handler = _Stderr()
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    root.addHandler(handler)
+    root.setLevel(number)
+
+
+def _take_keys_out(handlers: list[logging.Handler]) -> None:
+    for handler in handlers:
+        if not any(isinstance(there, _NoKeys) for there in handler.filters):
+            handler.addFilter(_NoKeys())
+
+
+class _Stderr(logging.Handler):
+    """Writes to what standard error is now: the status line puts something of its own there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+
+
+class _NoKeys(logging.Filter):
+    """Takes keys out of records that the user's own handlers write."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # The handler itself complains about a record that cannot be formatted.
+        with contextlib.suppress(Exception):
+            text = record.getMessage()
+            if (shown := redact(text)) != text:
+                record.msg, record.args = shown, ()
+            if record.exc_info and not record.exc_text:
+                trace = logging.Formatter().formatException(record.exc_info)
+                if (shown := redact(trace)) != trace:
+                    record.exc_text = shown
+        return True
 
 
 class _Text(logging.Formatter):
@@ -40,10 +90,13 @@ class _Text(logging.Formatter):
         del datefmt
         return _time(record).astimezone().isoformat(sep=" ", timespec="milliseconds")
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name there
         worker = getattr(record, "worker", None)
-        text = super().format(record)
-        return redact(f"{text} [{worker}]" if worker and not record.exc_info else text)
+        line = super().formatMessage(record)
+        return f"{line} [{worker}]" if worker else line
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class _Json(logging.Formatter):

@@ -110,6 +110,7 @@ def status(*, folder: FolderOption = DEFAULT_FOLDER, as_json: JsonOption = False
             "",
         )
         if steps:
-            output.note(f"{len(steps)} files are to be written: meshhook migrations install")
+            files = output.counted(len(steps), "file", "are")
+            output.note(f"{files} to be written: meshhook migrations install")
     if steps:
         raise typer.Exit(ExitCode.FAILED)

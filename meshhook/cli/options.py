@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from meshhook.cli import complete
 from meshhook.cli import settings as project
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -16,7 +17,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what wo
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="The project's URL. [env var: SUPABASE_URL]"),
+    typer.Option("--url", metavar="URL", help="The project's URL. \\[env var: SUPABASE_URL]"),
 ]
 KeyOption = Annotated[
     str | None,
@@ -25,14 +26,18 @@ KeyOption = Annotated[
         metavar="KEY",
         help=(
             "The project's secret key; better set SUPABASE_KEY, since other users of the machine"
-            " can see arguments. [env var: SUPABASE_KEY]"
+            " can see arguments. \\[env var: SUPABASE_KEY]"
         ),
     ),
 ]
 QueueOption = Annotated[
     str | None,
     typer.Option(
-        "--queue", "-q", metavar="NAME", help="The queue (workflow_jobs). [env var: MESHHOOK_QUEUE]"
+        "--queue",
+        "-q",
+        metavar="NAME",
+        help="The queue (workflow_jobs). \\[env var: MESHHOOK_QUEUE]",
+        autocompletion=complete.queues,
     ),
 ]
 EnvFileOption = Annotated[

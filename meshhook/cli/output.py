@@ -145,6 +145,24 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
+_SINGULAR = {"": "", "are": " is", "were": " was"}
+
+
+def counted(number: float, what: str, verb: str = "") -> str:
+    """Return a number with what is counted: 1 job, 2 jobs; or 1 job is, 2 jobs are.
+
+    Args:
+        number: How many there are.
+        what: One of them, as a word whose plural takes an s (or es, after s).
+        verb: Nothing, ``are`` or ``were``.
+    """
+    if number == 1:
+        return f"1 {what}{_SINGULAR[verb]}"
+    shown = number if isinstance(number, int) else f"{number:g}"
+    several = f"{shown} {what}{'es' if what.endswith('s') else 's'}"
+    return f"{several} {verb}".rstrip()
+
+
 def one_line(text: str | None, length: int = 100) -> str:
     """Return the first line of a text, cut to a length."""
     line = (text or "").strip().partition("\n")[0]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshhook.cli import output
+from meshhook.cli import complete, output
 from meshhook.cli.exits import CommandError
 from meshhook.cli.options import JsonOption, YesOption, with_project
 from meshhook.cli.settings import Settings
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Create, change, list, pause, empty and drop queues.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="QUEUE",
+        help="The queue.",
+        autocompletion=complete.queues,
+    ),
+]
 DlqOption = Annotated[
     str | None, typer.Option("--dlq", metavar="NAME", help="Its dead letter queue (<queue>_dlq).")
 ]
@@ -191,7 +198,9 @@ def _show_settings(queue: "QueueInfo", *, as_json: bool) -> None:
 
 
 def _retention(queue: "QueueInfo") -> str:
-    return "for ever" if queue.retention_days is None else f"{queue.retention_days:g} days"
+    return (
+        "for ever" if queue.retention_days is None else output.counted(queue.retention_days, "day")
+    )
 
 
 @app.command()
@@ -210,7 +219,9 @@ def drop(
         too = " and its dead letter queue" if with_dlq else ""
         if not yes:
             length = queue.get_queue_metrics().queue_length
-            output.confirm(f"This drops the queue {name}{too}, with {length} jobs", yes=yes)
+            output.confirm(
+                f"This drops the queue {name}{too}, with {output.counted(length, 'job')}", yes=yes
+            )
         if not queue.drop_queue(drop_dlq=with_dlq):
             raise CommandError(f"there is no queue {name}")
     output.say(f"Dropped {name}.")
@@ -224,4 +235,4 @@ def purge(settings: Settings, name: NameArgument, *, yes: YesOption = False) -> 
         length = queue.get_queue_metrics().queue_length
         output.confirm(f"This deletes all jobs of {name}: {length} at the moment", yes=yes)
         deleted = queue.purge_queue()
-    output.say(f"Deleted {deleted} jobs of {name}.")
+    output.say(f"Deleted {output.counted(deleted, 'job')} of {name}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 import typer
 
-from meshhook.cli import output
+from meshhook.cli import complete, output
 from meshhook.cli.options import JsonOption, with_project
 from meshhook.cli.settings import Settings
 from meshhook.exceptions import OutageError
@@ -106,7 +106,13 @@ def stats(
     *,
     queues: Annotated[
         list[str] | None,
-        typer.Option("--queue", "-q", metavar="NAME", help="A queue (all); may be given again."),
+        typer.Option(
+            "--queue",
+            "-q",
+            metavar="NAME",
+            help="A queue (all); may be given again.",
+            autocompletion=complete.queues,
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
     interval_seconds: Annotated[

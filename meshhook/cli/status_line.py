@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import deque
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,7 +16,11 @@ from rich.text import Text
 from meshhook.cli import output
 
 if TYPE_CHECKING:
-    from meshhook.worker import Worker, WorkerStats
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from meshhook.cli.worker_run import Works
+    from meshhook.worker import WorkerStats
 
 REFRESH_SECONDS = 0.25
 RATE_SECONDS = 5.0
@@ -24,21 +30,22 @@ class StatusLine:
     """Shows a worker's numbers below its log lines, live.
 
     Args:
-        worker: The worker.
+        worker: The worker, or a drain.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Works) -> None:
         self._worker = worker
         self._seen: deque[tuple[float, int]] = deque()
 
     async def run(self) -> None:
-        """Show them, for ever."""
+        """Show them, until cancelled."""
+        before = sys.stderr, sys.stdout
         live = Live(
             console=output.console(stderr=True),
             auto_refresh=False,
             redirect_stdout=sys.stdout.isatty(),
         )
-        with live:
+        with live, _log_handlers_follow(*before):
             while True:
                 live.update(self.line(time.monotonic()), refresh=True)
                 await anyio.sleep(REFRESH_SECONDS)
@@ -58,10 +65,10 @@ class StatusLine:
             f"{stats.succeeded} done",
             f"{self._rate(stats, now):.1f}/s",
             f"{stats.retried} retried",
-            f"{stats.moved_to_dlq} dead letters",
+            output.counted(stats.moved_to_dlq, "dead letter"),
         ]
         if stats.lost:
-            parts.append(f"{stats.lost} leases lost")
+            parts.append(f"{output.counted(stats.lost, 'lease')} lost")
         line = Text(f"{self._worker.name}  ", style="bold")
         line.append(self._state(stats), style="red" if stats.unhealthy_since else "green")
         line.append("  " + "  ".join(parts), style="not bold")
@@ -80,3 +87,25 @@ class StatusLine:
             self._seen.popleft()
         then, processed = self._seen[0]
         return (stats.processed - processed) / (now - then) if now > then else 0.0
+
+
+@contextmanager
+def _log_handlers_follow(stderr: TextIO, stdout: TextIO) -> Iterator[None]:
+    """Have log handlers that write to these streams write to those that stand in their place now.
+
+    Otherwise their lines would begin in the middle of the status line.
+    """
+    with ExitStack() as stack:
+        for handler in _handlers():
+            for before, now in ((stderr, sys.stderr), (stdout, sys.stdout)):
+                if handler.stream is before:
+                    handler.setStream(now)
+                    stack.callback(handler.setStream, before)
+        yield
+
+
+def _handlers() -> Iterator[logging.StreamHandler[TextIO]]:
+    for logger in (logging.root, *tuple(logging.root.manager.loggerDict.values())):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler):
+                yield handler

@@ -7,13 +7,15 @@ import logging
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import anyio
 import attrs
 
-from meshhook.cli.exits import ExitCode
+from meshhook.cli.exits import HOPELESS, ExitCode
+from meshhook.cli.output import counted
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("meshhook.cli")
 
 COMMAND = (sys.executable, "-m", "meshhook.cli.worker_child")
-
-# What another start would not mend: wrong options or settings, a wrong key, a missing queue.
-_HOPELESS = frozenset({ExitCode.FAILED, ExitCode.USAGE})
 
 EXTRA_SECONDS = 30.0
 """How long beyond the grace period a process may take to stop before it is killed."""
@@ -89,6 +88,13 @@ class Crew:
         Returns:
             0 after a stop; the exit code of a process that another start would not mend.
         """
+        with tempfile.TemporaryDirectory(prefix="meshhook-") as folder:
+            if self._watch is None:  # whose worker fails in the same way after each change
+                self._options = attrs.evolve(self._options, told_folder=folder)
+            await self._run_all()
+        return self._code
+
+    async def _run_all(self) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self._mind_signals)
             if self._watch is not None:
@@ -97,7 +103,6 @@ class Crew:
                 for number in range(self._count):
                     slots.start_soon(self._keep, number)
             group.cancel_scope.cancel()
-        return self._code
 
     async def _keep(self, number: int) -> None:
         ends = 0
@@ -117,8 +122,8 @@ class Crew:
         if self._watch is not None:
             log.warning("the worker %s; it starts again when the code changes", _ended(code))
             await self._first_of(self._stop_asked, self._changed)
-        elif code in _HOPELESS:
-            log.error("process %d %s, which another start would not mend", number + 1, _ended(code))
+        elif code in HOPELESS:
+            log.error("process %d %s, which another start would not fix", number + 1, _ended(code))
             self._code = ExitCode(code)
             self._stop()
         else:
@@ -168,6 +173,9 @@ class Crew:
         self._stop_asked.set()
         self._signal(signal.SIGTERM)
 
+    def _processes(self) -> str:
+        return counted(len(self._running), "process")
+
     def _signal(self, number: signal.Signals) -> None:
         for process in self._running.values():
             if process.returncode is None:
@@ -178,13 +186,13 @@ class Crew:
             async with anyio.create_task_group() as group:
                 async for number in signals:
                     if not self._stop_asked.is_set():
-                        log.info("%s: stopping %d processes", number.name, len(self._running))
+                        log.info("%s: stopping %s", number.name, self._processes())
                         group.start_soon(self._kill_the_late)
                     self._stop()
 
     async def _kill_the_late(self) -> None:
         await anyio.sleep(self._grace_seconds + EXTRA_SECONDS)
-        log.error("killing %d processes that did not stop", len(self._running))
+        log.error("killing %s that did not stop", self._processes())
         self._signal(signal.SIGKILL)
 
     async def _follow_changes(self, watch: Watch) -> None:

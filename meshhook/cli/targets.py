@@ -5,11 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshhook.cli.exits import usage
-from meshhook.cli.output import note
+from meshhook.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshhook.cli.exits import CommandError
 
 
 def load(target: str, folder: str | Path = ".") -> Any:
@@ -40,6 +46,28 @@ def load(target: str, folder: str | Path = ".") -> Any:
     return found
 
 
+@contextmanager
+def building(target: str) -> Iterator[None]:
+    """Tell what refuses a target, or a setting, as wrong usage.
+
+    It is meant for checks and constructors alone: around code of the user's or a call, it would
+    hide faults.
+
+    Args:
+        target: What is built of, as ``module:name``.
+
+    Yields:
+        While that is so.
+
+    Raises:
+        CommandError: It was refused.
+    """
+    try:
+        yield
+    except (TypeError, InvalidInputError) as error:
+        raise usage(f"{target}: {error}") from error
+
+
 def _imported(module_name: str, path: str) -> Any:
     try:
         return importlib.import_module(module_name)
@@ -48,10 +76,25 @@ def _imported(module_name: str, path: str) -> Any:
             message = f"there is no module {error.name} in {path}; --app-dir names another folder"
             raise usage(message) from error
         raise _broken(module_name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(module_name, error) from error
 
 
-def _broken(module_name: str, error: Exception) -> Exception:
-    note("".join(traceback.format_exception(error)).rstrip())
-    return usage(f"the module {module_name} cannot be imported: {type(error).__name__}: {error}")
+def _broken(module_name: str, error: BaseException) -> CommandError:
+    message = f"the module {module_name} cannot be imported: {type(error).__name__}: {error}"
+    return usage(message, detail=_users_traceback(error))
+
+
+def _users_traceback(error: BaseException) -> str:
+    """Return the traceback of an import, without the code that imports."""
+    told = traceback.TracebackException.from_exception(error)
+    todo = [told]
+    while todo:
+        part = todo.pop()
+        part.stack[:] = [frame for frame in part.stack if not _imports(frame.filename)]
+        todo += filter(None, (part.__cause__, part.__context__, *(part.exceptions or ())))
+    return "".join(told.format()).rstrip()
+
+
+def _imports(file_name: str) -> bool:
+    return file_name in (__file__, importlib.__file__) or file_name.startswith("<frozen importlib")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from meshhook.cli import output
 from meshhook.cli.exits import CommandError, exit_code
 from meshhook.exceptions import InvalidInputError, MeshHookError, Problem
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from meshhook.cli.json_lines import Chunk
     from meshhook.models import EnqueueBatch
 
-    Send = Callable[[list[dict[str, Any]], str | None], EnqueueBatch | None]
+    Send = Callable[[list[dict[str, Any]], str | None], EnqueueBatch]
 
 _POSITION = re.compile(r"jobs\[(\d+)\]")
 
@@ -29,7 +30,7 @@ class Upload:
     remembers: sent again, by a repeat or by a later run, it enqueues nothing.
 
     Attributes:
-        send: Sends jobs under a request id; returns None where nothing is really sent.
+        send: Sends jobs under a request id.
         name: What the upload is called.
         how_to_go_on: Options that a run that resumes needs beside ``--resume-from``.
         next_line: The first line that is not known to be done.
@@ -76,10 +77,8 @@ class Upload:
             raise CommandError(self.stopped(str(error)), exit_code(error)) from error
         self.next_line = chunk.lines[-1].number + 1
 
-    def _count(self, batch: EnqueueBatch | None, lines: int) -> None:
+    def _count(self, batch: EnqueueBatch, lines: int) -> None:
         self.lines += lines
-        if batch is None:
-            return
         if batch.duplicate:
             self.known += lines
         else:
@@ -90,8 +89,10 @@ class Upload:
 
     def stopped(self, why: str) -> str:
         """Say why the upload ended before its end, and how to go on."""
+        jobs = output.counted(self.lines, "job")
+        are = "is" if self.lines == 1 else "are"
         return (
-            f"{why.rstrip('.')}. The {self.lines} jobs before line {self.next_line} are done; "
+            f"{why.rstrip('.')}. The {jobs} before line {self.next_line} {are} done; "
             f"go on with --resume-from {self.next_line}{self.how_to_go_on}"
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meshhook.cli import complete
 from meshhook.cli import settings as project
 from meshhook.cli.exits import usage
 from meshhook.cli.options import EnvFileOption, KeyOption, UrlOption
@@ -39,7 +40,12 @@ class LogFormat(StrEnum):
 
 
 TargetArgument = Annotated[
-    str, typer.Argument(metavar="MODULE:HANDLER", help="The handler, such as tasks:handle.")
+    str,
+    typer.Argument(
+        metavar="MODULE:HANDLER",
+        help="The handler, such as tasks:handle.",
+        autocompletion=complete.handlers,
+    ),
 ]
 QueuesOption = Annotated[
     list[str] | None,
@@ -47,7 +53,8 @@ QueuesOption = Annotated[
         "--queue",
         "-q",
         metavar="NAME[=WEIGHT]",
-        help="A queue (workflow_jobs); may be given several times. [env var: MESHHOOK_QUEUE]",
+        help="A queue (workflow_jobs); may be given several times. \\[env var: MESHHOOK_QUEUE]",
+        autocompletion=complete.queues,
     ),
 ]
 AppDirOption = Annotated[
@@ -88,7 +95,12 @@ FatalOption = Annotated[
 ]
 OnEventOption = Annotated[
     str | None,
-    typer.Option("--on-event", metavar="MODULE:FUNCTION", help="Called with each WorkerEvent."),
+    typer.Option(
+        "--on-event",
+        metavar="MODULE:FUNCTION",
+        help="Called with each WorkerEvent.",
+        autocompletion=complete.handlers,
+    ),
 ]
 NameOption = Annotated[
     str | None, typer.Option("--name", help="What the worker is called (made of host and process).")
@@ -106,7 +118,9 @@ def worker(  # noqa: PLR0913 - a command's options
     prefetch: Annotated[
         int | None,
         typer.Option(
-            "--prefetch", min=0, help="Jobs claimed beyond the handlers free. [default: as needed]"
+            "--prefetch",
+            min=0,
+            help="Jobs claimed beyond the handlers free. \\[default: as needed]",
         ),
     ] = None,
     poll_interval_ms: Annotated[

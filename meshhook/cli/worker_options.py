@@ -33,6 +33,7 @@ class WorkerOptions:
         monitoring_port: The port for them, None for none.
         log_level: From which level on log lines are written.
         log_format: ``text`` or ``json``.
+        told_folder: Where the processes of one supervisor keep what one of them has told already.
     """
 
     target: str
@@ -49,6 +50,7 @@ class WorkerOptions:
     monitoring_port: int | None = None
     log_level: str = "info"
     log_format: str = "text"
+    told_folder: str | None = None
 
     def to_json(self) -> str:
         """Return the options as one line of JSON; it holds the key."""
@@ -67,19 +69,29 @@ class WorkerOptions:
             Arguments for `Worker`, all but the client.
 
         Raises:
-            CommandError: A target does not stand for what it should.
+            CommandError: A target does not stand for what it should, or nothing can be made of it.
         """
-        handler = targets.load(self.target, self.app_dir)
-        if not callable(handler):
-            raise usage(f"{self.target} is {type(handler).__name__} and no handler")
+        from meshhook.worker.handler import create_job_handler  # noqa: PLC0415 - heavy
+
+        function = targets.load(self.target, self.app_dir)
+        with targets.building(self.target):
+            handler = create_job_handler(function)
         return {
             "job_handler": handler,
             "queue_name": self.queues,
             "fatal_exceptions": [self._exception(name) for name in self.fatal_exceptions],
-            "on_event": self.on_event and targets.load(self.on_event, self.app_dir),
+            "on_event": self.on_event and self._hook(self.on_event),
             "retry_config": self.retry,
             **self.settings,
         }
+
+    def _hook(self, target: str) -> Any:
+        from meshhook import _validation as check  # noqa: PLC0415 - heavy
+
+        hook = targets.load(target, self.app_dir)
+        with targets.building(f"--on-event {target}"):
+            check.function("on_event", hook)
+        return hook
 
     def _exception(self, name: str) -> type[BaseException]:
         kind = targets.load(f"builtins:{name}" if ":" not in name else name, self.app_dir)

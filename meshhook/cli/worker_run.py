@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
@@ -14,13 +14,32 @@ from meshhook.cli.exits import usage
 from meshhook.exceptions import MeshHookError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
     from meshhook.cli.worker_options import WorkerOptions
-    from meshhook.worker import StopReport, Worker
+    from meshhook.worker import StopReport, Worker, WorkerStats
+
+Report = TypeVar("Report")
 
 log = logging.getLogger("meshhook.cli")
 
 SUMMARY_SECONDS = 60.0
 """How often a worker without a terminal says what it has done."""
+
+
+class Works(Protocol):
+    """A worker or a drain, as far as its numbers are shown."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has been asked to stop."""
+
+    def get_stats(self) -> WorkerStats:
+        """Return what it has done so far."""
 
 
 def work(options: WorkerOptions, *, on_terminal: bool) -> None:
@@ -34,13 +53,21 @@ def work(options: WorkerOptions, *, on_terminal: bool) -> None:
         CommandError: A target does not stand for what it should.
         MeshHookError: What waiting does not mend.
     """
-    logs.configure(options.log_level, options.log_format)
     arguments = options.load()
-    report = anyio.run(_work, options, arguments, on_terminal, backend=_loop(options.loop))
+    logs.configure(options.log_level, options.log_format)
+    report = anyio.run(_work, options, arguments, on_terminal, backend=backend(options.loop))
     log.info("stopped: %s", report.reason)
 
 
-def _loop(name: str) -> str:
+def backend(name: str) -> str:
+    """Return the name of an event loop.
+
+    Args:
+        name: ``asyncio`` or ``trio``.
+
+    Raises:
+        CommandError: It is not installed.
+    """
     if name == "trio":
         try:
             import trio  # noqa: F401, PLC0415 - whether it is there
@@ -61,11 +88,7 @@ async def _work(
         worker = Worker(client, **arguments)
         if options.monitoring_port is not None:
             await _serve_monitoring(stack, worker, options)
-        if on_terminal:
-            from meshhook.cli.status_line import StatusLine  # noqa: PLC0415 - for terminals alone
-
-            return await _run_beside(worker, StatusLine(worker).run)
-        return await _run_beside(worker, _Summary(worker).run)
+        return await run_shown(worker, worker.run, on_terminal=on_terminal)
 
 
 async def _serve_monitoring(stack: AsyncExitStack, worker: Worker, options: WorkerOptions) -> None:
@@ -81,13 +104,27 @@ async def _serve_monitoring(stack: AsyncExitStack, worker: Worker, options: Work
     log.info("probes and metrics at http://%s:%d", options.monitoring_host, server.port)
 
 
-async def _run_beside(worker: Worker, show: Any) -> StopReport:
-    """Run the worker, and what shows its numbers until it has ended."""
-    ended: StopReport | MeshHookError
+async def run_shown(
+    worker: Works, run: Callable[[], Awaitable[Report]], *, on_terminal: bool
+) -> Report:
+    """Run a worker, and show its numbers until it has ended.
+
+    Args:
+        worker: The worker.
+        run: What runs it.
+        on_terminal: Whether a status line is shown; otherwise there is a log line now and then.
+
+    Returns:
+        What the run returns.
+
+    Raises:
+        MeshHookError: What waiting does not mend.
+    """
+    ended: Report | MeshHookError
     async with anyio.create_task_group() as group:
-        group.start_soon(show)
+        group.start_soon(_shower(worker, on_terminal=on_terminal))
         try:
-            ended = await worker.run()
+            ended = await run()
         except MeshHookError as error:
             ended = error  # raised below: out of the block it would be one of a group
         group.cancel_scope.cancel()
@@ -96,8 +133,16 @@ async def _run_beside(worker: Worker, show: Any) -> StopReport:
     return ended
 
 
+def _shower(worker: Works, *, on_terminal: bool) -> Callable[[], Coroutine[Any, Any, None]]:
+    if not on_terminal:
+        return _Summary(worker).run
+    from meshhook.cli.status_line import StatusLine  # noqa: PLC0415 - for terminals alone
+
+    return StatusLine(worker).run
+
+
 class _Summary:
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Works) -> None:
         self._worker = worker
 
     async def run(self) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from meshhook.retry import RetryStrategy
     from meshhook.worker.events import Hook
     from meshhook.worker.handler import JobHandler
+    from meshhook.worker.stats import WorkerStats
 
     Handler = JobHandler | Callable[[JobMessage], Any]
 
@@ -131,8 +132,7 @@ async def drain(
         InvalidInputError: An option is out of range.
         MeshHookError: What waiting does not mend: a wrong key, missing functions, a missing queue.
     """
-    transport = AsyncTransport(async_client(client, "drain", has_sync=False), NEVER)
-    return await _drain(transport, handler, options)
+    return await Draining.by_client(client, handler, options).run()
 
 
 def drain_sync(client: Client, handler: Handler, **options: Unpack[DrainOptions]) -> DrainReport:
@@ -182,28 +182,92 @@ async def drain_connected(handler: Handler, options: DrainOptions) -> DrainRepor
 
 
 async def _drain(transport: Transport, handler: Handler, options: DrainOptions) -> DrainReport:
-    begin = time.monotonic()
-    settings, stop_after = _settings(transport, handler, options, begin)
-    run = Run(Supervisor(settings))
-    async with anyio.create_task_group() as group:
-        group.start_soon(_stop_in_time, run, begin + stop_after)
-        await run.serve()
-        group.cancel_scope.cancel()
-    stop = run.result()
-    stats = run.supervisor.reporter.stats()
-    return DrainReport(
-        processed=stats.processed,
-        succeeded=stats.succeeded,
-        failed=stats.failed,
-        retried=stats.retried,
-        moved_to_dlq=stats.moved_to_dlq,
-        snoozed=stats.snoozed,
-        released=stats.released,
-        lost=stats.lost,
-        more_waiting=stop.reason != "empty" and await _is_more_waiting(settings),
-        reason=stop.reason,
-        seconds=round(time.monotonic() - begin, 3),
-    )
+    return await Draining(transport, handler, options).run()
+
+
+class Draining:
+    """A drain whose numbers can be seen while it runs, and that signals may stop.
+
+    Args:
+        transport: How the project is reached.
+        handler: What jobs are handed to.
+        options: See `DrainOptions`.
+
+    Raises:
+        TypeError: The handler is not a function of one argument.
+        InvalidInputError: An option is out of range.
+    """
+
+    def __init__(self, transport: Transport, handler: Handler, options: DrainOptions) -> None:
+        self._begin = time.monotonic()
+        self._settings, self._stop_after = _settings(transport, handler, options, self._begin)
+        self._run = Run(Supervisor(self._settings))
+
+    @classmethod
+    def by_client(cls, client: AsyncClient, handler: Handler, options: DrainOptions) -> Draining:
+        """Return a drain of a client's project; see `drain`."""
+        transport = AsyncTransport(async_client(client, "drain", has_sync=False), NEVER)
+        return cls(transport, handler, options)
+
+    @property
+    def name(self) -> str:
+        """What the worker is called."""
+        return self._settings.name
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it comes to its end."""
+        return self._run.supervisor.is_stopping
+
+    def get_stats(self) -> WorkerStats:
+        """Return what has been done so far."""
+        return self._run.supervisor.reporter.stats()
+
+    async def run(self, *, minds_signals: bool = False) -> DrainReport:
+        """Drain, once.
+
+        Args:
+            minds_signals: Whether SIGTERM and SIGINT stop it in order, and a second one hurries it;
+                their names are the reason then.
+
+        Returns:
+            What was done, and whether more is waiting.
+
+        Raises:
+            MeshHookError: What waiting does not mend.
+        """
+        async with anyio.create_task_group() as group:
+            group.start_soon(_stop_in_time, self._run, self._begin + self._stop_after)
+            if minds_signals:
+                group.start_soon(self._run.mind_signals)
+            await self._run.serve()
+            report = await self._report_or_error()
+            group.cancel_scope.cancel()
+        if isinstance(report, MeshHookError):
+            raise report
+        return report
+
+    async def _report_or_error(self) -> DrainReport | MeshHookError:
+        try:
+            stop = self._run.result()
+        except MeshHookError as error:
+            return error  # raised out of the task group it would be one of several
+        stats = self.get_stats()
+        is_empty = stop.reason == "empty"
+        more_waiting = not is_empty and await _is_more_waiting(self._settings)
+        return DrainReport(
+            processed=stats.processed,
+            succeeded=stats.succeeded,
+            failed=stats.failed,
+            retried=stats.retried,
+            moved_to_dlq=stats.moved_to_dlq,
+            snoozed=stats.snoozed,
+            released=stats.released,
+            lost=stats.lost,
+            more_waiting=more_waiting,
+            reason=stop.reason,
+            seconds=round(time.monotonic() - self._begin, 3),
+        )
 
 
 def _settings(

@@ -69,10 +69,17 @@ def create_job_handler(
 
 def _check_function(fn: object) -> None:
     name = getattr(fn, "__qualname__", type(fn).__qualname__)
+    if inspect.isclass(fn):
+        message = (
+            f"the job handler {name} is a class, so calling it would only make an object:"
+            " give a function, or an object with a method __call__"
+        )
+        raise TypeError(message)
     if not callable(fn):
         message = f"a job handler is a function that takes a message, not {check.shown(fn)}"
         raise TypeError(message)
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+    parts = _called(fn)
+    if any(map(inspect.isgeneratorfunction, parts)) or any(map(inspect.isasyncgenfunction, parts)):
         message = f"the job handler {name} yields, so calling it would run none of it: use return"
         raise TypeError(message)
     try:
@@ -83,13 +90,18 @@ def _check_function(fn: object) -> None:
         signature.bind(object())
     except TypeError as error:
         message = f"the job handler {name}{signature} cannot be called with a message: {error}"
+        if next(iter(signature.parameters), None) == "self":
+            message += "; it is the method of a class: give that of an object"
         raise TypeError(message) from error
 
 
 def is_async(fn: object) -> bool:
     """Tell whether calling a function gives something to await."""
+    return any(map(inspect.iscoroutinefunction, _called(fn)))
+
+
+def _called(fn: object) -> tuple[object, object]:
+    """Return the function behind a partial one, and the ``__call__`` of an object."""
     while isinstance(fn, functools.partial):
         fn = fn.func
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
-        getattr(fn, "__call__", None)  # noqa: B004 - of an object whose __call__ is async def
-    )
+    return fn, getattr(fn, "__call__", None)  # noqa: B004 - whether it is async or yields

@@ -256,6 +256,16 @@ async def log_event(event):
     line("event", event.kind)
 
 not_a_handler = 7
+
+def takes_nothing():
+    pass
+
+def yields(message):
+    yield message
+
+class Mailer:
+    def send(self, message):
+        pass
 """
 
 

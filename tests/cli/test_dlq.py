@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import signal
+
 import pytest
 
 from meshhook import ReplaySummary, SyncDLQService, SyncQueueService, UnreachableError
@@ -126,8 +129,8 @@ def test_a_rate_spaces_the_replays(shell: Shell, monkeypatch: pytest.MonkeyPatch
         slept.append(round(seconds, 3))
         now[0] += seconds
 
-    monkeypatch.setattr("meshhook.cli.dlq.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("meshhook.cli.dlq.time.sleep", sleep)
+    monkeypatch.setattr("meshhook.cli.walk.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("meshhook.cli.walk.time.sleep", sleep)
 
     ended = shell.run("dlq", "replay", "--all", "--rate", "2")
 
@@ -144,8 +147,8 @@ def test_a_rate_below_one_a_second_spaces_single_replays(
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr("meshhook.cli.dlq.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("meshhook.cli.dlq.time.sleep", sleep)
+    monkeypatch.setattr("meshhook.cli.walk.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("meshhook.cli.walk.time.sleep", sleep)
 
     shell.run("dlq", "replay", "1", "2", "3", "--rate", "0.5")
 
@@ -170,8 +173,58 @@ def test_an_outage_in_the_middle_tells_how_many_went(
     ended = shell.run("dlq", "replay", "--all")
 
     assert ended.code == 3
-    assert ended.err.endswith("2 of 6 dead letters had been replayed before.\n")
+    assert ended.err.endswith(
+        "2 of 6 dead letters had been replayed before (and perhaps 2 more);"
+        " the same command goes on with the rest\n"
+    )
     assert left(shell) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("errors")
+def test_a_replay_that_a_signal_ends_tells_how_many_went_and_how_to_go_on(
+    shell: Shell, number: int, code: int
+) -> None:
+    argv = ("dlq", "replay", "1", "2", "3", "--rate")
+    with shell.start(*argv, "0.01") as running:
+        while left(shell) != [2, 3, 4, 5, 6]:
+            pass
+        running.send_signal(number)
+        _, err = running.communicate(timeout=30)
+
+    assert running.returncode == code
+    # Whether the answer had been read by then is left open.
+    assert re.fullmatch(
+        r"meshhook dlq replay: interrupted\. (1 of 3 dead letters had been replayed before"
+        r"|0 of 3 dead letters had been replayed before \(and perhaps 1 more\));"
+        r" the same command goes on with the rest, and tells that those which are done are"
+        r" missing\n",
+        err,
+    )
+    ended = shell.run(*argv, "100")
+    assert ended.out == "Replayed 2 of 3 dead letters.\n"
+    assert left(shell) == [4, 5, 6]
+
+
+@pytest.mark.usefixtures("errors")
+def test_a_deletion_that_ctrl_c_ends_tells_how_many_went(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SyncDLQService.delete_dead_letter_job
+
+    def delete(service: SyncDLQService, msg_id: int) -> bool:
+        if msg_id == 4:
+            raise KeyboardInterrupt
+        return real(service, msg_id)
+
+    monkeypatch.setattr(SyncDLQService, "delete_dead_letter_job", delete)
+
+    ended = shell.run("dlq", "delete", "--error", "declined", "--yes", is_terminal=True)
+
+    assert ended.code == 130
+    assert "deleting" in ended.err
+    assert "1 of 3 dead letters had been deleted before (and perhaps 1 more)" in ended.err
+    assert left(shell) == [1, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("verb", ["replay", "delete"])
@@ -209,7 +262,7 @@ def test_which_must_be_said_in_one_way(shell: Shell, argv: tuple[str, ...]) -> N
 
 @pytest.mark.usefixtures("errors")
 def test_delete_by_id_and_by_error(shell: Shell) -> None:
-    assert shell.run("dlq", "delete", "1", "--yes").out == "Deleted 1 of 1 dead letters.\n"
+    assert shell.run("dlq", "delete", "1", "--yes").out == "Deleted 1 of 1 dead letter.\n"
     deleted = shell.run("dlq", "delete", "--error", "declined", "--yes", "--json")
     assert deleted.json == {"deleted": 3, "missing": []}
     assert left(shell) == [3, 5]
@@ -226,7 +279,7 @@ def test_delete_tells_which_are_missing(shell: Shell) -> None:
 @pytest.mark.usefixtures("errors")
 def test_purge(shell: Shell, queue_name: str) -> None:
     dry = shell.run("dlq", "purge", "--dry-run")
-    assert dry.out == f"Would delete all 6 dead letters of {queue_name}_dlq.\n"
+    assert dry.out == f"Would delete all of {queue_name}_dlq: 6 dead letters.\n"
     assert len(left(shell)) == 6
 
     assert shell.run("dlq", "purge", "--yes", "--json").json == {"deleted": 6, "there": 6}

@@ -30,7 +30,7 @@ def test_a_job_as_an_argument(shell: Shell, queue_name: str) -> None:
     ended = shell.run("enqueue", job_text(metadata={"number": 7}))
 
     assert (ended.code, ended.out) == (0, "1\n")
-    assert ended.err == f"1 jobs are enqueued in {queue_name}.\n"
+    assert ended.err == f"1 job is enqueued in {queue_name}.\n"
     assert numbers(shell) == [7]
 
 
@@ -70,6 +70,11 @@ def test_a_delay_hides_the_job(shell: Shell) -> None:
         (["{}", "--file", "x"], "give jobs as arguments or in a --file, not both"),
         (["--file", "none.jsonl"], "--file none.jsonl: No such file or directory"),
         (["--idempotency-key", "a", "-"], "--idempotency-key is for arguments"),
+        (["--metadata", "{"], "--metadata is not JSON"),
+        (["--metadata", "[]"], "--metadata is not a JSON object"),
+        (["--metadata", "{}", "--run-id", "x"], "jobs[0].run_id is 'x'"),
+        (["--metadata", "{}", "{}"], "--metadata is a job of its own"),
+        (["--run-id", "x"], "go with --metadata"),
     ],
 )
 def test_what_is_not_usable_is_told_and_nothing_is_sent(
@@ -250,19 +255,105 @@ def test_an_interrupted_upload_says_how_to_go_on(
     assert ended.err.endswith("--upload mine\n")
 
 
-@pytest.mark.usefixtures("monkeypatch")
-def test_a_dry_run_checks_everything_and_sends_nothing(
-    bare_shell: Shell,
-) -> None:
-    ended = bare_shell.run("enqueue", "--dry-run", "--queue", "q", stdin=job_lines(3))
-    assert (ended.code, ended.out) == (0, "3 jobs could be enqueued in q.\n")
+def test_a_dry_run_tells_every_bad_line_and_sends_nothing(shell: Shell) -> None:
+    """Those of several batches, also what is only seen once all else is right."""
+    lines = job_lines(12).splitlines()
+    lines[1] = "{nonsense"
+    lines[3] = '{"run_id": 1}'
+    lines[4] = job_text(metadata={"blob": "x" * 70_000_000})
+    lines[10] = "[1]"
+    Path("jobs.jsonl").write_text("\n".join(lines))
+    argv = ("enqueue", "--file", "jobs.jsonl", "--batch-size", "6", "--dry-run")
 
-    ended = bare_shell.run("enqueue", "--dry-run", stdin=job_lines(3) + '{"run_id": 1}\n')
+    ended = shell.run(*argv)
+
+    told = ended.out.splitlines()
+    assert ended.code == 1
+    assert told[0] == "line 2, column 2 is not JSON: write one JSON object on each line"
+    assert told[1].startswith("line 4, run_id is 1: give a UUID")
+    assert [line.split(" is ")[0] for line in told[2:-2]] == [
+        "line 4, workflow_id", "line 4, project_id", "line 5",
+    ]  # fmt: skip
+    assert told[-2] == (
+        "line 11 is not a JSON object but an array: write one JSON object on each line"
+    )
+    assert told[-1] == (
+        f"A dry run: nothing was sent. 8 jobs would be enqueued in {shell.env['MESHHOOK_QUEUE']},"
+        " 4 lines are bad."
+    )
+    assert "resume" not in ended.err + ended.out
+    assert numbers(shell) == []
+
+    report = shell.run(*argv, "--json").json
+    assert (report["dry_run"], report["would_enqueue"], report["bad"]) == (True, 8, 4)
+    assert report["problems"][0] == {
+        "line": 2, "column": 2, "field": None, "value": "not JSON",
+        "fix": "write one JSON object on each line",
+    }  # fmt: skip
+
+
+def test_a_dry_run_needs_no_project_and_takes_what_a_real_run_takes(bare_shell: Shell) -> None:
+    def dry_run(*argv: str, stdin: str = "") -> tuple[int, str]:
+        ended = bare_shell.run("enqueue", "--dry-run", "--queue", "q", *argv, stdin=stdin)
+        return ended.code, ended.out
+
+    well = "A dry run: nothing was sent. {} would be enqueued in q, 0 {} are bad.\n"
+    assert dry_run(stdin=job_lines(3)) == (0, well.format("3 jobs", "lines"))
+    assert dry_run(*[job_text()] * 10_001) == (0, well.format("10001 jobs", "jobs"))
+    assert dry_run("--metadata", '{"a": 1}') == (0, well.format("1 job", "jobs"))
+    assert dry_run("--batch-size", "1", stdin="{\n{\n{")[1].count("is not JSON") == 3
+
+    code, out = dry_run(job_text(), "{}", "{")
+    assert code == 1
+    assert "job 2, run_id is missing" in out
+    assert "job 3, column 2 is not JSON" in out
+
+    ended = bare_shell.run("enqueue", "--dry-run", "--queue", "Q", stdin=job_lines(1))
     assert ended.code == 2
-    assert "line 4.run_id" in ended.err
+    assert "queue_name is 'Q'" in ended.err
 
-    assert bare_shell.run("enqueue", "--dry-run", job_text()).code == 0
-    assert bare_shell.run("enqueue", "--dry-run", "{}").code == 2
+
+def test_a_job_of_its_metadata_alone_gets_its_ids(shell: Shell, queue_name: str) -> None:
+    def enqueue(*argv: str) -> Any:
+        return shell.run("enqueue", "--metadata", '{"number": 7}', *argv, "--json").json
+
+    first, second = enqueue(), enqueue()
+    assert first["msg_ids"] == [1]
+    assert first["run_id"] != second["run_id"]
+    assert {first["workflow_id"], first["project_id"]} == {second["workflow_id"]}
+    assert shell.run("jobs", "find", first["run_id"], "--json").json[0]["msg_id"] == 1
+
+    given = "5f0c7a52-7d5b-4c0e-9c29-3f6f4e0f9f5e"
+    third = enqueue("--run-id", given, "--project-id", given)
+    assert (third["run_id"], third["project_id"]) == (given, given)
+    assert third["workflow_id"] == first["workflow_id"]
+
+    keyed, again = enqueue("--idempotency-key", "a"), enqueue("--idempotency-key", "a")
+    assert again == {**keyed, "duplicate": True}
+    assert numbers(shell) == [7, 7, 7, 7]
+
+    ended = shell.run("enqueue", "--metadata", "{}")
+    run_id = shell.run("jobs", "show", "5", "--json").json["run_id"]
+    assert (ended.out, ended.err) == (
+        "5\n",
+        f"1 job is enqueued in {queue_name}, run_id {run_id}.\n",
+    )
+
+
+def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
+    with shell.start("enqueue", "--batch-size", "2", stdin=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        running.stdin.write(job_lines(2))
+        running.stdin.flush()
+        wait_for(shell, 2)
+        running.terminate()
+        running.wait(timeout=30)
+        assert running.stderr is not None
+        err = running.stderr.read()
+
+    assert running.returncode == 143
+    assert "interrupted. The " in err
+    assert "go on with --resume-from" in err
 
 
 def test_a_pipe_of_any_length_is_read_as_it_comes(shell: Shell) -> None:

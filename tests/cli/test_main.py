@@ -23,6 +23,8 @@ from meshhook.exceptions import (
 from tests.cli.conftest import COMMAND, Shell, Terminal, job_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from meshhook.local import LocalStack
 
 COMMANDS = [
@@ -45,14 +47,13 @@ def test_the_version_is_the_distributions(bare_shell: Shell) -> None:
     assert (ended.code, ended.out) == (0, f"meshhook {metadata.version('meshhook')}\n")
 
 
-def test_without_a_command_the_help_is_shown_and_the_exit_code_is_that_of_wrong_usage(
-    bare_shell: Shell,
-) -> None:
+def test_without_a_command_the_help_is_shown(bare_shell: Shell) -> None:
     ended = bare_shell.run()
 
-    assert ended.code == 2
+    assert ended.code == 0
     for command in COMMANDS:
         assert re.search(rf"\b{command}\b", ended.out)
+    assert "<bool>" not in ended.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -61,6 +62,7 @@ def test_every_command_has_a_help(bare_shell: Shell, command: str) -> None:
 
     assert (ended.code, ended.err) == (0, "")
     assert f"meshhook {command}" in ended.out
+    assert "<bool>" not in ended.out
 
 
 @pytest.mark.parametrize(
@@ -228,14 +230,43 @@ def test_what_others_have_written_cannot_steer_the_terminal(shell: Shell) -> Non
     assert "[bold]not markup[/bold]" in ended.out
 
 
-def test_the_shell_can_complete_commands() -> None:
-    env = {
-        **os.environ,
+def completed(words: str, **env: str) -> list[str]:
+    """Return what a shell offers for the last of these words."""
+    how = {
         "_MESHHOOK_COMPLETE": "complete_bash",
-        "COMP_WORDS": "meshhook que",
-        "COMP_CWORD": "1",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
     }
+    ended = subprocess.run(
+        COMMAND, env={**os.environ, **how, **env}, capture_output=True, text=True, check=False
+    )
+    assert ended.stderr == ""
+    return ended.stdout.split()
 
-    ended = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False)
 
-    assert ended.stdout.split() == ["queues"]
+def test_the_shell_can_complete_commands() -> None:
+    assert completed("meshhook que") == ["queues"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["jobs list --queue {}", "worker -q {}", "queues pause {}", "dlq list --dlq {}"],
+)
+def test_the_shell_can_complete_queues(shell: Shell, queue_name: str, words: str) -> None:
+    there = {queue_name, f"{queue_name}_dlq"}
+
+    assert set(completed("meshhook " + words.format(queue_name[:-1]), **shell.env)) >= there
+    assert completed("meshhook " + words.format(f"{queue_name}x"), **shell.env) == []
+
+
+@pytest.mark.parametrize("env", [{}, {"SUPABASE_KEY": "sb_secret_x"}], ids=["no key", "no project"])
+def test_a_completion_that_finds_no_queues_is_silent(env: dict[str, str]) -> None:
+    assert completed("meshhook jobs list -q a", SUPABASE_URL="http://127.0.0.1:9", **env) == []
+
+
+def test_the_shell_can_complete_handlers(app_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(app_dir)
+    (app_dir / "broken.py").write_text("def nonsense(")
+
+    assert {"tasks:handle", "tasks:plain"} <= set(completed("meshhook worker ta"))
+    assert completed("meshhook drain x") == []

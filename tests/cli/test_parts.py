@@ -6,13 +6,15 @@ import io
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from meshhook import WorkerStats
-from meshhook.cli import diagnosis, logs, output
+from meshhook.cli import diagnosis, logs, output, worker_run
 from meshhook.cli.redaction import hide
 from meshhook.cli.status_line import StatusLine
 from meshhook.cli.supervise import Backoff
@@ -20,6 +22,7 @@ from meshhook.cli.watch import Watch
 from meshhook.cli.worker_options import WorkerOptions, queue_weights, retry_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from meshhook.cli.findings import Finding
@@ -41,6 +44,22 @@ if TYPE_CHECKING:
 )
 def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
     assert output.age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "text"),
+    [
+        (0, "job", "0 jobs"),
+        (1, "job", "1 job"),
+        (2, "process", "2 processes"),
+        (1.0, "day", "1 day"),
+        (1.5, "day", "1.5 days"),
+        (123_456_789, "job", "123456789 jobs"),
+    ],
+)
+def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: str) -> None:
+    assert output.counted(number, what) == text
+    assert output.counted(number, what, "are") == f"{text} {'is' if number == 1 else 'are'}"
 
 
 @pytest.mark.parametrize(
@@ -106,30 +125,35 @@ def test_settings_of_the_backoff_are_none_unless_one_is_given() -> None:
     assert retry_settings(3, None, 0) == {"max_attempts": 3, "max_delay_ms": 0}
 
 
-@pytest.fixture
-def restored_logging() -> Any:
+@contextmanager
+def bare_logging() -> Iterator[logging.Logger]:
+    """Have a root logger as in a process of its own, without the handlers of pytest."""
     root, meshhook = logging.getLogger(), logging.getLogger("meshhook")
-    before = root.handlers[:], root.level, meshhook.level
-    yield
-    root.handlers[:], level, meshhook_level = before
-    root.setLevel(level)
-    meshhook.setLevel(meshhook_level)
+    handlers, level, meshhook_level = root.handlers[:], root.level, meshhook.level
+    root.handlers.clear()
+    try:
+        yield root
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        meshhook.setLevel(meshhook_level)
 
 
-@pytest.mark.usefixtures("restored_logging")
 @pytest.mark.parametrize("form", logs.FORMATS)
 def test_log_lines_never_hold_a_key(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hide("a-key-of-no-usual-form")
     stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    logs.configure("info", form)
     log = logging.getLogger("meshhook.test")
-
-    try:
-        int("a-key-of-no-usual-form")
-    except ValueError:
-        log.exception("failed %s", "sb_secret_abc", extra={"worker": "w", "note": "sb_secret_d"})
-    log.debug("not to be seen")
+    with bare_logging():
+        logs.configure("info", form)
+        monkeypatch.setattr(sys, "stderr", stream)
+        try:
+            int("a-key-of-no-usual-form")
+        except ValueError:
+            log.exception(
+                "failed %s", "sb_secret_abc", extra={"worker": "w", "note": "sb_secret_d"}
+            )
+        log.debug("not to be seen")
 
     text = stream.getvalue()
     assert "a-key-of-no-usual-form" not in text
@@ -139,6 +163,29 @@ def test_log_lines_never_hold_a_key(form: str, monkeypatch: pytest.MonkeyPatch) 
     if form == "json":
         (line,) = map(json.loads, text.splitlines())
         assert (line["message"], line["worker"], line["level"]) == ("failed [key]", "w", "error")
+        assert line["exception"].endswith("with base 10: '[key]'")
+    else:
+        first, second, *_ = text.splitlines()
+        assert first.endswith("ERROR   meshhook.test: failed [key] [w]")
+        assert second == "Traceback (most recent call last):"
+
+
+def test_handlers_that_the_user_has_set_up_stay_and_write_no_key() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("mine: %(message)s"))
+    with bare_logging() as root:
+        root.addHandler(handler)
+        root.setLevel(logging.WARNING)
+        logs.configure("info", "json")
+        logging.getLogger("meshhook.test").info("started with %s", "sb_secret_abc")
+        logging.getLogger("tasks").info("not to be seen")
+
+        assert root.handlers == [handler]
+    assert stream.getvalue() == (
+        "mine: --log-format json is not used: the handler's module has set up logging\n"
+        "mine: started with [key]\n"
+    )
 
 
 class FakeWorker:
@@ -156,7 +203,7 @@ class FakeWorker:
 
 def test_the_status_line_tells_state_and_rate() -> None:
     worker = FakeWorker(WorkerStats(processed=10, succeeded=10))
-    line = StatusLine(worker)  # type: ignore[arg-type]  # as far as the line looks
+    line = StatusLine(worker)
 
     assert line.line(100.0).plain == (
         "tester  idle  0 running  10 done  0.0/s  0 retried  0 dead letters"
@@ -165,12 +212,33 @@ def test_the_status_line_tells_state_and_rate() -> None:
         processed=30, succeeded=20, failed=10, retried=7, moved_to_dlq=3, lost=1, running=2
     )
     assert line.line(102.0).plain == (
-        "tester  working  2 running  20 done  10.0/s  7 retried  3 dead letters  1 leases lost"
+        "tester  working  2 running  20 done  10.0/s  7 retried  3 dead letters  1 lease lost"
     )
     worker.stats = WorkerStats(unhealthy_since=datetime(2027, 1, 1, tzinfo=UTC))
     assert "waiting for Supabase since" in line.line(200.0).plain
     worker.stats, worker.is_stopping = WorkerStats(), True
     assert "stopping" in line.line(201.0).plain
+
+
+async def test_a_long_run_in_a_pipe_logs_now_and_then_what_it_has_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_run, "SUMMARY_SECONDS", 0.001)
+    logged = anyio.Event()
+    told: list[str] = []
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+            logged.set()
+
+    worker = FakeWorker(WorkerStats(processed=3, succeeded=2, failed=1))
+    monkeypatch.setattr(worker_run.log, "handlers", [Told()])
+    monkeypatch.setattr(worker_run.log, "level", logging.INFO)
+    with anyio.fail_after(30):
+        await worker_run.run_shown(worker, logged.wait, on_terminal=False)
+
+    assert told[0].startswith("2 succeeded, 1 failed, 0 running")
 
 
 def facts(**more: Any) -> dict[str, Any]:

@@ -120,6 +120,84 @@ def test_log_lines_for_machines(shell: Shell, app_dir: Path) -> None:
     assert shell.env["SUPABASE_KEY"] not in err
 
 
+LOGGING = """
+import logging
+import time
+{set_up}
+log = logging.getLogger(__name__)
+
+def handle(message):
+    log.info("own line")
+    log.debug("own detail")
+
+async def fail(message):
+    raise ValueError("no such customer")
+"""
+
+
+def stderr_of_a_worker(shell: Shell, app_dir: Path, *argv: str, until: str) -> str:
+    """Return what a worker writes on standard error when it handles a job."""
+    shell.run("enqueue", job_text())
+    with running(shell, app_dir, "logged:handle", *argv) as process:
+        seen = line_with(process.stderr, until)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    return seen + err
+
+
+def test_the_users_own_log_lines_are_shown(shell: Shell, app_dir: Path) -> None:
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=""))
+
+    err = stderr_of_a_worker(shell, app_dir, until="own line")
+
+    assert re.search(r"INFO    logged: own line\n", err)
+    assert "own detail" not in err
+    assert "httpx" not in err
+
+
+def test_debugging_shows_the_users_and_our_details_and_not_those_of_http(
+    shell: Shell, app_dir: Path
+) -> None:
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=""))
+
+    err = stderr_of_a_worker(shell, app_dir, "--log-level", "debug", until="own detail")
+
+    assert "meshhook.worker" in err
+    assert not re.search("httpx|httpcore|hpack", err)
+
+
+def test_logging_that_the_users_code_has_set_up_stays(shell: Shell, app_dir: Path) -> None:
+    set_up = "logging.basicConfig(level=logging.INFO, format='MINE %(name)s %(message)s')"
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=set_up))
+
+    err = stderr_of_a_worker(shell, app_dir, until="own line")
+
+    assert "MINE logged own line\n" in err
+    assert "MINE meshhook.worker worker stopping" in err
+    assert all(line.startswith("MINE ") for line in err.splitlines())
+    assert "httpx" not in err
+
+
+@pytest.mark.parametrize("set_up", ["", "logging.basicConfig(level=logging.INFO)"])
+def test_on_a_terminal_every_log_line_stands_on_a_line_of_its_own(
+    shell: Shell, app_dir: Path, set_up: str
+) -> None:
+    (app_dir / "logged.py").write_text(LOGGING.format(set_up=set_up))
+    terminal = Terminal(shell, "worker", "logged:handle", "--app-dir", str(app_dir))
+    terminal.wait_for("0 done")
+    shell.run("enqueue", job_text())
+    terminal.wait_for("1 done")
+    terminal.process.send_signal(signal.SIGTERM)
+
+    assert terminal.finish() == 0
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.seen)
+    start = "INFO:" if set_up else r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* INFO"
+    begins = [match.start() for match in re.finditer(start, drawn)]
+    assert len(begins) >= 3
+    assert {drawn[:begin][-1:] for begin in begins} <= {"", "\n", "\r"}
+    assert "own line" in drawn
+
+
 def test_on_a_terminal_a_status_line_is_shown(shell: Shell, app_dir: Path) -> None:
     shell.run("enqueue", job_text())
     argv = ("worker", "tasks:handle", "--name", "tester", "--app-dir", str(app_dir))
@@ -175,7 +253,11 @@ def test_handlers_see_the_settings_of_the_env_file(
         ("tasks:", "'tasks:' is not of the form module:name"),
         ("nowhere:handle", "there is no module nowhere in"),
         ("tasks:nobody", "tasks:nobody: the module tasks has no nobody"),
-        ("tasks:not_a_handler", "tasks:not_a_handler is int and no handler"),
+        ("tasks:not_a_handler", "tasks:not_a_handler: a job handler is a function that takes"),
+        ("tasks:takes_nothing", "tasks:takes_nothing: the job handler takes_nothing() cannot be"),
+        ("tasks:Mailer.send", "it is the method of a class: give that of an object"),
+        ("tasks:yields", "tasks:yields: the job handler yields yields"),
+        ("tasks:Refused", "tasks:Refused: the job handler Refused is a class"),
     ],
 )
 def test_a_handler_that_cannot_be_found_is_wrong_usage(
@@ -188,6 +270,40 @@ def test_a_handler_that_cannot_be_found_is_wrong_usage(
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("target", ["tasks:takes_nothing", "broken:handle"])
+def test_processes_tell_once_that_their_handler_cannot_be_used(
+    shell: Shell, app_dir: Path, target: str
+) -> None:
+    (app_dir / "broken.py").write_text("1 / 0\n")
+
+    ended = shell.run_process("worker", target, "--app-dir", str(app_dir), "--processes", "3")
+
+    assert ended.code == 2
+    assert ended.err.count("meshhook worker: ") == 1
+    assert ended.err.count("Traceback") == (1 if target == "broken:handle" else 0)
+    assert "another in" not in ended.err
+
+
+def test_a_drain_whose_handler_cannot_be_used_is_wrong_usage(shell: Shell, app_dir: Path) -> None:
+    argv = ("--on-event", "tasks:not_a_handler", "--app-dir", str(app_dir))
+
+    ended = shell.run_process("drain", "tasks:handle", *argv)
+
+    assert ended.code == 2
+    assert ended.err == (
+        "meshhook drain: --on-event tasks:not_a_handler: on_event is 7: give a function\n"
+    )
+
+
+def test_a_module_that_exits_when_it_is_imported_is_told(shell: Shell, app_dir: Path) -> None:
+    (app_dir / "script.py").write_text("raise SystemExit(0)\n")
+
+    ended = shell.run_process("drain", "script:handle", "--app-dir", str(app_dir))
+
+    assert ended.code == 2
+    assert "the module script cannot be imported: SystemExit: 0" in ended.err
+
+
 def test_a_module_that_fails_to_import_is_told_with_its_traceback(
     shell: Shell, app_dir: Path
 ) -> None:
@@ -196,7 +312,12 @@ def test_a_module_that_fails_to_import_is_told_with_its_traceback(
     ended = shell.run_process("worker", "broken:handle", "--app-dir", str(app_dir))
 
     assert ended.code == 2
-    assert "broken.py" in ended.err
+    assert ended.err.splitlines()[:3] == [
+        "Traceback (most recent call last):",
+        f'  File "{app_dir / "broken.py"}", line 1, in <module>',
+        "    import nonsense_that_is_missing",
+    ]
+    assert "importlib" not in ended.err
     assert ended.err.splitlines()[-1].startswith(
         "meshhook worker: the module broken cannot be imported: ModuleNotFoundError"
     )
@@ -311,7 +432,7 @@ def test_processes_that_cannot_work_end_it_all(shell: Shell, app_dir: Path) -> N
     ended = shell.run_process("worker", "tasks:handle", "--app-dir", str(app_dir), *queue)
 
     assert ended.code == 1
-    assert "which another start would not mend" in ended.err
+    assert "which another start would not fix" in ended.err
     assert '"nowhere" does not exist' in ended.err
 
 
@@ -409,3 +530,39 @@ def test_drain_of_a_queue_that_is_not_there_fails(shell: Shell, app_dir: Path) -
 
     assert ended.code == 1
     assert '"nowhere" does not exist' in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_drain_that_a_signal_ends_hands_back_and_tells_what_it_did(
+    shell: Shell, app_dir: Path, service: SyncQueueService, number: signal.Signals, code: int,
+    loop: str,
+) -> None:  # fmt: skip
+    shell.run("enqueue", stdin=job_lines(3))
+    argv = ("tasks:hang", "--concurrency", "2", "--loop", loop, "--app-dir", str(app_dir))
+    with shell.start("drain", *argv, "--json") as process:
+        for _ in range(2):
+            line_with(process.stdout, "hanging")
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+
+    report = json.loads(out)
+    assert process.returncode == code
+    assert (report["reason"], report["processed"]) == (number.name, 0)
+    assert report["released"] >= 2
+    assert report["more_waiting"] is True
+    # Visible at once, and with no attempt used.
+    assert [job.attempt for job in service.dequeue_many(3)] == [1, 1, 1]
+
+
+def test_a_drain_on_a_terminal_has_a_status_line(shell: Shell, app_dir: Path) -> None:
+    shell.run("enqueue", stdin=job_lines(2))
+    argv = ("drain", "tasks:hang", "--name", "tester", "--app-dir", str(app_dir))
+    terminal = Terminal(shell, *argv)
+    terminal.wait_for("2 running")
+    terminal.process.send_signal(signal.SIGINT)
+
+    assert terminal.finish() == 130
+    assert re.search(r"tester.*working.*2 running  0 done", terminal.seen)
+    assert "2 handed back" in terminal.seen
+    assert "More jobs are due." in terminal.seen

@@ -164,6 +164,15 @@ DLQ_DEPTH: dict[str, Any] = {
     "newest_job_age_seconds": None,
 }
 
+
+def enqueue_many(*jobs_and_how: Any, **how: Any) -> Call[EnqueueBatch]:
+    """Build the first call of a batch, as the services do."""
+    batch = enqueue.Batch(*jobs_and_how, **how)
+    for _ in batch.check():
+        pass
+    return batch.next_call(None)
+
+
 ENQUEUES = [
     Built(
         "enqueue one",
@@ -175,7 +184,7 @@ ENQUEUES = [
     ),
     Built(
         "enqueue many",
-        lambda: enqueue.many("q", [job_data(attempt=1), job_data()], 1.5),
+        lambda: enqueue_many("q", [job_data(attempt=1), job_data()], 1.5),
         "meshhook_enqueue",
         {"queue_name": "q", "messages": [job_data(attempt=1), job_data()], "delay_seconds": 1.5},
         {"msg_ids": [5, 6], "duplicate": False},
@@ -183,7 +192,7 @@ ENQUEUES = [
     ),
     Built(
         "enqueue many, each with its delay",
-        lambda: enqueue.many("q", iter([job_data(), job_data()]), (0, 60)),
+        lambda: enqueue_many("q", iter([job_data(), job_data()]), (0, 60)),
         "meshhook_enqueue",
         {"queue_name": "q", "messages": [job_data(), job_data()], "delays": [0, 60]},
         {"msg_ids": [5, 6], "duplicate": False},

@@ -10,7 +10,7 @@ import pytest
 
 from meshhook import _validation as check
 from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
-from tests.unit.builders import BUILDERS, CLAIM, Built
+from tests.unit.builders import BUILDERS, CLAIM, Built, enqueue_many
 from tests.unit.examples import fields_of, job_data, job_of, named, problems_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_the_parameters_are_json(built: Built) -> None:
 def test_an_idempotency_key_is_the_request_id_and_is_remembered_for_a_day() -> None:
     for call in (
         enqueue.one("q", job_data(), idempotency_key="order 17"),
-        enqueue.many("q", [job_data()], idempotency_key="order 17"),
+        enqueue_many("q", [job_data()], idempotency_key="order 17"),
     ):
         assert call.params["request_id"] == "order 17"
         assert call.params["remember_seconds"] == 86_400
@@ -179,9 +179,8 @@ def test_no_text_of_an_outcome_can_keep_the_others_from_being_settled(
     ("build", "field"),
     [
         (lambda: enqueue.one("q", job_data(), -1), "delay_seconds"),
-        (lambda: enqueue.many("q", [job_data()], [-1]), "delay_seconds[0]"),
-        (lambda: enqueue.many("q", [job_data()], [1, 2]), "delay_seconds"),
-        (lambda: enqueue.many("q", [job_data()] * 10_001), "jobs"),
+        (lambda: enqueue_many("q", [job_data()], [-1]), "delay_seconds[0]"),
+        (lambda: enqueue_many("q", [job_data()], [1, 2]), "delay_seconds"),
         (lambda: enqueue.one("q", job_data(), idempotency_key=""), "idempotency_key"),
         (
             lambda: enqueue.one("q", job_data(), idempotency_key="a", idempotency_seconds=0),
@@ -214,7 +213,6 @@ def test_no_text_of_an_outcome_can_keep_the_others_from_being_settled(
         "a negative delay",
         "a negative delay of one job",
         "more delays than jobs",
-        "more jobs than 10000",
         "an empty key",
         "a key that is remembered for no time",
         "a negative lease",
@@ -311,8 +309,8 @@ def test_the_database_refuses_nothing_that_has_passed_here(
     assert fields_of(build) == [field]
 
 
-def test_the_number_of_jobs_of_an_enqueue_is_that_of_the_database() -> None:
-    call = enqueue.many("q", [job_data()] * 10_000)
+def test_the_number_of_jobs_of_a_call_is_that_of_the_database() -> None:
+    call = enqueue_many("q", [job_data()] * 10_001)
 
     assert len(call.params["messages"]) == 10_000
 

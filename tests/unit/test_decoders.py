@@ -24,6 +24,7 @@ from tests.unit.builders import (
     QUEUE_ROW,
     RECORD_ROW,
     Built,
+    enqueue_many,
 )
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, named
 
@@ -139,7 +140,7 @@ def test_a_status_is_a_text(name: str, status: object) -> None:
     ids=named,
 )
 def test_an_enqueue_of_two_jobs_has_two_ids(msg_ids: object) -> None:
-    call = enqueue.many("q", [job_data(), job_data()])
+    call = enqueue_many("q", [job_data(), job_data()])
 
     with pytest.raises((TypeError, ValueError)):
         call.decode({"msg_ids": msg_ids, "duplicate": False})
@@ -157,7 +158,7 @@ def test_a_key_that_had_been_used_is_told() -> None:
     answer = {"msg_ids": [5], "duplicate": True}
 
     assert enqueue.one("q", job_data(), idempotency_key="a").decode(answer).duplicate
-    assert enqueue.many("q", [job_data()], idempotency_key="a").decode(answer).duplicate
+    assert enqueue_many("q", [job_data()], idempotency_key="a").decode(answer).duplicate
 
 
 def test_a_claim_of_nothing_is_none_or_an_empty_list() -> None:

@@ -14,6 +14,7 @@ from meshhook import InvalidInputError, JobMessage
 from meshhook import _job_data as check
 from meshhook._calls import enqueue
 from meshhook._validation import run_id, shown
+from tests.unit.builders import enqueue_many
 from tests.unit.examples import (
     PROJECT,
     RUN,
@@ -217,7 +218,7 @@ def test_an_enqueue_names_every_problem_of_all_its_arguments() -> None:
 def test_an_enqueue_of_many_names_every_problem_of_all_its_arguments() -> None:
     jobs = [job_data(), job_data(run_id="x")]
 
-    fields = fields_of(enqueue.many, "q", jobs, [-1, "5"], idempotency_key="")
+    fields = fields_of(enqueue_many, "q", jobs, [-1, "5"], idempotency_key="")
 
     assert sorted(fields) == [
         "delay_seconds[0]",

@@ -461,9 +461,23 @@ async def not_a_handler_because_it_yields_too(message: object) -> AsyncIterator[
     yield message
 
 
+class NotAHandlerBecauseItIsAClass:
+    def __init__(self, message: object) -> None: ...
+
+    def method(self, message: object) -> None: ...
+
+
+class NotAHandlerBecauseItsCallYields:
+    def __call__(self, message: object) -> Iterator[object]:
+        yield message
+
+
 @pytest.mark.parametrize(
     ("bad", "text"),
     [
+        (NotAHandlerBecauseItIsAClass, "is a class"),
+        (NotAHandlerBecauseItIsAClass.method, "it is the method of a class"),
+        (NotAHandlerBecauseItsCallYields(), "yields"),
         (None, "not None"),
         ("handler", "not 'handler'"),
         (not_a_handler_because_it_takes_nothing, "cannot be called with a message"),
