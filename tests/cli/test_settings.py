@@ -159,7 +159,7 @@ def test_the_url_and_the_key_may_be_options(
 ) -> None:
     project = ("--url", stack.url, "--key", stack.secret_key, "--queue", queue_name)
 
-    assert bare_shell.run("jobs", "list", "--json", *project).json == []
+    assert bare_shell.run("jobs", "list", "--json", *project).json["jobs"] == []
 
 
 def keys_of(stack: LocalStack) -> list[str]:

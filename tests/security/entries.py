@@ -41,6 +41,7 @@ PUBLIC_FUNCTIONS = [
     "meshhook_archive",
     "meshhook_cancel",
     "meshhook_configure_queue",
+    "meshhook_count_dead_letters",
     "meshhook_create_queue",
     "meshhook_dead_letter",
     "meshhook_delete",
