@@ -197,7 +197,9 @@ def _row(job: "JobRecord") -> tuple[object, ...]:
 def _last_error(job: "JobRecord") -> str | None:
     if job.attempts:
         return job.attempts[-1].error_message
-    return output.as_text(job.message.last_error) if job.message and job.message.last_error else None
+    return (
+        output.as_text(job.message.last_error) if job.message and job.message.last_error else None
+    )
 
 
 def _fields(job: "JobRecord") -> list[tuple[str, object]]:

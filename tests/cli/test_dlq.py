@@ -97,8 +97,7 @@ def test_errors_that_are_left_out_are_told(shell: Shell) -> None:
 
     assert "no such customer" not in shown.out
     assert shown.err == (
-        "1 of 2 shown: give a larger --limit.\n"
-        "Dead letters with other errors: 3.\n"
+        "1 of 2 shown: give a larger --limit.\nDead letters with other errors: 3.\n"
     )
 
 

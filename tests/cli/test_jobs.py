@@ -9,7 +9,6 @@ import pytest
 from meshhook import SyncDLQService, SyncQueueService
 from tests.cli.conftest import Ended, Shell, job_lines, job_text
 
-
 RUN = str(uuid.uuid4())
 
 

@@ -187,8 +187,9 @@ def test_an_empty_dead_letter_queue_has_no_errors(queue: JobQueue) -> None:
 
 def test_all_dead_letters_are_counted_and_not_the_oldest_alone(queue: JobQueue) -> None:
     queue.api.look(
-        "select pgmq.send_batch(%s, array_agg(jsonb_build_object('error_message', 'e' || mod(n, 3))))"
-        " from generate_series(1, 3000) n",
+        "select pgmq.send_batch("
+        "%s, array_agg(jsonb_build_object('error_message', 'e' || mod(n, 3)))"
+        ") from generate_series(1, 3000) n",
         queue.dlq.name,
     )
 

@@ -105,11 +105,11 @@ async def test_a_worker_that_an_error_stopped_is_still_listed(
     async def handler(_: JobMessage) -> None: ...
 
     worker = make_worker(handler)
+    await worker.start()
+    await faults.wait_answered("meshhook_dequeue")
+    clock.admin.execute("select public.meshhook_drop_queue(%s)", [queue.queue_name])
     with pytest.raises(QueueNotFoundError):
-        async with worker:
-            await faults.wait_answered("meshhook_dequeue")
-            clock.admin.execute("select public.meshhook_drop_queue(%s)", [queue.queue_name])
-            await worker.wait()
+        await worker.wait()
 
     assert [seen.worker_id for seen in await queue.list_workers()] != []
 
