@@ -24,10 +24,11 @@ DEFAULT_FILE = ".env"
 
 @attrs.frozen
 class _Content:
-    """What a file says, or what is wrong with it."""
+    """What a file says, or why it cannot be read, or the number of its first bad line."""
 
     values: dict[str, str] = attrs.field(repr=False, factory=dict)
-    problem: str = ""
+    reason: str | None = None
+    bad_line: int | None = None
 
 
 @attrs.define
@@ -106,8 +107,12 @@ def read(path: Path) -> dict[str, str]:
             where, and nothing of what stands there: it may be a secret.
     """
     content = _content(path)
-    if content.problem:
-        raise ConfigurationError(content.problem)
+    if content.reason is not None:
+        raise ConfigurationError(f"The settings in {path} cannot be read: {content.reason}.")
+    if content.bad_line is not None:
+        raise ConfigurationError(
+            f"{path}:{content.bad_line} is not of the form NAME=VALUE. Put quotes around the value."
+        )
     return content.values
 
 
@@ -115,15 +120,13 @@ def _content(path: Path) -> _Content:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        return _Content(problem=f"The settings in {path} cannot be read: {error.strerror}.")
+        return _Content(reason=error.strerror)
     except UnicodeDecodeError:
-        return _Content(problem=f"The settings in {path} cannot be read: the file is not UTF-8.")
+        return _Content(reason="it is not UTF-8")
     values: dict[str, str] = {}
     for binding in bindings(text):
         if binding.error or (binding.key is not None and binding.value is None):
-            place = f"{path}:{_line(binding)}"
-            fix = "Write NAME=VALUE, and put quotes around the value."
-            return _Content(problem=f"{place} is not of the form NAME=VALUE. {fix}")
+            return _Content(bad_line=_line(binding))
         if binding.key is not None:
             values[binding.key] = _value(binding)
     return _Content(values)

@@ -91,8 +91,7 @@ def test_a_line_that_is_no_setting_is_wrong_usage(bare_shell: Shell) -> None:
 
     assert ended.code == 2
     assert ended.err == (
-        "meshhook queues list: .env:3 is not of the form NAME=VALUE. Write NAME=VALUE, and put"
-        " quotes around the value.\n"
+        "meshhook queues list: .env:3 is not of the form NAME=VALUE. Put quotes around the value.\n"
     )
 
 
