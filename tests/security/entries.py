@@ -118,6 +118,7 @@ PRIVATE_FUNCTIONS = [
     "_due_from",
     "_end_user",
     "_ensure_pgmq_queue",
+    "_error_sql",
     "_extend",
     "_finished_job",
     "_finished_jobs",
