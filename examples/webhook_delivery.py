@@ -229,4 +229,7 @@ async def deliver_all(
 
 
 if __name__ == "__main__":
-    sys.exit(anyio.run(main))
+    try:
+        sys.exit(anyio.run(main))
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says of what Ctrl-C ended

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from supabase import (
     create_client,
 )
 
+from meshhook._environment import env_file, setting
 from meshhook.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "connect_sync"]
 
+URL_VARIABLE = "SUPABASE_URL"
 KEY_VARIABLES = ("SUPABASE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
 
 # The read time is above the 8 seconds after which hosted Supabase cuts a statement off, so that the
@@ -57,15 +58,17 @@ async def connect(url: str | None = None, key: str | None = None) -> AsyncIterat
     closed at the end of the block.
 
     Args:
-        url: The project's URL; by default the environment's ``SUPABASE_URL``.
+        url: The project's URL; by default ``SUPABASE_URL`` of the environment, or else of the file
+            ``.env`` in the working directory.
         key: The secret (service role) key; by default the first of ``SUPABASE_KEY``,
-            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment.
+            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment, or else in
+            the file. ``MESHHOOK_ENV_FILE`` names another file; empty, it means none.
 
     Yields:
         The client.
 
     Raises:
-        ConfigurationError: URL or key are missing or cannot be used.
+        ConfigurationError: URL or key are missing or cannot be used, or the file cannot be read.
     """
     given, url, key = _given(url, key), None, None
     target = _target(given)
@@ -85,15 +88,17 @@ def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Cli
     """Open a sync Supabase client made for queue work; see `connect`.
 
     Args:
-        url: The project's URL; by default the environment's ``SUPABASE_URL``.
+        url: The project's URL; by default ``SUPABASE_URL`` of the environment, or else of the file
+            ``.env`` in the working directory.
         key: The secret (service role) key; by default the first of ``SUPABASE_KEY``,
-            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment.
+            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment, or else in
+            the file. ``MESHHOOK_ENV_FILE`` names another file; empty, it means none.
 
     Yields:
         The client.
 
     Raises:
-        ConfigurationError: URL or key are missing or cannot be used.
+        ConfigurationError: URL or key are missing or cannot be used, or the file cannot be read.
     """
     given, url, key = _given(url, key), None, None
     target = _target(given)
@@ -121,17 +126,21 @@ def _target(given: _Target) -> _Target:
 
 
 def _with_environment(given: _Target) -> _Target:
-    url = given.url.strip() or _setting("SUPABASE_URL")
-    key = given.key.strip() or next(filter(None, map(_setting, KEY_VARIABLES)), "")
-    return _Target(url, key)
+    # The file is read once at most, and no value of it is in a variable when its reading fails.
+    file = env_file()
+    return _Target(
+        given.url.strip() or setting(URL_VARIABLE, file=file),
+        given.key.strip() or setting(*KEY_VARIABLES, file=file),
+    )
 
 
 def _problem(target: _Target) -> str | None:
     """Return what is wrong with URL or key, without quoting them."""
-    names = {"SUPABASE_URL": target.url, KEY_VARIABLES[0]: target.key}
+    names = {URL_VARIABLE: target.url, KEY_VARIABLES[0]: target.key}
     missing = [name for name, value in names.items() if not value]
     if missing:
-        return f"{' and '.join(missing)} not set: give url and key, or set them in the environment."
+        what = " and ".join(missing)
+        return f"{what} not set: give url and key, or set them in the environment or in .env."
     if not _is_http(target.url):
         # It may be the key, or the database's URL with its password.
         return "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
@@ -147,10 +156,6 @@ def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         # The text does not quote it: it may hold the key.
         raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}.")
-
-
-def _setting(name: str) -> str:
-    return os.environ.get(name, "").strip()
 
 
 def _is_http(url: str) -> bool:

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
-    from meshhook.models import DeadLetterJob, DLQMetrics, Job, ReplayResult, ReplaySummary
+    from meshhook.models import (
+        DeadLetterJob,
+        DLQMetrics,
+        ErrorCounts,
+        Job,
+        ReplayResult,
+        ReplaySummary,
+    )
 
 __all__ = ["DLQService"]
 
@@ -160,11 +167,30 @@ class DLQService:
         """
         return await self._transport.run(dead_letters.metrics(self.dlq_name))
 
+    async def count_by_error_type(self, limit: int = 100) -> ErrorCounts:
+        """Count all dead letters by the first line of their errors, in the database.
+
+        Args:
+            limit: How many errors to return at most, from 1 to 1,000. All dead letters are
+                counted in any case.
+
+        Returns:
+            The errors, the most frequent first, and how many dead letters and errors there are.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.run(dead_letters.count_by_error(self.dlq_name, limit))
+
     async def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
         """Group the oldest dead letters by the first line of their errors.
 
+        Where there are more than *limit* dead letters, the newer ones are not looked at: an error
+        may have more jobs than are returned, or be missing. `count_by_error_type` counts all of
+        them, and `iterate_dead_letter_jobs` goes through all of them.
+
         Args:
-            limit: How many dead letters to look at, from 1 to 10,000.
+            limit: How many dead letters to look at, the oldest first, from 1 to 10,000.
 
         Returns:
             The dead letters of each error, the most frequent error first.

@@ -18,6 +18,8 @@ __all__ = [
     "DeadLetterMessage",
     "EnqueueBatch",
     "EnqueueResult",
+    "ErrorCount",
+    "ErrorCounts",
     "Job",
     "JobMessage",
     "JobRecord",
@@ -365,6 +367,52 @@ class DLQMetrics:
     total_jobs: int
     oldest_job_age_seconds: int | None
     newest_job_age_seconds: int | None
+
+
+@attrs.frozen(kw_only=True)
+class ErrorCount:
+    """How many dead letters have one error.
+
+    Attributes:
+        error: The error: the first line of its message, up to 200 characters.
+        jobs: How many dead letters have it.
+        first_moved_at: When the oldest of them came to the dead letter queue.
+        last_moved_at: When the newest of them came.
+        msg_id: The id of the newest in the dead letter queue, as an example.
+        error_message: Its whole message, None if it has none.
+    """
+
+    error: str
+    jobs: int
+    first_moved_at: datetime
+    last_moved_at: datetime
+    msg_id: int
+    error_message: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ErrorCounts:
+    """All dead letters of a queue, counted by error.
+
+    Attributes:
+        total_jobs: All its dead letters.
+        total_errors: How many different errors they have.
+        errors: The errors, the most frequent first, up to the limit that was asked for.
+    """
+
+    total_jobs: int
+    total_errors: int
+    errors: tuple[ErrorCount, ...]
+
+    @property
+    def errors_left_out(self) -> int:
+        """How many errors there are beyond those that are listed."""
+        return self.total_errors - len(self.errors)
+
+    @property
+    def jobs_left_out(self) -> int:
+        """How many dead letters have an error that is not listed."""
+        return self.total_jobs - sum(error.jobs for error in self.errors)
 
 
 @attrs.frozen(kw_only=True)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         DLQMetrics,
         EnqueueBatch,
         EnqueueResult,
+        ErrorCounts,
         Job,
         JobRecord,
         PruneResult,
@@ -333,6 +334,9 @@ class SyncDLQService:
 
     def get_dlq_metrics(self) -> DLQMetrics:
         return self._transport.run(dead_letters.metrics(self.dlq_name))
+
+    def count_by_error_type(self, limit: int = 100) -> ErrorCounts:
+        return self._transport.run(dead_letters.count_by_error(self.dlq_name, limit))
 
     def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
         return self._transport.run(dead_letters.by_error(self.dlq_name, limit))

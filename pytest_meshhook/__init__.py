@@ -8,6 +8,7 @@ needs it. What the fixtures give is documented in `meshhook.testing`, and all of
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "A folder of your own migrations, applied after MeshHook's; relative to the root folder.",
         default="",
     )
+
+
+def pytest_configure() -> None:
+    """Have `connect` read no `.env`: a test must not reach the project that it names."""
+    os.environ.setdefault("MESHHOOK_ENV_FILE", "")
 
 
 @pytest.fixture(scope="session")

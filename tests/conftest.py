@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from meshhook import DLQService, QueueService
+from meshhook._environment import FILE_VARIABLE
 from meshhook.local import LocalStack
 from tests.clock import Clock
 from tests.faults import FaultInjector
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from supabase import AsyncClient
+
+# No test reads a `.env` that happens to be in the working directory; sub-processes inherit this.
+os.environ[FILE_VARIABLE] = ""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,6 +13,8 @@ from meshhook.models import (
     DeadLetterJob,
     DeadLetterMessage,
     DLQMetrics,
+    ErrorCount,
+    ErrorCounts,
     ReplayError,
     ReplayResult,
     ReplaySummary,
@@ -61,6 +63,29 @@ def by_error(dlq_name: str, limit: int) -> Call[dict[str, list[DeadLetterJob]]]:
         "quantity": check.whole_number("limit", limit, 1, check.MAX_BATCH),
     }
     return Call("meshhook_group_dead_letters", params, decode)
+
+
+def count_by_error(dlq_name: str, limit: int) -> Call[ErrorCounts]:
+    """Build the call that counts all dead letters by error."""
+    params = {
+        "dlq_name": dlq_name,
+        "quantity": check.whole_number("limit", limit, 1, check.MAX_LIST),
+    }
+    return Call("meshhook_count_dead_letters", params, _counts)
+
+
+def _counts(answer: Any) -> ErrorCounts:
+    errors = tuple(
+        ErrorCount(
+            **{
+                **known(ErrorCount, row),
+                "first_moved_at": datetime.fromisoformat(row["first_moved_at"]),
+                "last_moved_at": datetime.fromisoformat(row["last_moved_at"]),
+            }
+        )
+        for row in list_of(answer["errors"])
+    )
+    return ErrorCounts(**{**known(ErrorCounts, answer), "errors": errors})
 
 
 def _dead(dlq_name: str, row: Mapping[str, Any]) -> DeadLetterJob:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshhook.cli import output
+from meshhook.cli import env_writing, output
 from meshhook.cli.exits import CommandError, usage
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ def dev(
             help="SQL to run in a new database; may be given several times.",
         ),
     ] = None,
+    write_env: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-env",
+            metavar="FILE",
+            help="Write SUPABASE_URL and SUPABASE_KEY into this file, such as .env.",
+        ),
+    ] = None,
 ) -> None:
     """Run a local Supabase with PGMQ and MeshHook, without Docker, until Ctrl-C.
 
@@ -63,6 +71,8 @@ def dev(
         raise usage(str(error)) from error
     if watch and migrations is None:
         raise usage("--watch needs --migrations DIR")
+    if write_env is not None:
+        env_writing.check_target(write_env)
     seeds = [_sql(file) for file in seed or ()]
     is_new = data_dir is None or not data_dir.is_dir() or not any(data_dir.iterdir())
     stack = LocalStack(
@@ -77,6 +87,8 @@ def dev(
         if is_new:
             _run_seeds(stack, seeds)
         _show(stack)
+        if write_env is not None:
+            env_writing.write_env(write_env, stack.url, stack.secret_key)
         _wait(look)
     except KeyboardInterrupt:
         pass
@@ -113,9 +125,10 @@ def _show(stack: "LocalStack") -> None:
     lines = [f'{name}="{value}"\n' for name, value in stack.env().items()]
     sys.stdout.write("".join(lines))
     sys.stdout.flush()
-    output.note(
-        f"The local stack answers at {stack.url}; use SECRET_KEY in workers. Ctrl-C stops it."
-    )
+    output.note(f"The local stack answers at {stack.url}; Ctrl-C stops it. In another shell:")
+    # Not as a note, which would hide the key.
+    sys.stderr.write(f"  export SUPABASE_URL={stack.url} SUPABASE_KEY={stack.secret_key}\n")
+    sys.stderr.flush()
 
 
 def _wait(look: "Callable[[], None] | None") -> None:

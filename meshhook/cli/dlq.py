@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshhook.cli import complete, output
+from meshhook.cli.attempts import show_attempts
 from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
 from meshhook.cli.settings import Settings
@@ -21,6 +22,9 @@ app = typer.Typer(help="Look at dead letters, replay and delete them.")
 
 BATCH = 100
 """How many dead letters one call replays where no rate is given."""
+
+PAGE = 500
+"""How many dead letters one call lists."""
 
 DlqOption = Annotated[
     str | None,
@@ -50,21 +54,30 @@ def list_all(
     dlq: DlqOption = None,
     limit: LimitOption = 100,
     error: ErrorOption = None,
+    after: Annotated[
+        int, typer.Option("--after", metavar="MSG_ID", min=0, help="Only those after this one (0).")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """List dead letters, oldest first."""
     with settings.open_dlq(dlq) as service:
-        letters = list(islice(_matching(service, error), limit))
+        # One more than is shown says whether there are more.
+        size = PAGE if error else min(limit + 1, PAGE)
+        found = list(islice(_matching(service, error, after, size), limit + 1))
+        total = None if error else service.get_dlq_metrics().total_jobs
+    letters, more = found[:limit], len(found) > limit
     if as_json:
-        output.show_json(letters)
+        output.show_json({"dead_letters": letters, "total": total, "more": more})
         return
     output.show_table(
         ("msg_id:", "run_id", "attempt:", "moved here", "from", "error"),
         map(_row, letters),
         f"There are no such dead letters in {service.dlq_name}."
-        if error
+        if error or after
         else f"{service.dlq_name} is empty.",
     )
+    if more:
+        output.note_rest(len(letters), total, f"--after {letters[-1].msg_id}")
 
 
 @app.command()
@@ -91,11 +104,11 @@ def show(
             ("dead letter queue", letter.dlq_name),
             ("msg_id", letter.msg_id),
             ("moved here", letter.enqueued_at),
-            ("attempts", [attempt.error_message for attempt in letter.attempts] or None),
             ("message", output.indented(message)),
             ("stack", stack),
         ]
     )
+    show_attempts(letter.attempts)
 
 
 @app.command()
@@ -105,33 +118,27 @@ def errors(
     *,
     dlq: DlqOption = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, help="How many dead letters to look at.")
-    ] = 1000,
+        int, typer.Option("--limit", min=1, max=1000, help="How many errors to show at most.")
+    ] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Count the oldest dead letters by the first line of their errors."""
+    """Count all dead letters by the first line of their errors."""
     with settings.open_dlq(dlq) as service:
-        groups = service.get_jobs_by_error_type(limit)
+        counts = service.count_by_error_type(limit)
     if as_json:
-        output.show_json(
-            [
-                {
-                    "error": error,
-                    "count": len(letters),
-                    "msg_ids": [letter.msg_id for letter in letters],
-                }
-                for error, letters in groups.items()
-            ]
-        )
+        output.show_json(counts)
         return
     output.show_table(
-        ("count:", "oldest", "newest", "error"),
+        ("count:", "first", "last", "newest:", "error"),
         (
-            (len(letters), letters[0].enqueued_at, letters[-1].enqueued_at, error)
-            for error, letters in groups.items()
+            (one.jobs, one.first_moved_at, one.last_moved_at, one.msg_id, one.error)
+            for one in counts.errors
         ),
         f"{service.dlq_name} is empty.",
     )
+    if counts.errors_left_out:
+        output.note_rest(len(counts.errors), counts.total_errors)
+        output.note(f"Dead letters with other errors: {counts.jobs_left_out:,}.")
 
 
 @app.command()
@@ -233,10 +240,18 @@ def purge(
         output.say(f"Deleted {_letters(deleted)} of {service.dlq_name}.")
 
 
-def _matching(service: "SyncDLQService", error: str | None) -> "Iterator[DeadLetterJob]":
-    for letter in service.iterate_dead_letter_jobs(page_size=500):
-        if error is None or error in str(letter.message.error_message or ""):
-            yield letter
+def _matching(
+    service: "SyncDLQService", error: str | None, after: int = 0, page_size: int = PAGE
+) -> "Iterator[DeadLetterJob]":
+    while page := service.list_dead_letter_jobs(page_size, after_msg_id=after):
+        for letter in page:
+            if error is None or error in _error_of(letter):
+                yield letter
+        after = page[-1].msg_id
+
+
+def _error_of(letter: "DeadLetterJob") -> str:
+    return output.as_text(letter.message.error_message or "")
 
 
 def _chosen(
@@ -312,5 +327,5 @@ def _row(letter: "DeadLetterJob") -> tuple[object, ...]:
         message.get("attempt"),
         letter.enqueued_at,
         message.original_msg_id,
-        output.one_line(str(message.error_message or "")),
+        output.one_line(_error_of(letter)),
     )

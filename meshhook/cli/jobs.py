@@ -1,12 +1,12 @@
 """`meshhook jobs`: looking at jobs, and changing the course of one."""
 
 from enum import StrEnum
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshhook.cli import output
+from meshhook.cli.attempts import show_attempts
 from meshhook.cli.exits import CommandError
 from meshhook.cli.options import JsonOption, LimitOption, with_queue
 from meshhook.cli.settings import Settings
@@ -14,13 +14,13 @@ from meshhook.cli.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from meshhook.models import AttemptRecord, JobRecord
+    from meshhook.models import JobRecord
     from meshhook.sync_services import SyncQueueService
 
 app = typer.Typer(help="Look at jobs; cancel one, or have it run again.")
 
 PAGE = 1000
-"""How many jobs one call lists at the most."""
+"""How many jobs one call lists at most."""
 
 MsgIdArgument = Annotated[int, typer.Argument(metavar="MSG_ID", min=1, help="The job's id.")]
 
@@ -59,16 +59,25 @@ def list_all(
 ) -> None:
     """List jobs, newest first: those in the queue, or those in a state."""
     with settings.open_queue() as queue:
-        jobs = list(islice(_pages(queue, state, limit, before), limit))
-    _show(jobs, as_json=as_json, empty=f"There are no such jobs in {settings.queue_name}.")
+        # One more than is shown says whether there are more.
+        found = list(_pages(queue, state, limit + 1, before))
+    jobs, more = found[:limit], len(found) > limit
+    _show(
+        jobs,
+        more=more,
+        as_json=as_json,
+        empty=f"There are no such jobs in {settings.queue_name}.",
+    )
+    if more and not as_json:
+        output.note_rest(len(jobs), None, f"--before {jobs[-1].msg_id}")
 
 
 def _pages(
-    queue: "SyncQueueService", state: State | None, limit: int, before: int | None
+    queue: "SyncQueueService", state: State | None, count: int, before: int | None
 ) -> "Iterator[JobRecord]":
-    size = min(limit, PAGE)
-    while page := queue.list_jobs(state, size, before):
+    while count > 0 and (page := queue.list_jobs(state, min(count, PAGE), before)):
         yield from page
+        count -= len(page)
         before = page[-1].msg_id
 
 
@@ -97,13 +106,7 @@ def show(settings: Settings, msg_id: MsgIdArgument, *, as_json: JsonOption = Fal
         output.show_json(job)
         return
     output.show_fields(_fields(job))
-    if job.attempts:
-        output.say("")
-        output.show_table(
-            ("attempt:", "outcome", "failed", "after s:", "worker", "error"),
-            map(_attempt_row, job.attempts),
-            "",
-        )
+    show_attempts(job.attempts)
 
 
 @app.command()
@@ -112,13 +115,19 @@ def find(
     settings: Settings,
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="The run.")],
     *,
-    limit: LimitOption = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=PAGE - 1, help="How many at most.")
+    ] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Find the jobs of a run, oldest first."""
     with settings.open_queue() as queue:
-        jobs = queue.find_jobs(run_id, limit)
-    _show(jobs, as_json=as_json, empty=f"No job of the run {run_id} is known in this queue.")
+        found = queue.find_jobs(run_id, limit + 1)
+    jobs, more = found[:limit], len(found) > limit
+    empty = f"No job of the run {run_id} is known in this queue."
+    _show(jobs, more=more, as_json=as_json, empty=empty)
+    if more and not as_json:
+        output.note_rest(len(jobs), None)
     if not jobs:
         raise typer.Exit(1)
 
@@ -166,9 +175,9 @@ def _replay(settings: Settings, job: "JobRecord") -> dict[str, object]:
     return {"msg_id": replayed.new_msg_id, "queue_name": replayed.target_queue}
 
 
-def _show(jobs: "list[JobRecord]", *, as_json: bool, empty: str) -> None:
+def _show(jobs: "list[JobRecord]", *, more: bool, as_json: bool, empty: str) -> None:
     if as_json:
-        output.show_json(jobs)
+        output.show_json({"jobs": jobs, "more": more})
     else:
         output.show_table(_COLUMNS, map(_row, jobs), empty)
 
@@ -188,11 +197,15 @@ def _row(job: "JobRecord") -> tuple[object, ...]:
 def _last_error(job: "JobRecord") -> str | None:
     if job.attempts:
         return job.attempts[-1].error_message
-    return str(job.message.last_error) if job.message and job.message.last_error else None
+    return (
+        output.as_text(job.message.last_error) if job.message and job.message.last_error else None
+    )
 
 
 def _fields(job: "JobRecord") -> list[tuple[str, object]]:
-    replayed = job.replayed_to and f"{job.replayed_to} {job.replayed_msg_id}, {job.replayed_at}"
+    replayed = job.replayed_at and (
+        f"{job.replayed_to} {job.replayed_msg_id}, {output.when(job.replayed_at)}"
+    )
     return [
         ("queue", job.queue_name),
         ("msg_id", job.msg_id),
@@ -208,16 +221,3 @@ def _fields(job: "JobRecord") -> list[tuple[str, object]]:
         ("replayed to", replayed),
         ("message", None if job.message is None else output.indented(dict(job.message))),
     ]
-
-
-def _attempt_row(attempt: "AttemptRecord") -> tuple[object, ...]:
-    error = ": ".join(filter(None, (attempt.error_type, attempt.error_message)))
-    seconds = None if attempt.seconds is None else f"{attempt.seconds:.3f}"
-    return (
-        attempt.attempt,
-        attempt.outcome,
-        attempt.failed_at,
-        seconds,
-        attempt.worker,
-        output.one_line(error),
-    )

@@ -101,6 +101,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     return made
 
 
+def note_rest(shown: int, total: int | None, option: str | None = None) -> None:
+    """Say on standard error that a list was cut, and how to see the rest.
+
+    Args:
+        shown: How many were shown.
+        total: How many there are, None where that is not known.
+        option: The option that goes on where the list ended, None if there is none.
+    """
+    those = f"{shown:,} of {total:,} shown" if total else f"{shown:,} shown, and there are more"
+    onward = f", or {option} to go on from here" if option else ""
+    note(f"{those}: give a larger --limit{onward}.")
+
+
 def show_fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Show names and values, one pair a line; what is None is left out."""
     rows = [(name, value) for name, value in pairs if value is not None]
@@ -128,11 +141,19 @@ def printable(value: object) -> str:
     """Return a value as text that cannot steer a terminal: anybody may have written it."""
     if value is None:
         return ""
-    text = when(value) if isinstance(value, datetime) else str(value)
-    text = redact_known(text)
+    text = redact_known(as_text(value))
     return "".join(
         char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text
     )
+
+
+def as_text(value: object) -> str:
+    """Return a value as text: a text as it is, a time, and anything else as JSON."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, datetime):
+        return when(value)
+    return json.dumps(plain(value), ensure_ascii=False, default=str)
 
 
 def indented(value: object) -> str:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from meshhook.cli import dotenv
+from meshhook import _environment as environment
 from meshhook.cli.exits import usage
 from meshhook.cli.redaction import hide
+from meshhook.connection import KEY_VARIABLES, URL_VARIABLE, connect_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from supabase import Client
 
     from meshhook.models import QueueInfo
     from meshhook.sync_services import SyncDLQService, SyncQueueService
 
-URL_VARIABLE = "SUPABASE_URL"
-# As in meshhook.connection, which is not imported before something is to be connected.
-KEY_VARIABLES = ("SUPABASE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
 QUEUE_VARIABLE = "MESHHOOK_QUEUE"
 DEFAULT_QUEUE = "workflow_jobs"
-DEFAULT_FILE = Path(".env")
 
 
 @attrs.frozen(kw_only=True)
@@ -58,8 +55,6 @@ class Settings:
         Raises:
             ConfigurationError: URL or key are missing or cannot be used.
         """
-        from meshhook.connection import connect_sync  # noqa: PLC0415 - heavy
-
         with connect_sync(self.url, self.key) as client:
             yield client
 
@@ -114,21 +109,23 @@ def find(
         url: ``--url``.
         key: ``--key``.
         queue: ``--queue``.
-        env_file: ``--env-file``; `.env` in the working directory if None, where there is one.
+        env_file: ``--env-file``; None for the file that `connect` would read.
 
     Returns:
         The settings, None for what is nowhere.
 
     Raises:
-        CommandError: The file cannot be read.
+        CommandError: The file that is named is not there.
+        ConfigurationError: The file is needed and cannot be read.
     """
-    file = _File(env_file)
+    file = _file(env_file)
     settings = Settings(
-        url=url or _first((URL_VARIABLE,), file),
-        key=key or _first(KEY_VARIABLES, file),
-        queue=queue or _first((QUEUE_VARIABLE,), file),
+        url=url or environment.setting(URL_VARIABLE, file=file) or None,
+        key=key or environment.setting(*KEY_VARIABLES, file=file) or None,
+        queue=queue or environment.setting(QUEUE_VARIABLE, file=file) or None,
     )
     hide(settings.key)
+    _hide_keys(file)
     return settings
 
 
@@ -141,34 +138,25 @@ def export(env_file: Path | None) -> None:
         env_file: ``--env-file``; see `find`.
 
     Raises:
-        CommandError: The file cannot be read.
+        CommandError: The file that is named is not there.
+        ConfigurationError: The file cannot be read.
     """
-    for name, value in _File(env_file).values().items():
+    file = _file(env_file)
+    for name, value in file.values().items():
         os.environ.setdefault(name, value)
+    _hide_keys(file)
+    if env_file is not None:
+        os.environ[environment.FILE_VARIABLE] = str(env_file.absolute())
 
 
-class _File:
-    """The file of settings, which is not touched where nothing is looked up in it."""
-
-    def __init__(self, path: Path | None) -> None:
-        if path is not None and not path.is_file():
-            raise usage(f"--env-file {path}: there is no such file")
-        self._path = path or DEFAULT_FILE
-        self._values: dict[str, str] | None = None
-
-    def values(self) -> dict[str, str]:
-        if self._values is None:
-            self._values = dotenv.read(self._path) if self._path.is_file() else {}
-            for name in KEY_VARIABLES:
-                hide(self._values.get(name))
-        return self._values
+def _hide_keys(file: environment.EnvFile) -> None:
+    for name in KEY_VARIABLES:
+        hide(file.loaded.get(name))
 
 
-def _first(names: tuple[str, ...], file: _File) -> str | None:
-    for name in names:
-        if value := os.environ.get(name, "").strip():
-            return value
-    for name in names:
-        if value := file.values().get(name, "").strip():
-            return value
-    return None
+def _file(path: Path | None) -> environment.EnvFile:
+    if path is None:
+        return environment.env_file()
+    if not path.is_file():
+        raise usage(f"--env-file {path}: there is no such file")
+    return environment.EnvFile(path)

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from meshhook.models import WorkerInfo
 
 
+PAGE = 100
+"""A project's API may cut an answer at so many rows (its setting "Max rows"); not at fewer."""
+
+
 def read(client: Client, view: str) -> list[dict[str, Any]]:
-    """Read all rows of a view.
+    """Read all rows of a view, also where the API gives no more than a part at once.
 
     Args:
         client: A client of the project.
-        view: Its name in the schema public.
+        view: Its name in the schema public, with a column ``queue_name``.
 
     Returns:
         The rows.
@@ -30,7 +34,16 @@ def read(client: Client, view: str) -> list[dict[str, Any]]:
     Raises:
         RequestError: The request failed.
     """
-    wanted = client.postgrest.from_(view).select("*").request
+    rows: list[dict[str, Any]] = []
+    while page := _page(client, view, len(rows)):
+        rows += page
+        if len(page) < PAGE:
+            break
+    return rows
+
+
+def _page(client: Client, view: str, offset: int) -> list[dict[str, Any]]:
+    wanted = client.postgrest.from_(view).select("*").order("queue_name").offset(offset).request
     request = client.postgrest.session.build_request(
         "GET", str(wanted.path), params=wanted.params, headers=wanted.headers
     )

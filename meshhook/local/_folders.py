@@ -22,6 +22,7 @@ from meshhook.local.errors import DataFolderInUseError
 _PREFIX = "meshhook-"
 _MARKER = "owner.pid"
 _DATA_LOCK = "meshhook.lock"
+_OWN_NAMES = frozenset({"data", "data.new", "keys.json", "postgres.log", _DATA_LOCK})
 # Leaves room for `/meshhook-xxxxxxxx/.s.PGSQL.65535` within the 103 characters of macOS.
 _LONGEST_PARENT = 60
 
@@ -83,7 +84,18 @@ def lock_data_folder(path: Path) -> LockedFolder:
     if lock is None:
         pid = (path / _DATA_LOCK).read_text().strip()
         raise DataFolderInUseError(path, f"process {pid}" if pid else "another process")
+    _keep_out_of_git(path)
     return LockedFolder(path, lock)
+
+
+def _keep_out_of_git(path: Path) -> None:
+    """Have git ignore data and keys; what else is in the folder is the user's."""
+    file = path / ".gitignore"
+    if file.exists():
+        return
+    has_others = any(entry.name not in _OWN_NAMES for entry in path.iterdir())
+    ignored = [f"/{name}" for name in sorted(_OWN_NAMES)] if has_others else ["*"]
+    file.write_text("".join(f"{pattern}\n" for pattern in ignored))
 
 
 def _lock(file: Path) -> int | None:

@@ -25,7 +25,7 @@ class LambdaContext(Protocol):
 
 def lambda_handler(
     handler: Handler, **options: Unpack[DrainOptions]
-) -> Callable[[Any, LambdaContext], dict[str, Any]]:
+) -> Callable[[Any, LambdaContext | None], dict[str, Any]]:
     """Make a Lambda handler that drains the queue within the invocation's time.
 
     ``SUPABASE_URL`` and ``SUPABASE_KEY`` come from the function's environment::
@@ -35,16 +35,20 @@ def lambda_handler(
     Args:
         handler: What jobs are handed to.
         **options: See `DrainOptions`; *deadline_seconds* is what the invocation has left, unless
-            it is given and shorter.
+            it is given and shorter. Without a context, as in a test, only what is given counts.
 
     Returns:
         A function of event and context that returns the fields of the `DrainReport`.
     """
 
-    def entry(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's
-        left = context.get_remaining_time_in_millis() / 1000
+    def entry(
+        event: Any,  # noqa: ARG001 - Lambda's
+        context: LambdaContext | None = None,
+    ) -> dict[str, Any]:
         within: DrainOptions = {**options}
-        within["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
+        if context is not None:
+            left = context.get_remaining_time_in_millis() / 1000
+            within["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
         return attrs.asdict(anyio.run(functools.partial(drain_connected, handler, within)))
 
     return entry

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 from typing import Any
 
 import attrs
 
+from meshhook._environment import setting
 from meshhook.exceptions import ConfigurationError, MeshHookError, OutageError
 
 SECRET_VARIABLE = "MESHHOOK_DRAIN_SECRET"  # noqa: S105 - the name of a variable
@@ -56,15 +56,15 @@ def drain_secret(given: str | None) -> bytes:
     """Return the secret that callers must send.
 
     Args:
-        given: The secret; None for the environment's ``MESHHOOK_DRAIN_SECRET``.
+        given: The secret; None for ``MESHHOOK_DRAIN_SECRET`` of the environment or of `.env`.
 
     Returns:
         The secret.
 
     Raises:
-        ConfigurationError: There is none, or it is too short to be one.
+        ConfigurationError: There is none, it is too short to be one, or `.env` cannot be read.
     """
-    secret = given or os.environ.get(SECRET_VARIABLE, "")
+    secret = given or setting(SECRET_VARIABLE)
     if not _is_text(secret) or len(secret) < MIN_SECRET_LENGTH:
         raise ConfigurationError(
             f"The drain secret must have at least {MIN_SECRET_LENGTH} characters: "

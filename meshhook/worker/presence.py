@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -59,3 +60,9 @@ class Presence:
             return None
         self._next = now + INTERVAL_SECONDS
         return {**self._fixed, "running": self._reporter.count("running")}
+
+    def farewell(self) -> dict[str, Any] | None:
+        """Return what has the worker forgotten, None if it was never seen; nothing is due after."""
+        was_seen = self._next > 0
+        self._next = math.inf
+        return {**self._fixed, "is_stopped": True} if was_seen else None

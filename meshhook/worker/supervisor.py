@@ -10,11 +10,13 @@ housekeeper deletes old history                 stops with the rest
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
 import anyio
 
+from meshhook._calls import settle
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 HURRY_SECONDS = 1.0
 """How long each step of a stop that must be quick takes at most."""
 
+FAREWELL_SECONDS = 1.0
+"""How long a worker that stops tries at most to have itself forgotten."""
+
 
 class Supervisor:
     """Builds the parts of one worker, runs them, and stops them in order.
@@ -67,7 +72,7 @@ class Supervisor:
         )
         transport = settings.transport
         self._settler = Settler(transport, self._hand, self.reporter)
-        presence = Presence(settings, self.reporter)
+        self._presence = presence = Presence(settings, self.reporter)
         self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter, presence)
         self._housekeeper = Housekeeper(transport, queues, self.reporter)
         self._dispatcher = Dispatcher(
@@ -187,7 +192,9 @@ class Supervisor:
                 both.start_soon(self._wait_for_claim)
                 both.start_soon(self._wait_for_handlers)
             self._dispatcher.hand_back()
-            await self._wait_for_settlement()
+            until = anyio.current_time() + self._limit(self._settings.settle_seconds)
+            await self._wait_for_settlement(until)
+            await self._say_goodbye(until)
             watch.cancel_scope.cancel()
         return StopReport(
             reason=self._reason,
@@ -225,15 +232,26 @@ class Supervisor:
         await self._hurry_asked.wait()
         scope.cancel()
 
-    async def _wait_for_settlement(self) -> None:
+    async def _wait_for_settlement(self, until: float) -> None:
         """Wait for the outcomes; a handler that will not end has none."""
         stubborn = self._dispatcher.running()
-        with anyio.move_on_after(self._limit(self._settings.settle_seconds)):
+        with anyio.CancelScope(deadline=until):
             while len(self._hand) > len(stubborn):
                 await self._hand.wait_change()
                 self._dispatcher.hand_back()
         for held in stubborn:
             self.reporter.gave_up(held, "its handler does not end")
+
+    async def _say_goodbye(self, until: float) -> None:
+        """Have the worker forgotten; one that an error stopped stays to be seen as gone."""
+        farewell = self._presence.farewell()
+        is_reachable = self.reporter.stats().unhealthy_since is None
+        if farewell is None or self._error is not None or not is_reachable:
+            return
+        call = settle.extend(next(iter(self._settings.weights)), (), 0, farewell)
+        until = min(until, anyio.current_time() + FAREWELL_SECONDS)
+        with anyio.CancelScope(deadline=until), contextlib.suppress(MeshHookError):
+            await self._settings.transport.run(call)
 
     def _limit(self, seconds: float) -> float:
         return min(HURRY_SECONDS, seconds) if self._hurry_asked.is_set() else seconds

@@ -237,7 +237,7 @@ $$;
 comment on function meshhook._forget(integer) is 'Delete up to so many expired answers.';
 
 -- A worker tells of itself with a call that it makes anyway. Its row is its own, so nobody waits for it,
--- and it is written last. Workers of the past are dropped on the way.
+-- and it is written last. Workers of the past are dropped on the way, and one that stopped in order says so.
 create or replace function meshhook._seen(p_worker jsonb)
 returns void
 language plpgsql
@@ -262,6 +262,10 @@ begin
       'Leave it out; the SDK''s Worker sends it.'
     );
   end if;
+  if p_worker -> 'is_stopped' = 'true' then
+    delete from meshhook.workers w where w.worker_id = v_worker.worker_id;
+    return;
+  end if;
   insert into meshhook.workers as w (
     worker_id, name, queue_names, host, pid, version, concurrency, running, interval_seconds, started_at, seen_at
   )
@@ -285,4 +289,5 @@ begin
   where w.worker_id = old.worker_id;
 end
 $$;
-comment on function meshhook._seen(jsonb) is 'Note what a worker tells of itself; null if it tells nothing.';
+comment on function meshhook._seen(jsonb) is
+  'Note what a worker tells of itself, or drop it when it says that it is stopped; null if it tells nothing.';

@@ -269,6 +269,19 @@ $$;
 comment on function meshhook._attempts_of_dead_letter(text, bigint, jsonb) is
   'Return the failed attempts of the job that a dead letter was.';
 
+create or replace function meshhook._error_sql(p_row text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select format(
+    'coalesce(nullif(left(split_part(%s.message ->> ''error_message'', chr(10), 1), 200), ''''), ''unknown error'')', p_row
+  )
+$$;
+comment on function meshhook._error_sql(text) is
+  'Return the SQL expression for the error that a dead letter is counted under: the first line of its message.';
+
 create or replace function public.meshhook_group_dead_letters(dlq_name text, quantity integer default 1000)
 returns jsonb
 language plpgsql
@@ -285,12 +298,12 @@ begin
     $sql$
     with dead as (
       select q.msg_id, q.read_ct, q.enqueued_at, q.vt, q.message
-      from pgmq.%I q
+      from pgmq.%1$I q
       order by q.msg_id
       limit $1
     ), grouped as (
       select
-        coalesce(nullif(left(split_part(d.message ->> 'error_message', chr(10), 1), 200), ''), 'unknown error') as error,
+        %2$s as error,
         jsonb_agg(d order by d.msg_id) as jobs
       from dead d
       group by 1
@@ -300,7 +313,7 @@ begin
     )
     from grouped g
     $sql$,
-    'q_' || meshhook_group_dead_letters.dlq_name
+    'q_' || meshhook_group_dead_letters.dlq_name, meshhook._error_sql('d')
   )
   into v_groups
   using quantity;
@@ -309,6 +322,60 @@ end
 $$;
 comment on function public.meshhook_group_dead_letters(text, integer) is
   'Return the oldest dead letters, up to quantity, grouped by the first line of their errors, the largest group first.';
+
+-- One pass over all dead letters; what comes back has a bound, and says what it leaves out.
+create or replace function public.meshhook_count_dead_letters(dlq_name text, quantity integer default 100)
+returns jsonb
+language plpgsql
+stable
+security definer -- see meshhook_list_dead_letters
+set search_path = ''
+as $$
+declare
+  v_answer pg_catalog.jsonb;
+begin
+  perform meshhook._require_pgmq_queue('dlq_name', meshhook_count_dead_letters.dlq_name);
+  perform meshhook._check_number('quantity', quantity, 1, 1000);
+  execute format(
+    $sql$
+    with grouped as (
+      select
+        %2$s as error, count(*) as jobs,
+        min(d.enqueued_at) as first_moved_at, max(d.enqueued_at) as last_moved_at, max(d.msg_id) as newest
+      from pgmq.%1$I d
+      group by 1
+    ), listed as (
+      select g.* from grouped g order by g.jobs desc, g.error limit $1
+    )
+    select jsonb_build_object(
+      'total_jobs', (select coalesce(sum(g.jobs), 0) from grouped g),
+      'total_errors', (select count(*) from grouped g),
+      'errors', (
+        select coalesce(
+          jsonb_agg(
+            jsonb_build_object(
+              'error', l.error, 'jobs', l.jobs,
+              'first_moved_at', l.first_moved_at, 'last_moved_at', l.last_moved_at,
+              'msg_id', l.newest, 'error_message', left(d.message ->> 'error_message', 4000)
+            )
+            order by l.jobs desc, l.error
+          ),
+          '[]'
+        )
+        from listed l
+        join pgmq.%1$I d on d.msg_id = l.newest
+      )
+    )
+    $sql$,
+    'q_' || meshhook_count_dead_letters.dlq_name, meshhook._error_sql('d')
+  )
+  into v_answer
+  using quantity;
+  return v_answer;
+end
+$$;
+comment on function public.meshhook_count_dead_letters(text, integer) is
+  'Count all dead letters by the first line of their errors; return up to quantity errors, the most frequent first, each with its newest dead letter.';
 
 create or replace function meshhook._source_queue_sql(p_row text)
 returns text
@@ -621,6 +688,7 @@ revoke all on function
   public.meshhook_list_dead_letters(text, integer, bigint),
   public.meshhook_get_dead_letter(text, bigint),
   public.meshhook_group_dead_letters(text, integer),
+  public.meshhook_count_dead_letters(text, integer),
   public.meshhook_replay(text, bigint[], text, text),
   public.meshhook_delete(text, bigint[], text),
   public.meshhook_cancel(text, bigint[], text),
@@ -630,6 +698,7 @@ grant execute on function
   public.meshhook_list_dead_letters(text, integer, bigint),
   public.meshhook_get_dead_letter(text, bigint),
   public.meshhook_group_dead_letters(text, integer),
+  public.meshhook_count_dead_letters(text, integer),
   public.meshhook_replay(text, bigint[], text, text),
   public.meshhook_delete(text, bigint[], text),
   public.meshhook_cancel(text, bigint[], text),

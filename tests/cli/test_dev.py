@@ -16,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 
+from meshhook.cli.env_writing import updated, write_env
 from tests.cli.conftest import Shell
 from tests.cli.test_worker import line_with
 
@@ -47,6 +48,65 @@ def running(shell: Shell, *argv: str) -> Iterator[tuple[subprocess.Popen[str], d
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)
+
+
+def test_the_settings_are_written_under_the_names_that_the_sdk_reads(
+    bare_shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    Path(".env").write_text("MINE='a # b' # c\nexport SUPABASE_URL=http://127.0.0.1:9\n")
+
+    with running(bare_shell, "--write-env", ".env") as (process, env):
+        pasted = line_with(process.stderr, "export SUPABASE_URL=")
+        line_with(process.stderr, "Wrote SUPABASE_URL and SUPABASE_KEY to .env.")
+        line_with(process.stderr, "git does not ignore .env")
+        listed = bare_shell.run("queues", "list", "--json")
+
+    url, key = env["API_URL"], env["SECRET_KEY"]
+    assert listed.code == 0
+    assert pasted.strip() == f"export SUPABASE_URL={url} SUPABASE_KEY={key}"
+    assert Path(".env").read_text() == (
+        f'MINE=\'a # b\' # c\nexport SUPABASE_URL="{url}"\nSUPABASE_KEY="{key}"\n'
+    )
+
+
+def test_a_file_that_is_made_is_its_owners_alone(tmp_path: Path) -> None:
+    write_env(tmp_path / "new.env", "http://127.0.0.1:9", "sb_secret_x")
+
+    assert (tmp_path / "new.env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("", 'A="1"\n'),
+        ("B=2", 'B=2\nA="1"\n'),
+        ("A=0\r\nB=2\r\n", 'A="1"\r\nB=2\r\n'),
+        ("# A=0\n\n  A = '0\n0' # c\nB=2", '# A=0\n\n  A ="1"\nB=2'),
+        ("A=0\nB=2\nA=3", 'A="1"\nB=2\nA="1"'),
+    ],
+)
+def test_other_lines_stay_as_they_are(text: str, after: str) -> None:
+    assert updated(text, {"A": "1"}) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SUPABASE_URL=https://x.supabase.co\n",
+        "SUPABASE_KEY=sb_secret_x\n",
+        "SUPABASE_URL=127.0.0.1\n",
+    ],
+)
+def test_the_settings_of_another_project_are_not_overwritten(bare_shell: Shell, text: str) -> None:
+    Path(".env").write_text(text)
+
+    ended = bare_shell.run("dev", "--write-env", ".env")
+
+    assert ended.code == 2
+    assert "may belong to a project that is not local" in ended.err
+    assert Path(".env").read_text() == text
 
 
 def test_a_seed_runs_in_a_new_database_alone(bare_shell: Shell, folder: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import signal
 
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from meshhook import ReplaySummary, SyncDLQService, SyncQueueService, UnreachableError
 from tests.cli.conftest import Ended, Shell, job_lines
@@ -22,7 +24,7 @@ def errors(shell: Shell, service: SyncQueueService, dead_letters: SyncDLQService
 
 
 def ids(ended: Ended) -> list[int]:
-    return [letter["msg_id"] for letter in ended.json]
+    return [letter["msg_id"] for letter in ended.json["dead_letters"]]
 
 
 def left(shell: Shell) -> list[int]:
@@ -53,6 +55,22 @@ def test_show_has_the_message_the_error_and_the_stack(shell: Shell) -> None:
     assert "card declined: 51" in shown
     assert letter["message"]["error_message"] == "card declined: 51"
     assert [attempt["outcome"] for attempt in letter["attempts"]] == ["dead_lettered"]
+    *_, head, attempt = shown.splitlines()
+    assert head.split() == ["attempt", "outcome", "failed", "after", "s", "worker", "error"]
+    assert attempt.split()[:2] == ["1", "dead_lettered"]
+    assert attempt.endswith("card declined: 51")
+
+
+def test_what_others_wrote_is_shown_as_json(
+    shell: Shell, admin: psycopg.Connection, queue_name: str
+) -> None:
+    message = {"run_id": ["it's"], "attempt": True, "error_message": {"code": None}}
+    admin.execute("select pgmq.send(%s, %s)", [f"{queue_name}_dlq", Jsonb(message)])
+
+    row = shell.run("dlq", "list").out.splitlines()[1]
+
+    assert row.split()[:3] == ["1", '["it\'s"]', "true"]
+    assert row.endswith('{"code": null}')
 
 
 def test_show_of_an_unknown_one_fails(shell: Shell, queue_name: str) -> None:
@@ -64,14 +82,41 @@ def test_show_of_an_unknown_one_fails(shell: Shell, queue_name: str) -> None:
 
 @pytest.mark.usefixtures("errors")
 def test_errors_are_counted(shell: Shell) -> None:
-    groups = shell.run("dlq", "errors", "--json").json
+    counts = shell.run("dlq", "errors", "--json").json
 
-    assert {group["error"]: group["count"] for group in groups} == {
-        "card declined: 51": 3,
-        "no such customer": 3,
-    }
-    assert sorted(msg_id for group in groups for msg_id in group["msg_ids"]) == [1, 2, 3, 4, 5, 6]
-    assert "no such customer" in shell.run("dlq", "errors").out
+    assert (counts["total_jobs"], counts["total_errors"]) == (6, 2)
+    assert [(one["error"], one["jobs"], one["msg_id"]) for one in counts["errors"]] == [
+        ("card declined: 51", 3, 6),
+        ("no such customer", 3, 5),
+    ]
+    shown = shell.run("dlq", "errors")
+    assert "no such customer" in shown.out
+    assert shown.err == ""
+
+
+@pytest.mark.usefixtures("errors")
+def test_errors_that_are_left_out_are_told(shell: Shell) -> None:
+    shown = shell.run("dlq", "errors", "--limit", "1")
+
+    assert "no such customer" not in shown.out
+    assert shown.err == (
+        "1 of 2 shown: give a larger --limit.\nDead letters with other errors: 3.\n"
+    )
+
+
+@pytest.mark.usefixtures("errors")
+def test_a_list_that_is_cut_says_so_and_goes_on(shell: Shell) -> None:
+    cut = shell.run("dlq", "list", "--limit", "4")
+    rest = shell.run("dlq", "list", "--limit", "4", "--after", "4")
+    of_one_error = shell.run("dlq", "list", "--limit", "1", "--error", "declined")
+
+    onward = "give a larger --limit, or --after"
+    assert cut.err == f"4 of 6 shown: {onward} 4 to go on from here.\n"
+    assert len(rest.out.splitlines()) == 3
+    assert rest.err == ""
+    assert of_one_error.err == f"1 shown, and there are more: {onward} 2 to go on from here.\n"
+    as_json = shell.run("dlq", "list", "--limit", "4", "--json").json
+    assert (as_json["total"], as_json["more"]) == (6, True)
 
 
 def test_an_empty_queue_says_so(shell: Shell, queue_name: str) -> None:
@@ -87,7 +132,7 @@ def test_replay_by_id(shell: Shell) -> None:
 
     assert (ended.code, ended.out) == (0, "Replayed 2 of 2 dead letters.\n")
     assert left(shell) == [2, 4, 5, 6]
-    assert len(shell.run("jobs", "list", "--json").json) == 2
+    assert len(shell.run("jobs", "list", "--json").json["jobs"]) == 2
 
 
 @pytest.mark.usefixtures("errors")
@@ -105,7 +150,7 @@ def test_replay_all_to_another_queue(shell: Shell, queue_name: str) -> None:
         ended = shell.run("dlq", "replay", "--all", "--to", f"{queue_name}_2")
 
         assert ended.out == "Replayed 6 of 6 dead letters.\n"
-        assert len(shell.run("jobs", "list", "--json", "-q", f"{queue_name}_2").json) == 6
+        assert len(shell.run("jobs", "list", "--json", "-q", f"{queue_name}_2").json["jobs"]) == 6
     finally:
         shell.run("queues", "drop", f"{queue_name}_2", "--with-dlq", "--yes")
 

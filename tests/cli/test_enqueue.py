@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def numbers(shell: Shell) -> list[int]:
     """Return the numbers of all jobs in the queue, in their order there."""
-    jobs = shell.run("jobs", "list", "--json", "--limit", "10000").json
+    jobs = shell.run("jobs", "list", "--json", "--limit", "10000").json["jobs"]
     return [job["message"]["metadata"]["number"] for job in reversed(jobs)]
 
 
@@ -390,7 +390,7 @@ def test_ctrl_c_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
 
 def wait_for(shell: Shell, count: int) -> None:
     """Wait until the queue holds so many jobs; the test's own time limit bounds it."""
-    while len(shell.run("jobs", "list", "--json").json) < count:
+    while len(shell.run("jobs", "list", "--json").json["jobs"]) < count:
         pass
 
 

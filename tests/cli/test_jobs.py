@@ -9,9 +9,11 @@ import pytest
 from meshhook import SyncDLQService, SyncQueueService
 from tests.cli.conftest import Ended, Shell, job_lines, job_text
 
+RUN = str(uuid.uuid4())
+
 
 def ids(ended: Ended) -> list[int]:
-    return [job["msg_id"] for job in ended.json]
+    return [job["msg_id"] for job in ended.json["jobs"]]
 
 
 def test_list_shows_the_newest_first_and_pages(shell: Shell) -> None:
@@ -20,6 +22,23 @@ def test_list_shows_the_newest_first_and_pages(shell: Shell) -> None:
     assert ids(shell.run("jobs", "list", "--json")) == [5, 4, 3, 2, 1]
     assert ids(shell.run("jobs", "list", "--json", "--limit", "2")) == [5, 4]
     assert ids(shell.run("jobs", "list", "--json", "--limit", "2", "--before", "4")) == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("argv", "onward"),
+    [(("list",), ", or --before 4 to go on from here"), (("find", RUN), "")],
+    ids=["list", "find"],
+)
+def test_a_list_that_is_cut_says_so(shell: Shell, argv: tuple[str, ...], onward: str) -> None:
+    shell.run("enqueue", *[job_text(run_id=RUN)] * 5)
+
+    cut = shell.run("jobs", *argv, "--limit", "2")
+
+    assert len(cut.out.splitlines()) == 3
+    assert cut.err == f"2 shown, and there are more: give a larger --limit{onward}.\n"
+    assert shell.run("jobs", *argv, "--limit", "2", "--json").json["more"] is True
+    assert shell.run("jobs", *argv, "--limit", "5").err == ""
+    assert shell.run("jobs", *argv, "--limit", "5", "--json").json["more"] is False
 
 
 def test_list_goes_on_beyond_one_call(shell: Shell) -> None:
@@ -98,7 +117,7 @@ def test_find_by_run(shell: Shell) -> None:
 def test_find_nothing_is_exit_code_1(shell: Shell) -> None:
     ended = shell.run("jobs", "find", str(uuid.uuid4()), "--json")
 
-    assert (ended.code, ended.json) == (1, [])
+    assert (ended.code, ended.json) == (1, {"jobs": [], "more": False})
 
 
 def test_cancel_a_waiting_job(shell: Shell, queue_name: str) -> None:

@@ -112,7 +112,7 @@ def test_purge_deletes_all_jobs_when_told_to(shell: Shell, queue_name: str) -> N
     assert shell.run("queues", "purge", queue_name, "--yes").out == (
         f"Deleted 3 jobs of {queue_name}.\n"
     )
-    assert shell.run("jobs", "list", "--json").json == []
+    assert shell.run("jobs", "list", "--json").json["jobs"] == []
 
 
 @pytest.mark.parametrize("verb", ["purge", "drop"])
@@ -126,7 +126,7 @@ def test_nothing_is_destroyed_where_nobody_can_be_asked(
     assert ended.code == 2
     assert "2" in ended.err
     assert "give --yes" in ended.err
-    assert len(shell.run("jobs", "list", "--json").json) == 2
+    assert len(shell.run("jobs", "list", "--json").json["jobs"]) == 2
 
 
 @pytest.mark.parametrize("verb", ["purge", "drop"])
@@ -141,7 +141,7 @@ def test_somebody_at_a_terminal_is_asked(
     assert ended.code == (0 if is_done else 1)
     assert "with 2 jobs" in ended.err or "2 at the moment" in ended.err
     jobs = shell.run("jobs", "list", "--json")
-    assert (jobs.code == 1 or jobs.json == []) == is_done
+    assert (jobs.code == 1 or jobs.json["jobs"] == []) == is_done
 
 
 def test_dropping_a_queue_that_is_not_there_fails(shell: Shell) -> None:

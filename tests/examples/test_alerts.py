@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,6 +77,23 @@ async def test_a_long_queue_and_many_dead_letters_raise_the_alarm(
         "ALERT: Queue length exceeds threshold: 2 jobs",
         "ALERT: DLQ has too many jobs: 1",
     ]
+
+
+@pytest.mark.usefixtures("meshhook_queue")
+def test_ctrl_c_ends_it_without_a_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "alerts.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+
+    assert (process.returncode, told) == (130, "")
 
 
 def test_supabase_being_away_raises_the_alarm(monkeypatch: pytest.MonkeyPatch) -> None:

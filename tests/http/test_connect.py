@@ -122,7 +122,7 @@ async def test_everything_that_is_missing_is_named(
 ) -> None:
     error = await refusal(lane, url, key)
 
-    assert str(error) == f"{missing}: give url and key, or set them in the environment."
+    assert str(error) == f"{missing}: give url and key, or set them in the environment or in .env."
 
 
 @pytest.mark.parametrize(

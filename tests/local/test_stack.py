@@ -18,6 +18,7 @@ from meshhook.local import (
     StartError,
     _extra,
 )
+from meshhook.local._folders import lock_data_folder
 
 from .processes import children, command_line
 
@@ -122,6 +123,31 @@ def test_a_data_folder_keeps_data_keys_and_applied_migrations(folder: Path) -> N
 
     assert fsync == ("on",)
     assert stat.S_IMODE((data / "keys.json").stat().st_mode) == 0o600
+    assert (data / ".gitignore").read_text() == "*\n"
+    assert {entry.name for entry in data.iterdir()} - {".gitignore", "data.new"} == {
+        "data",
+        "keys.json",
+        "meshhook.lock",
+        "postgres.log",
+    }
+
+
+def test_git_ignores_data_and_keys_also_of_an_older_stack_and_nothing_else(tmp_path: Path) -> None:
+    older, shared, own = (tmp_path / name for name in ("older", "shared", "own"))
+    for folder, name in ((older, "keys.json"), (shared, "app.py"), (own, ".gitignore")):
+        folder.mkdir()
+        (folder / name).write_text("mine\n")
+        lock_data_folder(folder).release()
+
+    assert (older / ".gitignore").read_text() == "*\n"
+    assert (shared / ".gitignore").read_text().split() == [
+        "/data",
+        "/data.new",
+        "/keys.json",
+        "/meshhook.lock",
+        "/postgres.log",
+    ]
+    assert (own / ".gitignore").read_text() == "mine\n"
 
 
 def test_data_that_was_half_made_is_made_anew(folder: Path) -> None:

@@ -90,6 +90,7 @@ DLQ_METHODS: dict[str, dict[str, Any]] = {
     "delete_dead_letter_job": {"msg_id": 1},
     "get_dead_letter_job": {"msg_id": 1},
     "get_dlq_metrics": {},
+    "count_by_error_type": {"limit": 10},
     "get_jobs_by_error_type": {"limit": 10},
     "iterate_dead_letter_jobs": {"page_size": 10},
     "list_dead_letter_jobs": {"limit": 10, "after_msg_id": 0},

@@ -118,6 +118,7 @@ VALID: dict[str, dict[str, Any]] = {
     "meshhook_find_jobs": {"queue_name": "fuzz", "run_id": "r", "quantity": 10},
     "meshhook_get_dead_letter": {"dlq_name": "fuzz_dlq", "msg_id": 1},
     "meshhook_get_job": {"queue_name": "fuzz", "msg_id": 1},
+    "meshhook_count_dead_letters": {"dlq_name": "fuzz_dlq", "quantity": 10},
     "meshhook_group_dead_letters": {"dlq_name": "fuzz_dlq", "quantity": 10},
     "meshhook_list_dead_letters": {"dlq_name": "fuzz_dlq", "quantity": 10, "after_msg_id": 0},
     "meshhook_list_jobs": {

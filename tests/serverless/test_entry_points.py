@@ -50,6 +50,15 @@ def test_lambda_drains_within_the_time_that_is_left(one_job: str) -> None:
     assert (answer["succeeded"], answer["reason"], answer["more_waiting"]) == (1, "empty", False)
 
 
+@pytest.mark.parametrize("given", [({},), ({}, None)], ids=["no context", "None"])
+def test_lambda_without_a_context_drains_without_a_deadline_of_its_own(
+    one_job: str, given: tuple[Any, ...]
+) -> None:
+    answer = lambda_handler(do_nothing, queue_name=one_job)(*given)
+
+    assert (answer["succeeded"], answer["reason"]) == (1, "empty")
+
+
 def test_lambda_hands_back_what_takes_too_long(one_job: str) -> None:
     async def hang(_: JobMessage) -> None:
         await anyio.sleep_forever()

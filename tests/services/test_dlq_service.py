@@ -204,6 +204,22 @@ async def test_dead_letters_are_grouped_by_the_first_line_of_their_errors(
     assert list(groups) == ["Boom", "Timeout"]
 
 
+async def test_all_dead_letters_are_counted_by_the_first_line_of_their_errors(
+    queue: QueueService, dlq: DLQService
+) -> None:
+    await bury(queue, dlq, "Boom\ndetails 1", "Timeout", "Boom\ndetails 2", "Lost")
+    first, _, third, _ = await dlq.list_dead_letter_jobs()
+
+    counts = await dlq.count_by_error_type(limit=1)
+    (boom,) = counts.errors
+
+    assert (counts.total_jobs, counts.total_errors) == (4, 3)
+    assert (counts.jobs_left_out, counts.errors_left_out) == (2, 2)
+    assert (boom.error, boom.jobs, boom.error_message) == ("Boom", 2, "Boom\ndetails 2")
+    assert (boom.first_moved_at, boom.last_moved_at) == (first.enqueued_at, third.enqueued_at)
+    assert boom.msg_id == third.msg_id
+
+
 async def test_metrics_count_dead_letters_and_tell_their_ages(
     queue: QueueService, dlq: DLQService, clock: Clock
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_dead_letter_goes_its_way_through_the_sync_service(
     assert dlq.delete_dead_letter_job(third.msg_id)
     assert dlq.get_dlq_metrics().total_jobs == 1
     assert len(dlq.get_jobs_by_error_type()["boom"]) == 1
+    assert dlq.count_by_error_type().total_jobs == 1
     assert dlq.purge_dlq() == 1
     (again,) = queue.dequeue_many(1)
     assert queue.archive_job(again)

@@ -308,6 +308,11 @@ class DeadLetterQueue:
         groups = self._call("group_dead_letters", **more)
         return {g["error"]: [job["msg_id"] for job in g["jobs"]] for g in groups}
 
+    def count(self, **more: Any) -> Json:
+        """Return the numbers of dead letters by their errors."""
+        answer: Json = self._call("count_dead_letters", **more)
+        return answer
+
     def replay(self, *msg_ids: int, **more: Any) -> Any:
         """Move dead letters back."""
         return self._call("replay", msg_ids=msg_ids, **more)

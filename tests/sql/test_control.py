@@ -279,6 +279,16 @@ def test_a_worker_of_the_day_before_is_forgotten(queue: JobQueue) -> None:
     assert [w["worker_id"] for w in queue.workers()] == ["w2"]
 
 
+def test_a_worker_that_says_it_is_stopped_is_forgotten_and_no_other(queue: JobQueue) -> None:
+    queue.dequeue(worker=WORKER)
+    queue.dequeue(worker={**WORKER, "worker_id": "w2"})
+
+    queue.extend(worker={**WORKER, "is_stopped": True})
+    queue.extend(worker={**WORKER, "worker_id": "never seen", "is_stopped": True})
+
+    assert [w["worker_id"] for w in queue.workers()] == ["w2"]
+
+
 def seen(queue: JobQueue, seconds_ago: float) -> None:
     queue.api.look(
         "update meshhook.workers set seen_at = clock_timestamp() - make_interval(secs => %s)"

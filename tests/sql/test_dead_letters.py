@@ -172,6 +172,35 @@ def test_letters_are_grouped_by_the_first_line_of_their_errors_the_largest_group
     }
     assert list(groups) == ["b", "a", "c", "unknown error"]
     assert queue.dlq.group(quantity=1) == {"b": [one]}
+    counts = queue.dlq.count(quantity=3)
+    assert [(e["error"], e["jobs"], e["msg_id"]) for e in counts["errors"]] == [
+        ("b", 3, six),
+        ("a", 2, seven),
+        ("c", 1, five),
+    ]
+    assert (counts["total_jobs"], counts["total_errors"]) == (7, 4)
+
+
+def test_an_empty_dead_letter_queue_has_no_errors(queue: JobQueue) -> None:
+    assert queue.dlq.count() == {"total_jobs": 0, "total_errors": 0, "errors": []}
+
+
+def test_all_dead_letters_are_counted_and_not_the_oldest_alone(queue: JobQueue) -> None:
+    queue.api.look(
+        "select pgmq.send_batch("
+        "%s, array_agg(jsonb_build_object('error_message', 'e' || mod(n, 3)))"
+        ") from generate_series(1, 3000) n",
+        queue.dlq.name,
+    )
+
+    counts = queue.dlq.count()
+
+    assert [(e["error"], e["jobs"]) for e in counts["errors"]] == [
+        ("e0", 1000),
+        ("e1", 1000),
+        ("e2", 1000),
+    ]
+    assert counts["total_jobs"] == 3000
 
 
 @on_plain
@@ -195,6 +224,7 @@ def test_a_letter_that_was_put_there_by_hand_is_shown_whatever_it_is(
     assert ids(queue.dlq.letters()) == [msg_id]
     assert queue.dlq.get(msg_id)["attempts"] == []
     assert queue.dlq.group() == {group: [msg_id]}
+    assert [(e["error"], e["msg_id"]) for e in queue.dlq.count()["errors"]] == [(group, msg_id)]
     assert queue.dlq.metrics()["total_jobs"] == 1
 
 
@@ -281,7 +311,7 @@ def test_a_job_without_history_can_be_buried_and_looked_at(queue: JobQueue) -> N
 
 
 @on_plain
-@pytest.mark.parametrize("look", ["letters", "group", "metrics", "get", "replay"])
+@pytest.mark.parametrize("look", ["letters", "group", "count", "metrics", "get", "replay"])
 def test_an_unknown_dead_letter_queue_is_named(queue: JobQueue, look: str) -> None:
     unknown = DeadLetterQueue(queue.api, "unknown")
 

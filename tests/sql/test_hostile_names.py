@@ -300,6 +300,7 @@ A_LIFE = [
     "list_dead_letters('life_dlq')",
     "get_dead_letter('life_dlq', 1)",
     "group_dead_letters('life_dlq')",
+    "count_dead_letters('life_dlq')",
     "replay('life_dlq', '{1, 2}')",
     "get_job('life', 1)",
     "get_job('life', 3)",

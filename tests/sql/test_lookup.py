@@ -223,6 +223,7 @@ def test_functions_that_only_look_run_in_a_read_only_transaction(api: Api) -> No
             api.look(f"select * from public.{view}")
 
     assert [row["proname"] for row in stable] == [
+        "meshhook_count_dead_letters",
         "meshhook_dlq_metrics",
         "meshhook_doctor",
         "meshhook_find_jobs",

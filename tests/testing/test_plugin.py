@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 
@@ -50,6 +51,28 @@ def test_nothing_of_meshhook_is_imported_until_a_fixture_is_used(
     )
 
     run(pytester).assert_outcomes(passed=2)
+
+
+def test_no_test_reaches_the_project_of_a_file_of_settings(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("SUPABASE_", "MESHHOOK_"))]:
+        monkeypatch.delenv(name)
+    (pytester.path / ".env").write_text("SUPABASE_URL=http://127.0.0.1:9\nSUPABASE_KEY=sb_secret_x")
+    pytester.makepyfile(
+        """
+        import pytest
+        from meshhook import ConfigurationError, connect_sync
+
+        def test_it():
+            with pytest.raises(ConfigurationError), connect_sync():
+                pass
+        """
+    )
+
+    run(pytester).assert_outcomes(passed=1)
+    monkeypatch.setenv("MESHHOOK_ENV_FILE", ".env")
+    run(pytester).assert_outcomes(failed=1)
 
 
 def test_it_can_be_left_out(pytester: pytest.Pytester) -> None:

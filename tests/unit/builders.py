@@ -12,6 +12,8 @@ from meshhook import (
     DLQMetrics,
     EnqueueBatch,
     EnqueueResult,
+    ErrorCount,
+    ErrorCounts,
     JobMessage,
     JobRecord,
     PruneResult,
@@ -85,6 +87,34 @@ DEAD_ROW = {
     "vt": TIME_TEXT,
     "message": job_data(error_message="boom", _meshhook={"queue": "q"}),
 }
+ERROR_COUNTS_ROW = {
+    "total_jobs": 7,
+    "total_errors": 2,
+    "errors": [
+        {
+            "error": "boom",
+            "jobs": 4,
+            "first_moved_at": TIME_TEXT,
+            "last_moved_at": TIME_TEXT,
+            "msg_id": 9,
+            "error_message": "boom\nat once",
+        }
+    ],
+}
+ERROR_COUNTS = ErrorCounts(
+    total_jobs=7,
+    total_errors=2,
+    errors=(
+        ErrorCount(
+            error="boom",
+            jobs=4,
+            first_moved_at=TIME,
+            last_moved_at=TIME,
+            msg_id=9,
+            error_message="boom\nat once",
+        ),
+    ),
+)
 DEAD = DeadLetterJob(
     dlq_name="q_dlq",
     msg_id=9,
@@ -579,6 +609,15 @@ DEAD_LETTERS = [
         {"dlq_name": "q_dlq", "quantity": 1000},
         [{"error": "boom", "jobs": [DEAD_ROW]}],
         {"boom": [DEAD]},
+        has_request_id=False,
+    ),
+    Built(
+        "count dead letters",
+        lambda: dead_letters.count_by_error("q_dlq", 100),
+        "meshhook_count_dead_letters",
+        {"dlq_name": "q_dlq", "quantity": 100},
+        ERROR_COUNTS_ROW,
+        ERROR_COUNTS,
         has_request_id=False,
     ),
     Built(

@@ -11,6 +11,7 @@ NEEDED = {
     "meshhook._answers",
     "meshhook._calls",
     "meshhook._chunks",
+    "meshhook._environment",
     "meshhook._parity",
     "meshhook._telemetry",
     "meshhook._transport",

@@ -7,7 +7,7 @@ import os
 import anyio
 import pytest
 
-from meshhook import JobMessage, QueueService
+from meshhook import JobMessage, QueueNotFoundError, QueueService
 from tests.clock import Clock
 from tests.faults import FaultInjector
 from tests.jobs import job_data
@@ -93,8 +93,43 @@ async def test_a_worker_is_seen_without_a_call_of_its_own(
     assert (seen.name, seen.pid, seen.concurrency) == ("mill", os.getpid(), 7)
     assert (seen.queue_names, seen.running, seen.is_alive) == ((queue.queue_name,), 0, True)
     assert seen.version
-    told = [arguments["worker"] for _, arguments in faults.calls if "worker" in arguments]
-    assert len(told) == 1
+    told = [(name, call["worker"]) for name, call in faults.calls if "worker" in call]
+    assert [name for name, _ in told] == ["meshhook_dequeue", "meshhook_extend"]
+    assert [worker.get("is_stopped") for _, worker in told] == [None, True]
+    assert await queue.list_workers() == []
+
+
+async def test_a_worker_that_an_error_stopped_is_still_listed(
+    queue: QueueService, faults: FaultInjector, make_worker: MakeWorker, clock: Clock
+) -> None:
+    async def handler(_: JobMessage) -> None: ...
+
+    worker = make_worker(handler)
+    await worker.start()
+    await faults.wait_answered("meshhook_dequeue")
+    clock.admin.execute("select public.meshhook_drop_queue(%s)", [queue.queue_name])
+    with pytest.raises(QueueNotFoundError):
+        await worker.wait()
+
+    assert [seen.worker_id for seen in await queue.list_workers()] != []
+
+
+async def test_a_stop_does_not_wait_long_for_a_farewell_that_gets_no_answer(
+    queue: QueueService,
+    faults: FaultInjector,
+    make_worker: MakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meshhook.worker.supervisor.FAREWELL_SECONDS", 0.05)
+    faults.hold("meshhook_extend")
+
+    async def handler(_: JobMessage) -> None: ...
+
+    async with make_worker(handler) as worker:
+        await faults.wait_answered("meshhook_dequeue")
+
+    assert not worker.is_running
+    assert len(await queue.list_workers()) == 1
 
 
 async def test_a_worker_without_room_is_seen_by_its_extensions(
@@ -112,7 +147,7 @@ async def test_a_worker_without_room_is_seen_by_its_extensions(
     async with make_worker(handler, concurrency=1, visibility_timeout_seconds=0.9):
         await faults.wait_answered("meshhook_extend")
 
-    (told,) = [arguments for name, arguments in faults.calls if name == "meshhook_extend"]
+    told, _ = [arguments for name, arguments in faults.calls if name == "meshhook_extend"]
     assert told["worker"]["running"] == 1
 
 
