@@ -25,7 +25,8 @@ class WorkerOptions:
         key: The project's key, likewise.
         queues: The queues and their weights.
         fatal_exceptions: Classes, as ``module:name``.
-        on_event: The hook, as ``module:name``, or None.
+        on_event: What gets each event, as ``module:name``, or None.
+        on_error: What gets each error of an attempt, as ``module:name``, or None.
         retry: The backoff and the last attempt, or None for each queue's own.
         settings: The other settings of the worker, by their names there.
         loop: ``asyncio`` or ``trio``.
@@ -42,6 +43,7 @@ class WorkerOptions:
     queues: dict[str, int]
     fatal_exceptions: tuple[str, ...] = ()
     on_event: str | None = None
+    on_error: str | None = None
     retry: dict[str, int] | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
     loop: str = "asyncio"
@@ -77,6 +79,7 @@ class WorkerOptions:
             "queue_name": self.queues,
             "fatal_exceptions": [self._exception(name) for name in self.fatal_exceptions],
             "on_event": self.on_event and targets.load(self.on_event, self.app_dir),
+            "on_error": self.on_error and targets.load(self.on_error, self.app_dir),
             "retry_config": self.retry,
             **self.settings,
         }
