@@ -49,7 +49,7 @@ class Failure:
     can_be_printed: bool = True
 
     def exc_info(self) -> ExcInfo | None:
-        """Return what a log line takes to show the traceback, from the handler's frames on.
+        """Return what a log line takes to show the traceback.
 
         Returns:
             None where there is nothing to see: for an answer that was raised for no error, and
@@ -61,7 +61,7 @@ class Failure:
         )
         if is_bare_answer or not self.can_be_printed:
             return None
-        return type(error), error, handlers_part(error.__traceback__) or error.__traceback__
+        return type(error), error, error.__traceback__
 
 
 # Not frozen, as its base is not.
@@ -80,6 +80,9 @@ class FailedOutcome(Outcome):
 def describe(error: BaseException) -> Failure:
     """Return what is kept of an exception; never raises, however broken the exception is.
 
+    The traceback is cut to the handler's part: the worker's frames are always the same, and a crash
+    report would show their variables, the message among them.
+
     Args:
         error: Any exception.
 
@@ -90,6 +93,7 @@ def describe(error: BaseException) -> Failure:
     said = _said(error)
     message = f"{kind}: {said}" if said else kind
     try:
+        error.__traceback__ = handlers_part(error.__traceback__) or error.__traceback__
         lines = traceback.format_exception(error, limit=-_MAX_FRAMES)
     except BaseException as broken:  # noqa: BLE001 - whatever a stack is made from may raise anything
         stack = f"<the stack cannot be shown: {type(broken).__qualname__}>"

@@ -95,6 +95,7 @@ async def test_each_failed_attempt_is_logged_once_with_its_error_and_the_last_as
     for record, error in zip(failures.records, raised, strict=True):
         assert record.exc_info is not None
         assert record.exc_info[1] is error
+        assert record.exc_info[2] is error.__traceback__
         # From the handler's own frame on, not from the worker's.
         first = failures.traceback(record).splitlines()[1]
         assert first.startswith(f'  File "{__file__}"')
