@@ -73,12 +73,22 @@ class MeshHookError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # By default an error is made again by calling its class with its text, which is not what
         # these classes are made of; a process pool breaks over that.
-        return _made_again, (type(self), self.args, vars(self))
+        return made_again, (type(self), self.args, vars(self))
 
 
-def _made_again(
-    kind: type[MeshHookError], args: tuple[object, ...], state: dict[str, object]
-) -> MeshHookError:
+def made_again(
+    kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]
+) -> BaseException:
+    """Make an exception again as it was, for `pickle`.
+
+    Args:
+        kind: Its class.
+        args: What it has as ``args``.
+        state: Its attributes.
+
+    Returns:
+        The exception.
+    """
     error = kind.__new__(kind, *args)
     vars(error).update(state)
     return error

@@ -34,6 +34,8 @@ class Claim:
         bytes: About how large the messages are together, in bytes.
         paused: Whether the queue is paused, so that nothing is handed out.
         retention_days: How long the queue keeps its history, in days; None for ever.
+        dlq_name: Where jobs go after their last attempt; None where the queue has no dead letters,
+            empty where the database does not say.
     """
 
     jobs: tuple[Job, ...]
@@ -44,6 +46,7 @@ class Claim:
     bytes: int
     paused: bool = False
     retention_days: float | None = None
+    dlq_name: str | None = ""
 
     def is_short_of(self, quantity: int) -> bool:
         """Tell whether no more jobs were due, so that it is no use to ask again at once.
@@ -102,6 +105,7 @@ def reader(queue_name: str) -> Callable[[Any], Claim]:
             answer["bytes"],
             answer.get("paused", False),
             answer.get("retention_days"),
+            answer.get("dlq_name", ""),
         )
 
     return decode

@@ -102,6 +102,20 @@ OnEventOption = Annotated[
         autocompletion=complete.handlers,
     ),
 ]
+OnErrorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on-error",
+        metavar="MODULE:FUNCTION",
+        help="Called with error and job of each failed attempt.",
+    ),
+]
+LogTracebacksOption = Annotated[
+    bool,
+    typer.Option(
+        "--log-tracebacks/--no-log-tracebacks", help="Log failed attempts with their tracebacks."
+    ),
+]
 NameOption = Annotated[
     str | None, typer.Option("--name", help="What the worker is called (made of host and process).")
 ]
@@ -136,6 +150,7 @@ def worker(  # noqa: PLR0913 - a command's options
     ] = 30,
     fatal_exceptions: FatalOption = None,
     on_event: OnEventOption = None,
+    on_error: OnErrorOption = None,
     name: NameOption = None,
     processes: Annotated[
         int,
@@ -163,6 +178,7 @@ def worker(  # noqa: PLR0913 - a command's options
     ] = None,
     log_level: LogLevelOption = LogLevel.INFO,
     log_format: LogFormatOption = LogFormat.TEXT,
+    log_tracebacks: LogTracebacksOption = True,
     app_dir: AppDirOption = Path(),
     url: UrlOption = None,
     key: KeyOption = None,
@@ -187,6 +203,7 @@ def worker(  # noqa: PLR0913 - a command's options
         queues=queue_weights(queues or [], settings.queue_name),
         fatal_exceptions=tuple(fatal_exceptions or ()),
         on_event=on_event,
+        on_error=on_error,
         retry=retry_settings(max_attempts, base_delay_ms, max_delay_ms),
         settings={
             "poll_interval_ms": poll_interval_ms,
@@ -195,6 +212,7 @@ def worker(  # noqa: PLR0913 - a command's options
             "prefetch": prefetch,
             "job_timeout_seconds": job_timeout_seconds,
             "grace_seconds": grace_seconds,
+            "log_tracebacks": log_tracebacks,
             "name": name,
         },
         loop=loop,

@@ -25,7 +25,8 @@ class WorkerOptions:
         key: The project's key, likewise.
         queues: The queues and their weights.
         fatal_exceptions: Classes, as ``module:name``.
-        on_event: The hook, as ``module:name``, or None.
+        on_event: What gets each event, as ``module:name``, or None.
+        on_error: What gets each error of an attempt, as ``module:name``, or None.
         retry: The backoff and the last attempt, or None for each queue's own.
         settings: The other settings of the worker, by their names there.
         loop: ``asyncio`` or ``trio``.
@@ -43,6 +44,7 @@ class WorkerOptions:
     queues: dict[str, int]
     fatal_exceptions: tuple[str, ...] = ()
     on_event: str | None = None
+    on_error: str | None = None
     retry: dict[str, int] | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
     loop: str = "asyncio"
@@ -80,17 +82,18 @@ class WorkerOptions:
             "job_handler": handler,
             "queue_name": self.queues,
             "fatal_exceptions": [self._exception(name) for name in self.fatal_exceptions],
-            "on_event": self.on_event and self._hook(self.on_event),
+            "on_event": self.on_event and self._hook("on_event", self.on_event),
+            "on_error": self.on_error and self._hook("on_error", self.on_error),
             "retry_config": self.retry,
             **self.settings,
         }
 
-    def _hook(self, target: str) -> Any:
+    def _hook(self, name: str, target: str) -> Any:
         from meshhook import _validation as check  # noqa: PLC0415 - heavy
 
         hook = targets.load(target, self.app_dir)
-        with targets.building(f"--on-event {target}"):
-            check.function("on_event", hook)
+        with targets.building(f"--{name.replace('_', '-')} {target}"):
+            check.function(name, hook)
         return hook
 
     def _exception(self, name: str) -> type[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import time
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from meshhook._transport import Transport
     from meshhook.models import JobMessage, RetryConfig
     from meshhook.retry import RetryStrategy
-    from meshhook.worker.events import Hook
+    from meshhook.worker.events import ErrorHook, Hook
     from meshhook.worker.handler import JobHandler
     from meshhook.worker.stats import WorkerStats
 
     Handler = JobHandler | Callable[[JobMessage], Any]
+
+log = logging.getLogger("meshhook.serverless")
 
 POLL_INTERVAL_MS = 250
 """How often a drain looks for new jobs while handlers run."""
@@ -63,7 +66,9 @@ class DrainOptions(TypedDict, total=False):
         retry_config: The backoff and the last attempt; see `Worker`.
         job_timeout_seconds: How long an attempt may take, in seconds; see `Worker`.
         fatal_exceptions: After which no further attempt makes sense; see `Worker`.
-        on_event: Who is told what happens; see `Worker`.
+        on_event: What is called with each event; see `Worker`.
+        on_error: What is called with each error of an attempt, and its job; see `Worker`.
+        log_tracebacks: Whether a failed attempt is logged with its traceback (True).
         name: Who is told to have worked on the jobs.
     """
 
@@ -76,6 +81,8 @@ class DrainOptions(TypedDict, total=False):
     job_timeout_seconds: float | None
     fatal_exceptions: Iterable[type[BaseException]]
     on_event: Hook | None
+    on_error: ErrorHook | None
+    log_tracebacks: bool
     name: str | None
 
 
@@ -176,9 +183,16 @@ def drain_from_environment(handler: Handler, **options: Unpack[DrainOptions]) ->
 
 
 async def drain_connected(handler: Handler, options: DrainOptions) -> DrainReport:
-    """Drain the project that the environment names, from within an event loop."""
-    async with connect() as client:
-        return await drain(client, handler, **options)
+    """Drain the project that the environment names, from within an event loop.
+
+    What makes it fail is logged too, since on a function platform nobody may see it otherwise.
+    """
+    try:
+        async with connect() as client:
+            return await drain(client, handler, **options)
+    except MeshHookError as error:
+        log.error("the drain failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - it names the fix
+        raise
 
 
 async def _drain(transport: Transport, handler: Handler, options: DrainOptions) -> DrainReport:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from meshhook.worker.context import current_job
+from meshhook.worker.control import JobControl
 from meshhook.worker.handler import create_job_handler
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ class WorkedJob:
         run_id: The run that it belongs to.
         attempt: Which attempt this was; None if it was past its last when it was claimed.
         message: What the handler was given; None if it was not called.
-        error: What the handler raised, the answers `Retry`, `Snooze` and `DeadLetter` too.
+        error: What the handler raised, or what made the attempt fail otherwise, such as a
+            `JobTimeoutError`; the answers `Retry`, `Snooze` and `DeadLetter` too, raised or
+            returned.
         error_message: What went wrong, as the job's history has it.
         seconds: How long the handler took, in seconds.
     """
@@ -43,7 +46,7 @@ class WorkedJob:
     run_id: str | None = None
     attempt: int | None = None
     message: JobMessage | None = attrs.field(default=None, repr=False, hash=False)
-    error: Exception | None = None
+    error: BaseException | None = None
     error_message: str | None = None
     seconds: float | None = attrs.field(default=None, eq=False)
 
@@ -87,25 +90,26 @@ class DrainResult:
         """Raise what failed, so that a test shows the handler's own traceback.
 
         Raises:
-            Exception: What the handler raised, if one attempt failed.
-            ExceptionGroup: What it raised, if several did.
+            BaseException: What the handler raised, if one attempt failed.
+            BaseExceptionGroup: What it raised, if several did; an ExceptionGroup unless one of them
+                is an answer (`Retry`, `DeadLetter`) or another base exception.
         """
         errors = [job.error for job in (*self.retried, *self.dead_lettered) if job.error]
         if len(errors) == 1:
             raise errors[0]
         if errors:
             message = f"{len(errors)} attempts failed"
-            raise ExceptionGroup(message, errors)
+            raise BaseExceptionGroup(message, errors)
 
     def _with(self, outcome: str) -> tuple[WorkedJob, ...]:
         return tuple(job for job in self.jobs if job.outcome == outcome)
 
 
 class Recorder:
-    """Remembers what a handler was given and raised, and what the worker says became of it."""
+    """Remembers what a handler was given and answered, and what the worker says became of it."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, int, int], tuple[JobMessage, Exception | None]] = {}
+        self._calls: dict[tuple[str, int, int], tuple[JobMessage, BaseException | None]] = {}
         self._jobs: list[WorkedJob] = []
 
     def handler(self, function: JobHandler | Callable[[JobMessage], Any]) -> JobHandler:
@@ -119,7 +123,7 @@ class Recorder:
         if event.kind not in OUTCOMES or event.queue_name is None or event.msg_id is None:
             return
         call = (event.queue_name, event.msg_id, event.attempt or 0)
-        message, error = self._calls.pop(call, (None, None))
+        message, raised = self._calls.pop(call, (None, None))
         self._jobs.append(
             WorkedJob(
                 queue_name=event.queue_name,
@@ -128,7 +132,7 @@ class Recorder:
                 run_id=event.run_id,
                 attempt=event.attempt,
                 message=message,
-                error=error,
+                error=event.error if raised is None else raised,
                 error_message=event.error_message,
                 seconds=event.seconds,
             )
@@ -139,27 +143,34 @@ class Recorder:
         return DrainResult(jobs=tuple(self._jobs), report=report)
 
     def _async(self, handler: JobHandler) -> Callable[[JobMessage], Any]:
-        async def watched(message: JobMessage) -> None:
+        async def watched(message: JobMessage) -> object:
             self._remember(message)
             try:
-                await handler(message)
-            except Exception as error:
+                returned = await handler(message)
+            except (Exception, JobControl) as error:
                 self._remember(message, error)
                 raise
+            return self._returned(message, returned)
 
         return watched
 
     def _sync(self, handler: JobHandler) -> Callable[[JobMessage], Any]:
-        def watched(message: JobMessage) -> None:
+        def watched(message: JobMessage) -> object:
             self._remember(message)
             try:
-                handler(message)
-            except Exception as error:
+                returned = handler(message)
+            except (Exception, JobControl) as error:
                 self._remember(message, error)
                 raise
+            return self._returned(message, returned)
 
         return watched
 
-    def _remember(self, message: JobMessage, error: Exception | None = None) -> None:
+    def _returned(self, message: JobMessage, returned: object) -> object:
+        if isinstance(returned, JobControl):
+            self._remember(message, returned)
+        return returned
+
+    def _remember(self, message: JobMessage, error: BaseException | None = None) -> None:
         job = current_job().job
         self._calls[job.queue_name, job.msg_id, job.attempt] = (message, error)

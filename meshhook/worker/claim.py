@@ -334,7 +334,7 @@ class Claimer:
         self._claimed += len(answer.jobs)
         self._found += len(answer.jobs) + len(answer.dead_lettered)
         for msg_id, error in answer.dead_lettered:
-            self._reporter.buried(queue.name, msg_id, error)
+            self._reporter.buried(queue, msg_id, error)
         # The database counts from when the call arrived, so counting from when it was sent is on
         # the safe side.
         lease_ends = asked_at + queue.vt_seconds

@@ -1,18 +1,24 @@
-"""What a handler can raise to say what becomes of its job, from any depth.
+"""What a handler can answer to say what becomes of its job: raised from any depth, or returned.
 
-Returning completes a job and any other exception fails the attempt; these three say something else.
-They work from within exception groups too.
+Returning anything else completes a job, and any other exception fails the attempt. The answers work
+from within exception groups too. They are base exceptions, as the cancellation of asyncio is, so
+that an ``except Exception`` on their way does not take them for an error.
 """
 
 from __future__ import annotations
 
 from meshhook import _validation as check
+from meshhook.exceptions import made_again
 
-__all__ = ["DeadLetter", "JobControl", "Retry", "Snooze"]
+__all__ = ["DeadLetter", "JobControl", "Retry", "Snooze", "answer_returned"]
 
 
-class JobControl(Exception):  # noqa: N818 - these are answers, not errors
+class JobControl(BaseException):
     """What the answers have in common."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Made again from its text alone, an answer of a process pool would break the pool.
+        return made_again, (type(self), self.args, vars(self))
 
 
 class Retry(JobControl):
@@ -55,3 +61,28 @@ class DeadLetter(JobControl):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+def answer_returned(value: object) -> BaseException | None:
+    """Return what a handler's return value says beside "done".
+
+    Args:
+        value: What the handler returned.
+
+    Returns:
+        An answer, which counts as if it were raised; an error for any other exception, which was
+        surely meant to be raised; None for whatever else, which completes the job.
+    """
+    if isinstance(value, JobControl):
+        return value
+    if isinstance(value, type) and issubclass(value, BaseException):
+        name = value.__qualname__
+        return TypeError(f"the handler returned the class {name}: write raise {name}(...)")
+    if not isinstance(value, BaseException):
+        return None
+    error = TypeError(
+        f"the handler returned {type(value).__qualname__}: raise it to fail the attempt, or return "
+        "nothing to complete the job"
+    )
+    error.__cause__ = value
+    return error

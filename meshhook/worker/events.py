@@ -1,10 +1,10 @@
-"""What happens in a worker, told to a hook of the user's."""
+"""What happens in a worker, and how functions of the user's are called with it."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import attrs
 
+from meshhook.worker.failure import describe
 from meshhook.worker.handler import is_async
 
 if TYPE_CHECKING:
+    from meshhook.models import Job
     from meshhook.worker.threads import HandlerThreads
 
-__all__ = ["EventHook", "EventKind", "WorkerEvent"]
+__all__ = ["EventKind", "HookCaller", "WorkerEvent"]
 
 log = logging.getLogger("meshhook.worker")
 
@@ -29,6 +31,12 @@ FLUSH_SECONDS = 2.0
 
 MAX_WAITING = 10_000
 """How many events may wait for a slow hook; what comes then is dropped."""
+
+MAX_ERRORS_WAITING = 1_000
+"""How many errors may wait for a slow hook: each keeps what its handler had in memory."""
+
+MAX_DIFFERENT = 100
+"""How many different failures of a hook are told apart."""
 
 MAX_HANGS = 3
 """How often in a row a hook may take too long before it is asked no more."""
@@ -72,6 +80,8 @@ class WorkerEvent:
         seconds: How long the handler took, or the outage lasted, in seconds.
         error_type: The class of the error.
         error_message: What the error said.
+        error: The exception itself, of a failed attempt; None where there is none, as for an
+            attempt that nobody reported.
     """
 
     kind: EventKind
@@ -84,92 +94,166 @@ class WorkerEvent:
     seconds: float | None = None
     error_type: str | None = None
     error_message: str | None = None
+    error: BaseException | None = attrs.field(default=None, eq=False, repr=False)
 
 
 Hook = Callable[[WorkerEvent], None] | Callable[[WorkerEvent], Awaitable[None]]
 
+ErrorHook = (
+    Callable[[BaseException, "Job"], None] | Callable[[BaseException, "Job"], Awaitable[None]]
+)
 
-class EventHook:
-    """Calls the user's hook with one event after the other, beside the work and never in its way.
 
-    An ``async def`` hook runs in the event loop, a plain one in a thread. One that raises is
-    logged; one that takes too long for an event is left behind, and switched off if it does so
-    again and again.
+class HookCaller:
+    """Calls a function of the user's again and again, beside the work and never in its way.
+
+    An ``async def`` runs in the event loop, a plain one in a thread. What it raises is logged; if
+    it takes too long for a call it is left behind, and switched off if it does so again and again.
 
     Args:
-        hook: The hook, or None for none, at no cost.
-        threads: Where a plain hook runs.
+        name: What the user knows the function as, such as ``on_event``.
+        hook: The function, or None for none, at no cost.
+        threads: Where a plain function runs.
+        max_waiting: How many calls may wait for a slow function; what comes then is dropped.
     """
 
-    def __init__(self, hook: Hook | None, threads: HandlerThreads) -> None:
+    def __init__(
+        self,
+        name: str,
+        hook: Callable[..., object] | None,
+        threads: HandlerThreads,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._name = name
         self._hook = hook
         self._threads = threads
+        self._max_waiting = max_waiting
         self._is_async = hook is not None and is_async(hook)
-        self._waiting: deque[WorkerEvent] = deque()
+        self._waiting: deque[tuple[str, tuple[object, ...]]] = deque()
+        self._failures = _Failures(name)
         self._dropped = 0
         self._hangs = 0
         self._arrived = anyio.Event()
-        self._told = anyio.Event()
+        self._called = anyio.Event()
         self._busy = False
 
     @property
     def is_set(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether there is anything to call."""
         return self._hook is not None
 
-    def emit(self, event: WorkerEvent) -> None:
-        """Have the hook told; returns at once."""
+    def emit(self, what: str, *arguments: object) -> None:
+        """Queue a call; returns at once.
+
+        Args:
+            what: What the call is about, for the log.
+            *arguments: What the function gets.
+        """
         if self._hook is None:
             return
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= self._max_waiting:
             self._dropped += 1
             if self._dropped == 1:
-                log.warning("on_event is too slow: events are dropped")
+                log.warning("%s is too slow: calls of it are left out", self._name)
             return
-        self._waiting.append(event)
+        self._waiting.append((what, arguments))
         self._arrived.set()
 
     async def run(self) -> None:
-        """Tell the hook what comes, for ever."""
+        """Make the calls that come, until cancelled."""
         while True:
             while self._waiting:
                 self._busy = True
-                await self._tell(self._waiting.popleft())
+                await self._call_in_time(*self._waiting.popleft())
                 self._busy = False
-                self._told.set()
+                self._called.set()
             self._arrived = anyio.Event()
             await self._arrived.wait()
 
     async def flush(self) -> None:
-        """Wait, for a limited time, until the hook has been told everything."""
+        """Wait, for a limited time, until all calls are made, and say what was left out."""
         with anyio.move_on_after(FLUSH_SECONDS):
             while self._waiting or self._busy:
-                self._told = anyio.Event()
-                await self._told.wait()
+                self._called = anyio.Event()
+                await self._called.wait()
+        self._failures.tell_the_rest()
+        if self._dropped:
+            log.warning("%s was too slow: %d calls were left out", self._name, self._dropped)
 
-    async def _tell(self, event: WorkerEvent) -> None:
+    async def _call_in_time(self, what: str, arguments: tuple[object, ...]) -> None:
         with anyio.move_on_after(HOOK_SECONDS) as scope:
             try:
-                await self._call(event)
-            except Exception:
-                log.exception("on_event raised for %s", event.kind)
+                await self._call(*arguments)
+            except (anyio.get_cancelled_exc_class(), KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - a hook may raise anything, SystemExit too
+                self._failures.note(error, what)
         if not scope.cancelled_caught:
             self._hangs = 0
             return
         self._hangs += 1
-        log.error("on_event took more than %g seconds for %s", HOOK_SECONDS, event.kind)
+        log.error("%s took more than %g seconds for %s", self._name, HOOK_SECONDS, what)
         if self._hangs >= MAX_HANGS:
-            log.error("on_event is asked no more: it took too long %d times in a row", MAX_HANGS)
+            log.error(
+                "%s is asked no more: it took too long %d times in a row", self._name, MAX_HANGS
+            )
             self._hook = None
             self._waiting.clear()
 
-    async def _call(self, event: WorkerEvent) -> None:
+    async def _call(self, *arguments: object) -> None:
         hook = self._hook
         if hook is None:
             return
         if self._is_async:
-            result: object = hook(event)
+            result = hook(*arguments)
         else:
-            result = await self._threads.run(lambda: hook(event), lambda: None)
+            result = await self._threads.run(lambda: hook(*arguments), lambda: None)
         if inspect.isawaitable(result):
             await result
+
+
+class _Failures:
+    """What a hook has raised: each different failure is logged once in full, then counted.
+
+    Args:
+        name: What the user knows the hook as.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def note(self, error: BaseException, what: str) -> None:
+        """Log a failure that is new; of one that is not, say now and then how often it came."""
+        told = describe(error)
+        failure = (told.error_type, _place(error))
+        if failure not in self._counts and len(self._counts) >= MAX_DIFFERENT:
+            failure = ("other errors", "other places")
+        self._counts[failure] += 1
+        times = self._counts[failure]
+        if times == 1:
+            text = "%s raised for %s: %s"
+            log.error(text, self._name, what, told.message, exc_info=told.exc_info())
+        elif times in _MILESTONES:
+            log.error("%s has raised %s at %s %d times by now", self._name, *failure, times)
+
+    def tell_the_rest(self) -> None:
+        """Say how many failures were counted and not logged."""
+        for failure, times in self._counts.items():
+            if times > 1:
+                text = "%s raised %s at %s %d times; only the first is logged in full"
+                log.error(text, self._name, *failure, times)
+        self._counts.clear()
+
+
+_MILESTONES = frozenset(10**power for power in range(1, 10))
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and the line where an exception was raised."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    if frames is None:
+        return "an unknown place"
+    return f"{frames.tb_frame.f_code.co_filename}:{frames.tb_lineno}"

@@ -22,14 +22,24 @@ from meshhook import _telemetry as telemetry
 from meshhook._calls.settle import Outcome
 from meshhook.exceptions import JobTimeoutError
 from meshhook.worker import context
-from meshhook.worker.control import DeadLetter, JobControl, Retry, Snooze
-from meshhook.worker.failure import Failure, describe, leaves
+from meshhook.worker.control import DeadLetter, JobControl, Retry, Snooze, answer_returned
+from meshhook.worker.failure import (
+    FailedOutcome,
+    Failure,
+    MalformedMessage,
+    describe,
+    handlers_part,
+    leaves,
+)
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from meshhook.models import JobMessage
     from meshhook.retry import RetryStrategy
     from meshhook.worker.handler import JobHandler
     from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.reporter import Reporter
     from meshhook.worker.threads import HandlerThreads
 
 
@@ -61,6 +71,7 @@ class Executor:
         threads: Where plain handlers run.
         hand: The jobs in hand.
         worker_name: Who is told to have worked on the job.
+        reporter: What logs a failed attempt, before its outcome is on its way.
     """
 
     handler: JobHandler
@@ -70,6 +81,7 @@ class Executor:
     threads: HandlerThreads
     hand: Hand
     worker_name: str
+    reporter: Reporter
 
     async def run(self, held: HeldJob) -> Outcome | None:
         """Hand a job to the handler.
@@ -81,7 +93,10 @@ class Executor:
             What becomes of it, or None if it is somebody else's now.
         """
         if problem := _missing_id(held.job.message):
-            return self._give_up(held, Failure("MalformedMessage", f"MalformedMessage: {problem}"))
+            error = MalformedMessage(problem)
+            return self._give_up(
+                held, Failure(error, "MalformedMessage", f"MalformedMessage: {problem}")
+            )
         return self._judge(held, await self._invoke(held))
 
     async def _invoke(self, held: HeldJob) -> Ended:
@@ -90,7 +105,7 @@ class Executor:
         with telemetry.processing(held.job) as attempt:
             ended = await self._run_handler(held)
             attempt.seconds = ended.seconds
-            if not isinstance(ended.error, Snooze):
+            if ended.error is not None and not isinstance(_answer(ended.error), Snooze):
                 attempt.error = ended.error
         return ended
 
@@ -100,11 +115,15 @@ class Executor:
         timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
         held.deadline = begin + timeout if math.isfinite(timeout) else None
         error: BaseException | None = None
+        where: TracebackType | None = None
         ends = math.inf if held.deadline is None else anyio.current_time() + timeout
         with anyio.CancelScope(deadline=ends) as held.scope:
             try:
-                await self._call_handler(held)
+                returned = await self._call_handler(held)
+                if returned is not None:
+                    error = answer_returned(returned)
             except anyio.get_cancelled_exc_class() as cancelled:
+                where = handlers_part(cancelled.__traceback__)
                 if held.scope.cancel_called or _is_cancelled_from_outside():
                     raise
                 error = cancelled
@@ -112,22 +131,24 @@ class Executor:
             except BaseException as raised:  # noqa: BLE001 - a handler may raise anything, SystemExit too
                 error = raised
         if held.scope.cancelled_caught and not (held.lost or held.recalled):
-            error = JobTimeoutError(timeout)
+            error = JobTimeoutError(timeout).with_traceback(where)
         seconds = round(time.monotonic() - begin, 6)
-        return Ended(seconds, error, cut=held.scope.cancelled_caught and error is None)
+        try:
+            return Ended(seconds, error, cut=held.scope.cancelled_caught and error is None)
+        finally:
+            # The error's traceback has this frame: a circle, which would keep what the handler had.
+            error = None
 
-    async def _call_handler(self, held: HeldJob) -> None:
+    async def _call_handler(self, held: HeldJob) -> object:
         context.enter(held)
         message = held.job.message
         if self.handler.is_async:
-            await self.handler.function(message)
-            return
+            return await self.handler.function(message)
         self.hand.occupied.add(held.key)
-        result = await self.threads.run(
+        result: object = await self.threads.run(
             lambda: self.handler.function(message), lambda: self.hand.occupied.discard(held.key)
         )
-        if inspect.isawaitable(result):
-            await result
+        return await result if inspect.isawaitable(result) else result
 
     def _judge(self, held: HeldJob, ended: Ended) -> Outcome | None:
         """Return what follows from how the handler ended."""
@@ -162,13 +183,20 @@ class Executor:
     def _failed(
         self, held: HeldJob, kind: str, failure: Failure, seconds: float | None, delay: float | None
     ) -> Outcome:
-        return attrs.evolve(
-            outcome(held, kind, seconds=seconds, delay_seconds=delay),
+        failed = FailedOutcome(
+            outcome=kind,
+            msg_id=held.job.msg_id,
+            read_ct=held.job.read_ct,
+            seconds=seconds,
+            delay_seconds=delay,
             error_type=failure.error_type,
             error_message=failure.message,
             error_stack=failure.stack,
             worker=self.worker_name,
+            error=failure.error if self.reporter.is_watched else None,
         )
+        self.reporter.attempt_failed(held, failed, failure)
+        return failed
 
 
 def outcome(

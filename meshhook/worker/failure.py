@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
+from meshhook._calls.settle import Outcome
+from meshhook.exceptions import MeshHookError
+from meshhook.worker.control import JobControl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
+
+    ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 # Lines of a stack that say where the handler was called from would be the same in each error.
 _MAX_FRAMES = 50
+
+
+# Where the frames between the worker and the handler come from.
+_OURS = tuple(f"{Path(__file__).parents[1] / name}/" for name in ("worker", "testing"))
+
+
+class MalformedMessage(MeshHookError):  # noqa: N818 - the name that the history has for it
+    """A message that is no job: one of the three ids is missing. No handler gets it."""
 
 
 @attrs.frozen
@@ -19,18 +35,53 @@ class Failure:
     """What is kept of an exception.
 
     Attributes:
+        error: The exception itself.
         error_type: Its class.
         message: Its class and what it says.
         stack: Where it was raised.
+        can_be_printed: Whether its stack can be made a text of.
     """
 
+    error: BaseException
     error_type: str
     message: str
     stack: str | None = attrs.field(default=None, repr=False)
+    can_be_printed: bool = True
+
+    def exc_info(self) -> ExcInfo | None:
+        """Return what a log line takes to show the traceback.
+
+        Returns:
+            None where there is nothing to see: for an answer that was raised for no error, and
+            for an exception so broken that it cannot be printed.
+        """
+        error = self.error
+        is_bare_answer = isinstance(error, JobControl) and not (
+            error.__cause__ or (error.__context__ and not error.__suppress_context__)
+        )
+        if is_bare_answer or not self.can_be_printed:
+            return None
+        return type(error), error, error.__traceback__
+
+
+# Not frozen, as its base is not.
+@attrs.define(kw_only=True)
+class FailedOutcome(Outcome):
+    """The outcome of an attempt that failed.
+
+    Attributes:
+        error: The exception, where somebody is interested in it once the outcome is settled. Its
+            frames hold whatever the handler held, so it is not kept for nothing.
+    """
+
+    error: BaseException | None = attrs.field(default=None, eq=False, repr=False)
 
 
 def describe(error: BaseException) -> Failure:
     """Return what is kept of an exception; never raises, however broken the exception is.
+
+    The traceback is cut to the handler's part: the worker's frames are always the same, and a crash
+    report would show their variables, the message among them.
 
     Args:
         error: Any exception.
@@ -40,7 +91,21 @@ def describe(error: BaseException) -> Failure:
     """
     kind = type(error).__qualname__
     said = _said(error)
-    return Failure(kind, f"{kind}: {said}" if said else kind, _stack(error))
+    message = f"{kind}: {said}" if said else kind
+    try:
+        error.__traceback__ = handlers_part(error.__traceback__) or error.__traceback__
+        lines = traceback.format_exception(error, limit=-_MAX_FRAMES)
+    except BaseException as broken:  # noqa: BLE001 - whatever a stack is made from may raise anything
+        stack = f"<the stack cannot be shown: {type(broken).__qualname__}>"
+        return Failure(error, kind, message, stack, can_be_printed=False)
+    return Failure(error, kind, message, "".join(lines))
+
+
+def handlers_part(frames: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the handler's first frame on, None if no frame is the handler's."""
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    return frames
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -69,11 +134,3 @@ def _said(error: BaseException) -> str:
     except BaseException as broken:  # noqa: BLE001 - str() of a user's exception may do anything
         return f"<str() of it raises {type(broken).__qualname__}>"
     return said
-
-
-def _stack(error: BaseException) -> str | None:
-    try:
-        lines = traceback.format_exception(error, limit=-_MAX_FRAMES)
-    except BaseException as broken:  # noqa: BLE001 - so may whatever the stack is made from
-        return f"<the stack cannot be shown: {type(broken).__qualname__}>"
-    return "".join(lines)

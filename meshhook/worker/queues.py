@@ -36,6 +36,8 @@ class WorkedQueue:
         max_delay_ms: What a delay of the queue never exceeds, as the last claim told.
         retention_days: How long it keeps its history, as the last claim told; None for ever.
         paused: Whether it is paused, as the last claim told.
+        dlq_name: Where its jobs go after their last attempt, as the last claim told; None for the
+            archive, empty for a dead letter queue whose name is not known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class WorkedQueue:
     max_delay_ms: int = 300_000
     retention_days: float | None = None
     paused: bool = False
+    dlq_name: str | None = ""
     _polled: bool = False
 
     def learn(self, claim: Claim) -> bool:
@@ -55,8 +58,16 @@ class WorkedQueue:
         self.base_delay_ms = claim.base_delay_ms
         self.max_delay_ms = claim.max_delay_ms
         self.retention_days = claim.retention_days
+        self.dlq_name = claim.dlq_name
         was_paused, self.paused = self.paused, claim.paused
         return self.paused != was_paused
+
+    @property
+    def last_stop(self) -> str:
+        """Where a job goes after its last attempt, in words."""
+        if self.dlq_name is None:
+            return "the archive, since the queue has no dead letters"
+        return f"the dead letter queue {self.dlq_name}".rstrip()
 
     def drained(self, asked_at: float, interval_seconds: float) -> None:
         """Note that the queue had fewer jobs than were asked for: no need to ask again at once.

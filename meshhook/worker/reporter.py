@@ -1,4 +1,4 @@
-"""What a worker does, told to its statistics, its log and the user's hook."""
+"""What a worker does, told to its statistics, its log and the user's hooks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from meshhook import _validation as check
+from meshhook._calls.settle import ERROR_MESSAGE_LIMIT
 from meshhook.worker.events import EventKind, WorkerEvent
+from meshhook.worker.failure import FailedOutcome
 from meshhook.worker.stats import WorkerStats
 
 if TYPE_CHECKING:
     from meshhook._calls.settle import Outcome
     from meshhook.exceptions import RequestError
-    from meshhook.worker.events import EventHook
+    from meshhook.worker.events import HookCaller
+    from meshhook.worker.failure import Failure
     from meshhook.worker.health import Health, Kind
     from meshhook.worker.held import HeldJob
+    from meshhook.worker.queues import WorkedQueue
+    from meshhook.worker.stats import StopReport
 
+# Without a handler: where the application sets up no logging, Python shows warnings and errors.
 log = logging.getLogger("meshhook.worker")
-logging.getLogger("meshhook").addHandler(logging.NullHandler())
 
 # What is counted, and what is told, when an outcome is confirmed.
 _SETTLED: dict[str, tuple[tuple[str, ...], tuple[EventKind, ...]]] = {
@@ -29,18 +35,30 @@ _SETTLED: dict[str, tuple[tuple[str, ...], tuple[EventKind, ...]]] = {
 
 
 class Reporter:
-    """Counts, logs and tells the user's hook; never a message's content.
+    """Counts, logs and calls the user's hooks; never with a message's content in a log line.
 
     Args:
         worker_name: Who is reported about.
         health: Whether Supabase can be reached.
-        hook: Who else is told.
+        hook: What gets each event.
+        on_error: What gets each error of an attempt.
+        log_tracebacks: Whether a failed attempt is logged with its traceback.
     """
 
-    def __init__(self, worker_name: str, health: Health, hook: EventHook) -> None:
+    def __init__(
+        self,
+        worker_name: str,
+        health: Health,
+        hook: HookCaller,
+        on_error: HookCaller,
+        *,
+        log_tracebacks: bool,
+    ) -> None:
         self._worker_name = worker_name
         self._health = health
         self._hook = hook
+        self._on_error = on_error
+        self._log_tracebacks = log_tracebacks
         self._counts: Counter[str] = Counter()
         self._seconds = 0.0
         self._last_error: str | None = None
@@ -66,6 +84,11 @@ class Reporter:
         """Return how many attempts have come to an end, and how many seconds they took."""
         return self._counts["processed"], self._seconds
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody gets the events."""
+        return self._hook.is_set
+
     def claimed(self, held: HeldJob) -> None:
         """A job has been claimed."""
         self._tell("claimed", held)
@@ -81,6 +104,29 @@ class Reporter:
     def ended(self) -> None:
         """A job leaves its handler."""
         self._counts["running"] -= 1
+
+    def attempt_failed(self, held: HeldJob, outcome: FailedOutcome, failure: Failure) -> None:
+        """An attempt has failed; its outcome is yet to be settled, which may take an outage."""
+        job = held.job
+        is_last = outcome.outcome == "dead_letter"
+        level = logging.ERROR if is_last else logging.WARNING
+        if log.isEnabledFor(level):
+            then = f"it goes to {held.queue.last_stop}" if is_last else _next(outcome.delay_seconds)
+            error = _told(failure.error_type, failure.message)
+            log.log(
+                level,
+                "job %s in %s, attempt %s of %s failed: %s; %s",
+                *(job.msg_id, job.queue_name, job.attempt, job.max_attempts, error, then),
+                exc_info=failure.exc_info() if self._log_tracebacks else None,
+                extra=self._fields(
+                    held,
+                    outcome="failed",
+                    duration=outcome.seconds,
+                    error_type=failure.error_type,
+                    error_message=_storable(failure.message),
+                ),
+            )
+        self._on_error.emit(f"job {job.msg_id} in {job.queue_name}", failure.error, job)
 
     def settled(self, held: HeldJob, outcome: Outcome) -> None:
         """The database has confirmed an outcome."""
@@ -112,13 +158,23 @@ class Reporter:
         )
         self._tell("lost", held, error_message=why)
 
-    def buried(self, queue_name: str, msg_id: int, error: str) -> None:
-        """A claim moved a job that was past its last attempt to the dead letter queue."""
+    def buried(self, queue: WorkedQueue, msg_id: int, error: str) -> None:
+        """A claim took a job that was past its last attempt out of the queue."""
         self._counts["moved_to_dlq"] += 1
         self._last_error = error
-        fields = {"worker": self._worker_name, "queue": queue_name, "msg_id": msg_id}
-        log.warning("job %s in %s: dead_lettered: %s", msg_id, queue_name, error, extra=fields)
-        self._emit("dead_lettered", queue_name=queue_name, msg_id=msg_id, error_message=error)
+        log.error(
+            "job %s in %s is given up: %s; it went to %s",
+            *(msg_id, queue.name, error, queue.last_stop),
+            extra={
+                "worker": self._worker_name,
+                "queue": queue.name,
+                "msg_id": msg_id,
+                "outcome": "dead_lettered",
+                "error_type": error.partition(":")[0],
+                "error_message": error,
+            },
+        )
+        self._emit("dead_lettered", queue_name=queue.name, msg_id=msg_id, error_message=error)
 
     def failed(self, error: RequestError, kind: Kind, sent_at: float) -> None:
         """A call failed, and will be repeated; raise what waiting does not mend."""
@@ -166,19 +222,36 @@ class Reporter:
         )
         self._tell("given_up", held, error_message=why)
 
-    def state(self, kind: EventKind, detail: str = "") -> None:
-        """The worker itself begins, stops or ends."""
-        what = kind.replace("_", " ")
-        log.info("%s%s", what, detail and f": {detail}", extra={"worker": self._worker_name})
+    def started_to_work(self) -> None:
+        """The worker itself begins."""
+        self._state("worker_started", "")
+
+    def stopping(self, reason: str) -> None:
+        """The worker stops.
+
+        Args:
+            reason: Why; of an error its class, since its text is told where it is raised.
+        """
+        self._state("worker_stopping", f": {reason}")
+
+    def stopped(self, report: StopReport) -> None:
+        """The worker has stopped."""
+        given_up = f", {len(report.given_up)} given up" if report.given_up else ""
+        self._state(
+            "worker_stopped",
+            f": {report.finished} finished, {report.released} handed back{given_up}",
+        )
+
+    def _state(self, kind: EventKind, detail: str) -> None:
+        log.info("%s%s", kind.replace("_", " "), detail, extra={"worker": self._worker_name})
         self._emit(kind)
 
     def _log_settled(self, held: HeldJob, outcome: Outcome, kind: str) -> None:
-        level = logging.WARNING if kind == "dead_lettered" else logging.DEBUG
-        if log.isEnabledFor(level):
+        if log.isEnabledFor(logging.DEBUG):
             fields = self._fields(held, outcome=kind, duration=outcome.seconds)
             fields["error_type"] = outcome.error_type
             where = (held.job.msg_id, held.job.queue_name, held.job.attempt)
-            log.log(level, "job %s in %s, attempt %s: %s", *where, kind, extra=fields)
+            log.debug("job %s in %s, attempt %s: %s", *where, kind, extra=fields)
 
     def _tell(
         self,
@@ -197,11 +270,12 @@ class Reporter:
                 seconds=outcome and outcome.seconds,
                 error_type=outcome and outcome.error_type,
                 error_message=outcome.error_message if outcome else error_message,
+                error=outcome.error if isinstance(outcome, FailedOutcome) else None,
             )
 
     def _emit(self, kind: EventKind, **fields: Any) -> None:
         if self._hook.is_set:
-            self._hook.emit(WorkerEvent(kind=kind, worker=self._worker_name, **fields))
+            self._hook.emit(kind, WorkerEvent(kind=kind, worker=self._worker_name, **fields))
 
     def _fields(self, held: HeldJob, **more: Any) -> dict[str, Any]:
         return {
@@ -212,3 +286,16 @@ class Reporter:
             "attempt": held.job.attempt,
             **more,
         }
+
+
+def _told(error_type: str, message: str) -> str | None:
+    """Return what is said of an error: its class and its text, of a sensible length."""
+    return _storable(message if message.startswith(error_type) else f"{error_type}: {message}")
+
+
+def _storable(message: str) -> str | None:
+    return check.storable("error_message", message, ERROR_MESSAGE_LIMIT)
+
+
+def _next(delay_seconds: float | None) -> str:
+    return f"next attempt in {round(delay_seconds, 1):g} s" if delay_seconds else "next attempt now"

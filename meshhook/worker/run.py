@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from meshhook.worker.stats import StopReport
 
 if TYPE_CHECKING:
     from meshhook.worker.supervisor import Supervisor
+
+log = logging.getLogger("meshhook.worker")
 
 
 class Run:
@@ -34,6 +37,7 @@ class Run:
         self._report: StopReport | None = None
         self._error: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_detached = False
 
     def result(self) -> StopReport:
         """Return how the worker stopped, or raise what stopped it."""
@@ -62,6 +66,7 @@ class Run:
 
     def serve_detached(self) -> None:
         """Work in a task that belongs to the event loop and to nobody's task group."""
+        self._is_detached = True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -82,6 +87,8 @@ class Run:
             self._report = await self.supervisor.operate(self.started)
         except MeshHookError as error:
             self._error = error
+            if self._is_detached:  # nobody may be waiting for it
+                log.error("the worker stops: %s", error)  # noqa: TRY400 - it names the fix
         finally:
             self.ended.set()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meshhook._transport import Transport
     from meshhook.models import JobMessage, RetryConfig
     from meshhook.worker.claim import Drain
-    from meshhook.worker.events import Hook
+    from meshhook.worker.events import ErrorHook, Hook
     from meshhook.worker.handler import JobHandler
 
 MAX_CONCURRENCY = 10_000
@@ -44,7 +44,9 @@ class Settings:
             as the load asks for.
         job_timeout_seconds: How long an attempt may take where the handler does not say.
         grace_seconds: How long a stop waits for handlers.
-        on_event: Who is told what happens.
+        on_event: What is called with each event.
+        on_error: What is called with each error of an attempt.
+        log_tracebacks: Whether a failed attempt is logged with its traceback.
         drain: When to stop by itself, or None to work for ever.
         cancel_seconds: How long a cancelled handler may take to clean up.
         settle_seconds: How long a stop waits for the last outcomes to be settled.
@@ -63,6 +65,8 @@ class Settings:
     job_timeout_seconds: float | None
     grace_seconds: float
     on_event: Hook | None
+    on_error: ErrorHook | None
+    log_tracebacks: bool
     drain: Drain | None = None
     cancel_seconds: float = 5.0
     settle_seconds: float = 10.0
@@ -84,6 +88,8 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
     grace_seconds: float = 30,
     fatal_exceptions: Iterable[type[BaseException]] = (),
     on_event: Hook | None = None,
+    on_error: ErrorHook | None = None,
+    log_tracebacks: bool = True,
     name: str | None = None,
 ) -> Settings:
     """Check a worker's settings; `Worker` says what each of them means.
@@ -101,8 +107,9 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
         )
     if job_timeout_seconds is not None:
         check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
-    if on_event is not None:
-        check.function("on_event", on_event)
+    for hook_name, hook in (("on_event", on_event), ("on_error", on_error)):
+        if hook is not None:
+            check.function(hook_name, hook)
     if prefetch is not None:
         check.whole_number("prefetch", prefetch, 0, MAX_CONCURRENCY)
     if name is not None:
@@ -121,5 +128,7 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
         grace_seconds=check.delay_seconds("grace_seconds", grace_seconds),
         fatal_exceptions=check.exception_classes("fatal_exceptions", fatal_exceptions),
         on_event=on_event,
+        on_error=on_error,
+        log_tracebacks=check.flag("log_tracebacks", log_tracebacks),
         name=name or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
     )

@@ -20,7 +20,7 @@ from meshhook._calls import settle
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
-from meshhook.worker.events import EventHook
+from meshhook.worker.events import MAX_ERRORS_WAITING, HookCaller
 from meshhook.worker.execute import Executor
 from meshhook.worker.health import Health
 from meshhook.worker.held import Hand
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from meshhook.worker.settings import Settings
 
-    Part = EventHook | LeaseKeeper | Settler | Dispatcher | Claimer | Prefetch | Housekeeper
+    Part = HookCaller | LeaseKeeper | Settler | Dispatcher | Claimer | Prefetch | Housekeeper
 
 
 HURRY_SECONDS = 1.0
@@ -64,8 +64,13 @@ class Supervisor:
         self._error: MeshHookError | None = None
         self._threads = HandlerThreads()
         self._hand = Hand(settings.concurrency + (settings.prefetch or 0))
-        self._hook = EventHook(settings.on_event, self._threads)
-        self.reporter = Reporter(settings.name, Health(), self._hook)
+        self._hooks = (
+            HookCaller("on_event", settings.on_event, self._threads),
+            HookCaller("on_error", settings.on_error, self._threads, MAX_ERRORS_WAITING),
+        )
+        self.reporter = Reporter(
+            settings.name, Health(), *self._hooks, log_tracebacks=settings.log_tracebacks
+        )
         queues = tuple(
             WorkedQueue(name, weight, vt_seconds=settings.vt_seconds or 30.0)
             for name, weight in settings.weights.items()
@@ -106,6 +111,7 @@ class Supervisor:
             threads=self._threads,
             hand=self._hand,
             worker_name=self._settings.name,
+            reporter=self.reporter,
         )
 
     def stop(self, reason: str) -> None:
@@ -146,13 +152,15 @@ class Supervisor:
                 for part in self._parts():
                     name = f"meshhook {type(part).__name__}"
                     parts.start_soon(self._run_part, part.run, name=name)
-                self.reporter.state("worker_started")
+                self.reporter.started_to_work()
                 started.set()
                 await self._stop_asked.wait()
-                self.reporter.state("worker_stopping", self._reason)
+                self.reporter.stopping(type(self._error).__name__ if self._error else self._reason)
                 report = await self._wind_down()
-                self.reporter.state("worker_stopped", str(report))
-                await self._hook.flush()
+                self.reporter.stopped(report)
+                async with anyio.create_task_group() as both:
+                    for hook in self._hooks:
+                        both.start_soon(hook.flush)
                 parts.cancel_scope.cancel()
             self._threads.close()
         if self._error is not None:
@@ -166,7 +174,8 @@ class Supervisor:
         return self._settings.prefetch is None and not is_limited
 
     def _parts(self) -> Iterator[Part]:
-        yield from (self._hook, self._lease, self._settler, self._dispatcher, self._claimer)
+        yield from (hook for hook in self._hooks if hook.is_set)
+        yield from (self._lease, self._settler, self._dispatcher, self._claimer)
         if self._prefetches_by_load:
             yield self._prefetch
         if self._settings.drain is None:  # which is over too soon for housekeeping

@@ -88,7 +88,7 @@ class HandlerThreads:
         thread.inbox.put(work)
         await ended.wait()
         if raised:
-            raise raised[0]
+            raise raised.pop()  # kept, it would be a circle: its traceback has this frame
         return results[0]
 
     def close(self) -> None:

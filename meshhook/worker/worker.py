@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from meshhook.models import JobMessage, QueueMetrics, RetryConfig
     from meshhook.retry import RetryStrategy
-    from meshhook.worker.events import Hook
+    from meshhook.worker.events import ErrorHook, Hook
     from meshhook.worker.handler import JobHandler
 
 __all__ = ["Worker"]
@@ -57,6 +57,14 @@ class Worker:
     stops the worker in order and is raised by whatever waits for it: `run`, the ``async with``
     block, or `stop`. An error of a handler never stops it.
 
+    **Logs.** The logger is ``meshhook.worker``. A failed attempt is a WARNING with the type, text
+    and traceback of its error, and when the next attempt comes; the last one is an ERROR that says
+    where the job went. Start and stop of the worker are INFO, those of each job DEBUG. Where the
+    program sets up no logging, Python writes warnings and errors to standard error. No line has a
+    payload or a key, unless the text of an exception has it. Where every logger is at INFO, `httpx`
+    logs each request of the worker: ``logging.getLogger("httpx").setLevel(logging.WARNING)`` stops
+    that.
+
     Args:
         supabase_client: An async client with the project's secret (service role) key.
         job_handler: An ``async def`` or plain ``def`` that takes the job's message, or what
@@ -84,6 +92,12 @@ class Worker:
             goes to the dead letter queue at once.
         on_event: A function, ``async def`` or plain, that is called with each `WorkerEvent`, one
             after the other, beside the work. One that raises or hangs does no harm.
+        on_error: A function, ``async def`` or plain, that is called with the exception and the
+            `Job` of each failed attempt, as soon as it has failed, in the same way as *on_event*.
+            `Retry`, `DeadLetter`, `JobTimeoutError` and a message without its ids are failures too;
+            `Snooze` is none. An attempt that nobody could report, because its worker died, shows as
+            the event ``dead_lettered`` only.
+        log_tracebacks: Whether the line that is logged for each failed attempt has the traceback.
         name: What the worker is called in logs and in the history of failed attempts; by default
             made of host and process.
 
@@ -107,6 +121,8 @@ class Worker:
         grace_seconds: float = 30,
         fatal_exceptions: Iterable[type[BaseException]] = (),
         on_event: Hook | None = None,
+        on_error: ErrorHook | None = None,
+        log_tracebacks: bool = True,
         name: str | None = None,
     ) -> None:
         self._settings = make_settings(
@@ -122,6 +138,8 @@ class Worker:
             grace_seconds=grace_seconds,
             fatal_exceptions=fatal_exceptions,
             on_event=on_event,
+            on_error=on_error,
+            log_tracebacks=log_tracebacks,
             name=name,
         )
         self._run: Run | None = None

@@ -365,6 +365,7 @@ as $$
     'vt', p_vt, 'vt_seconds', p_vt_seconds,
     'base_delay_ms', p_queue.base_delay_ms, 'max_delay_ms', p_queue.max_delay_ms,
     'retention_days', p_queue.retention_days, 'paused', p_queue.paused_at is not null,
+    'dlq_name', case when p_queue.has_dead_letters then p_queue.dlq_name end,
     'jobs', p_jobs, 'bytes', p_bytes, 'dead_lettered', p_dead_lettered
   )
 $$;

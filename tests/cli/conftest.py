@@ -255,6 +255,9 @@ def tell_setting(message):
 async def log_event(event):
     line("event", event.kind)
 
+def tell_error(error, job):
+    line("error", type(error).__name__, job.attempt)
+
 not_a_handler = 7
 
 def takes_nothing():

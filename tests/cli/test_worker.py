@@ -91,11 +91,12 @@ def test_its_settings_reach_the_worker(
     shell.run("enqueue", job_text())
     argv = (
         "tasks:refuse", "--fatal-exception", "tasks:Refused", "--on-event", "tasks:log_event",
-        "--name", "tester", "--concurrency", "1", "--prefetch", "1", "--max-attempts", "9",
-        "--base-delay-ms", "1", "--max-delay-ms", "2", "--job-timeout-seconds", "20",
-        "--visibility-timeout-seconds", "20", "--grace-seconds", "1",
+        "--on-error", "tasks:tell_error", "--name", "tester", "--concurrency", "1",
+        "--prefetch", "1", "--max-attempts", "9", "--base-delay-ms", "1", "--max-delay-ms", "2",
+        "--job-timeout-seconds", "20", "--visibility-timeout-seconds", "20", "--grace-seconds", "1",
     )  # fmt: skip
     with running(shell, app_dir, *argv) as process:
+        line_with(process.stdout, "error Refused 1")
         line_with(process.stdout, "event dead_lettered")
         (worker,) = shell.run("stats", "-q", queue_name, "--json").json["workers"]
 
@@ -351,7 +352,7 @@ def test_what_waiting_does_not_mend_ends_the_worker(shell: Shell, app_dir: Path)
 
     assert ended.code == 1
     assert ended.err.splitlines()[-1].startswith("meshhook worker: ")
-    assert '"nowhere" does not exist' in ended.err
+    assert ended.err.count('"nowhere" does not exist') == 1
     assert "Traceback" not in ended.err
 
 
@@ -509,6 +510,27 @@ def test_drain_tells_machines_what_it_did(shell: Shell, app_dir: Path) -> None:
     assert ended.code == 0
     assert (report["failed"], report["moved_to_dlq"], report["more_waiting"]) == (2, 2, True)
     assert report["reason"] == "max_jobs"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_failed_attempt_is_shown(shell: Shell, app_dir: Path, queue_name: str, form: str) -> None:
+    shell.run("enqueue", job_text())
+    shell.run("enqueue", job_text())
+    argv = ("tasks:fail", "--log-format", form, "--max-jobs", "1", "--app-dir", str(app_dir))
+
+    shown = shell.run_process("drain", *argv)
+    bare = shell.run_process("drain", *argv, "--no-log-tracebacks")
+
+    text = f"job 1 in {queue_name}, attempt 1 of 5 failed: ValueError: no such customer; next"
+    assert text in shown.err
+    assert 'raise ValueError("no such customer")' in shown.err.replace("\\", "")
+    assert text.replace("job 1", "job 2") in bare.err
+    assert "Traceback" not in bare.err
+    if form == "json":
+        line = json.loads(shown.err.splitlines()[0])
+        assert (line["level"], line["error_type"]) == ("warning", "ValueError")
+        assert line["error_message"] == "ValueError: no such customer"
+        assert line["exception"].startswith("Traceback")
 
 
 def test_drain_keeps_its_deadline(shell: Shell, app_dir: Path, service: SyncQueueService) -> None:

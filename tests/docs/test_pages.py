@@ -7,7 +7,9 @@ dead letter queue dead letters. A block that cannot run says so: ```` ```{.pytho
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,10 @@ from psycopg.types.json import Jsonb
 import meshhook
 from meshhook.cli.app import app
 from meshhook.local import LocalStack
+from meshhook.serverless import drain
+from tests.docs import sentry
 from tests.docs.programs import run
-from tests.docs.snippets import ROOT, Snippet, all_snippets, pages, snippets
+from tests.docs.snippets import DOCS, ROOT, Snippet, all_snippets, pages, snippets
 from tests.jobs import job_data
 
 if TYPE_CHECKING:
@@ -81,8 +85,12 @@ def environment(
     monkeypatch.setenv("SUPABASE_KEY", stack.secret_key)
     monkeypatch.setenv("MESHHOOK_DRAIN_SECRET", "a secret of the tests alone")
     monkeypatch.chdir(tmp_path)
+    for name, module in sentry.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    httpx_level = logging.getLogger("httpx").level
     before = queues(admin)
     yield stack
+    logging.getLogger("httpx").setLevel(httpx_level)
     # Whatever a page has created or changed must not meet the tests behind this one.
     for name in {"workflow_jobs", *(queues(admin) - before)}:
         admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [name])
@@ -140,6 +148,37 @@ async def test_the_python_of_a_page_runs(
         stock(admin)
         namespace.update(names)  # a block before may have left others, which are closed
         await snippet.run(namespace)
+
+
+def block(path: Path, text: str) -> Snippet:
+    """Return the block of Python on a page that has a text in it."""
+    (found,) = [snippet for snippet in snippets(path) if text in snippet.code]
+    return found
+
+
+async def test_the_recipe_for_sentry_sends_each_failure_once(
+    admin: psycopg.Connection, names: dict[str, Any]
+) -> None:
+    stock(admin)
+
+    await block(DOCS / "how-to" / "monitoring.md", "import sentry_sdk").run(names)
+
+    assert [str(error) for error in sentry.captured] == ["the mail server is down"] * 3
+    assert sentry.ignored == ["meshhook.worker"]
+
+
+async def test_the_advice_quietens_httpx(
+    names: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def polls_logged() -> int:
+        caplog.clear()
+        caplog.set_level(logging.INFO)
+        await drain(names["client"], execute_workflow, max_jobs=1)
+        return len([record for record in caplog.records if record.name == "httpx"])
+
+    assert await polls_logged() > 0
+    await block(DOCS / "how-to" / "monitoring.md", "basicConfig").run(names)
+    assert await polls_logged() == 0
 
 
 @pytest.mark.usefixtures("environment")

@@ -104,7 +104,7 @@ async def test_a_handler_is_stopped_when_its_lease_is_over_and_not_before(
     assert len(pauses.all) > 0
 
 
-PUT_OFF: dict[str, Exception] = {"snoozed": Snooze(3600), "retried": Retry(after_seconds=3600)}
+PUT_OFF: dict[str, BaseException] = {"snoozed": Snooze(3600), "retried": Retry(after_seconds=3600)}
 
 
 @pytest.mark.parametrize("kind", PUT_OFF)

@@ -234,7 +234,7 @@ async def test_a_stop_settles_what_it_can_when_the_outage_ends_meanwhile(
     assert (second.state, second.attempt) == ("available", 1)
 
 
-PUT_OFF: dict[str, Exception] = {"retried": Retry(after_seconds=3600), "snoozed": Snooze(3600)}
+PUT_OFF: dict[str, BaseException] = {"retried": Retry(after_seconds=3600), "snoozed": Snooze(3600)}
 
 
 @pytest.mark.parametrize("kind", PUT_OFF)

@@ -89,6 +89,8 @@ WORKER = {
     "grace_seconds": 30,
     "fatal_exceptions": (),
     "on_event": None,
+    "on_error": None,
+    "log_tracebacks": True,
     "name": "w",
 }
 DRAIN = {
@@ -101,6 +103,8 @@ DRAIN = {
     "job_timeout_seconds": None,
     "fatal_exceptions": (),
     "on_event": None,
+    "on_error": None,
+    "log_tracebacks": True,
     "name": "w",
 }
 REFUSALS = (InvalidInputError, ConfigurationError)
@@ -200,7 +204,7 @@ def test_what_is_configured_is_tested_whole() -> None:
     assert set(inspect.get_annotations(DrainOptions)) == set(DRAIN)
 
 
-@pytest.mark.parametrize("name", ["on_event", "name"])
+@pytest.mark.parametrize("name", ["on_event", "on_error", "name"])
 async def test_a_setting_that_cannot_work_is_refused_at_once(
     client: AsyncClient, name: str
 ) -> None:

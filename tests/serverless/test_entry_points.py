@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from meshhook import ConfigurationError, JobMessage
+from meshhook import ConfigurationError, JobMessage, QueueNotFoundError
 from meshhook.serverless import asgi_app, http, lambda_handler, wsgi_app
 from tests.jobs import job_data
 from tests.serverless.conftest import SECRET
@@ -30,6 +31,27 @@ def one_job(admin: psycopg.Connection, queue_name: str) -> str:
 
 
 async def do_nothing(_: JobMessage) -> None: ...
+
+
+async def fail(_: JobMessage) -> None:
+    raise RuntimeError("the mail server is down")
+
+
+def assert_logged(caplog: pytest.LogCaptureFixture, queue_name: str) -> None:
+    (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert record.getMessage().startswith(
+        f"job 1 in {queue_name}, attempt 1 of 5 failed: RuntimeError: the mail server is down; next"
+    )
+    assert record.exc_info is not None
+    assert record.exc_info[0] is RuntimeError
+
+
+def assert_failure_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Check that a drain that failed as a whole is told once."""
+    (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert (record.name, record.levelname) == ("meshhook.serverless", "ERROR")
+    assert record.getMessage().startswith("the drain failed: QueueNotFoundError: ")
+    assert '"never_created" does not exist' in record.getMessage()
 
 
 class Context:
@@ -76,6 +98,16 @@ def test_lambda_keeps_to_a_deadline_that_is_shorter(one_job: str) -> None:
     entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=0.5)
 
     assert entry({}, Context(900_000))["seconds"] < 0.5
+
+
+def test_lambda_logs_what_fails(one_job: str, caplog: pytest.LogCaptureFixture) -> None:
+    lambda_handler(fail, queue_name=one_job)({}, Context(30_000))
+
+    assert_logged(caplog, one_job)
+    caplog.clear()
+    with pytest.raises(QueueNotFoundError):
+        lambda_handler(fail, queue_name="never_created")({}, Context(30_000))
+    assert_failure_logged(caplog)
 
 
 Ask = Callable[..., httpx.Response]
@@ -167,6 +199,17 @@ def test_one_drain_at_a_time(make_app: Any, ask: Ask, one_job: str) -> None:
     answers += [first, ask(app, headers=AUTHORIZED).status_code]
 
     assert answers == [409, 200, 200]
+
+
+def test_an_app_logs_what_fails(
+    make_app: Any, ask: Ask, one_job: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ask(make_app(fail, queue_name=one_job), headers=AUTHORIZED).status_code == 200
+
+    assert_logged(caplog, one_job)
+    caplog.clear()
+    assert ask(make_app(fail, queue_name="never_created"), headers=AUTHORIZED).status_code == 500
+    assert_failure_logged(caplog)
 
 
 def test_what_must_be_mended_is_told(make_app: Any, ask: Ask) -> None:

@@ -52,7 +52,7 @@ class Act:
     """
 
     seconds: float
-    error: Exception | None = None
+    error: BaseException | None = None
     crashes: bool = False
 
 
@@ -87,7 +87,7 @@ def act_of(job: Job) -> Act:
     return Act(seconds, error, crashes=metadata["kind"] == "crash")
 
 
-def _error_of(kind: str, times: int, job: Job) -> Exception | None:
+def _error_of(kind: str, times: int, job: Job) -> BaseException | None:
     match kind:
         case "fail" if job.attempt <= times:
             return SoakError(f"attempt {job.attempt} of {times} that fail")

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 
 from meshhook import JobMessage, MeshHookError, Worker, WorkerEvent, connect, current_job
+from meshhook.worker.control import JobControl
 from tests.soak.behaviour import (
     JOB_TIMEOUT_SECONDS,
     LEASE_SECONDS,
@@ -95,7 +96,7 @@ def execution(journal: Journal) -> Iterator[Act]:
     try:
         yield act_of(job)
         how = "returned"
-    except Exception as error:
+    except (Exception, JobControl) as error:
         how = type(error).__name__
         raise
     finally:

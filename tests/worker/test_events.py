@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from unittest.mock import ANY
 
 import anyio
 import pytest
@@ -63,24 +64,43 @@ async def test_a_plain_hook_runs_in_a_thread(queue: QueueService, make_worker: M
     assert threading.main_thread() not in threads
 
 
-async def test_a_hook_that_raises_does_no_harm(
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_a_hook_that_raises_does_no_harm_and_is_logged_in_full_once(
     queue: QueueService,
     faults: FaultInjector,
     make_worker: MakeWorker,
     caplog: pytest.LogCaptureFixture,
+    kind: str,
 ) -> None:
-    await queue.enqueue(job_data())
+    await queue.enqueue_many([job_data() for _ in range(4)])
 
-    async def hook(event: WorkerEvent) -> None:
+    def hook(event: WorkerEvent) -> None:
+        if event.kind == "started":
+            raise SystemExit(1)
         raise ValueError(event.kind)
+
+    async def hook_async(event: WorkerEvent) -> None:
+        hook(event)
 
     async def handler(_: JobMessage) -> None: ...
 
-    async with make_worker(handler, on_event=hook) as worker:
+    async with make_worker(handler, on_event=hook if kind == "def" else hook_async) as worker:
         await faults.wait_answered("meshhook_settle")
 
-    assert worker.get_stats().succeeded == 1
-    assert "on_event raised for succeeded" in caplog.text
+    assert worker.get_stats().succeeded == 4
+    lines = [record.getMessage() for record in caplog.records if record.name == "meshhook.worker"]
+    assert [bool(record.exc_info) for record in caplog.records].count(True) == 2
+    # 3 of the worker and 2 of each job raise a ValueError, the other one of each a SystemExit.
+    assert lines[:2] == [
+        "on_event raised for worker_started: ValueError: worker_started",
+        "on_event raised for started: SystemExit: 1",
+    ]
+    assert [line.replace(__file__, "here").split(" at here:") for line in lines[2:]] == [
+        ["on_event has raised ValueError", ANY],
+        ["on_event raised ValueError", ANY],
+        ["on_event raised SystemExit", ANY],
+    ]
+    assert [line.partition(" times")[0].split()[-1] for line in lines[2:]] == ["10", "11", "4"]
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])

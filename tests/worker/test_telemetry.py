@@ -171,18 +171,25 @@ async def test_a_batch_is_one_span_and_a_plain_handler_sees_its_own(
     assert seen == {span.context.span_id for span in recorder.spans("process") if span.context}
 
 
+@pytest.mark.parametrize("way", ["raised", "returned", "from a group"])
 async def test_a_snooze_is_no_error(
-    queue: QueueService, events: Events, make_worker: MakeWorker, recorder: Recorder
+    queue: QueueService, events: Events, make_worker: MakeWorker, recorder: Recorder, way: str
 ) -> None:
     await queue.enqueue(job_data())
 
-    async def not_yet(_: JobMessage) -> None:
-        raise Snooze(60)
+    async def not_yet(_: JobMessage) -> object:
+        with trace.get_tracer("test").start_as_current_span("inner"):
+            if way == "raised":
+                raise Snooze(60)
+            if way == "from a group":
+                raise BaseExceptionGroup("several", [ValueError(), Snooze(60)])
+        return Snooze(60)
 
     async with make_worker(not_yet):
         await events.wait("snoozed")
 
     assert recorder.spans("process")[0].status.status_code is StatusCode.UNSET
+    assert recorder.spans("inner")[0].status.status_code is StatusCode.UNSET
 
 
 async def test_messages_and_durations_are_measured(
