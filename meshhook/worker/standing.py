@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import sysconfig
@@ -29,9 +30,10 @@ _WAITS_FOR_EVENTS = frozenset({"selectors", "asyncio.windows_events"})
 
 _PACKAGES = ("site-packages", "dist-packages")
 _PATHS = sysconfig.get_paths()
+_OURS = f"{Path(__file__).parent.parent}{os.sep}"
 _LIBRARY = (
     "<",
-    str(Path(__file__).parent.parent),
+    _OURS,
     *{f"{_PATHS[name]}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
 
@@ -58,7 +60,8 @@ def standing(thread_id: int) -> Standing | None:
         thread_id: The thread, as `threading.get_ident` names it.
 
     Returns:
-        The place, or None if the loop is not in anybody's code: it waits for events, or is gone.
+        The place, or None if the loop is not in anybody's code but the worker's: it waits for
+        events, is gone, or the machine is so busy that it gets nowhere.
     """
     frame = sys._current_frames().get(thread_id)  # noqa: SLF001 - documented, for debuggers
     inner: list[FrameType] = []
@@ -69,7 +72,10 @@ def standing(thread_id: int) -> Standing | None:
         frame = frame.f_back
     if not inner or _waits_for_events(inner[0]):
         return None
-    at = next((frame for frame in inner if not _is_library(frame)), inner[0])
+    at = next(filter(_is_users, inner), None)
+    if at is None and any(frame.f_code.co_filename.startswith(_OURS) for frame in inner):
+        return None
+    at = at or inner[0]
     return Standing(_place(at), at.f_code.co_qualname)
 
 
@@ -78,15 +84,15 @@ def _in_handler(inner: Sequence[FrameType], call: dict[str, Any]) -> Standing:
     name = _name(function)
     if not inner:  # it is written in C
         return Standing(f"the call of {name}", name, held)
-    home = _home(inner[-1].f_code.co_filename)
+    home = _home(inspect.unwrap(function), inner[-1])
     own = (frame for frame in inner if frame.f_code.co_filename.startswith(home))
-    users = (frame for frame in inner if not _is_library(frame))
-    at = next(users, None) or next(own, inner[-1])
+    at = next(filter(_is_users, inner), None) or next(own, inner[-1])
     return Standing(_place(at), name, held)
 
 
-def _home(file: str) -> str:
-    """Return what the paths of a program's files begin with, though it may be installed."""
+def _home(function: Any, outermost: FrameType) -> str:
+    """Return what the paths of the handler's own package begin with, which may be installed."""
+    file: str = getattr(function, "__code__", outermost.f_code).co_filename
     folder = Path(file).parent
     return file if folder.name in _PACKAGES else f"{folder}{os.sep}"
 
@@ -105,9 +111,9 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
-def _is_library(frame: FrameType) -> bool:
+def _is_users(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return file.startswith(_LIBRARY) or not set(_PACKAGES).isdisjoint(Path(file).parts)
+    return not file.startswith(_LIBRARY) and set(_PACKAGES).isdisjoint(Path(file).parts)
 
 
 def _waits_for_events(frame: FrameType) -> bool:

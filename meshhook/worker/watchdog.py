@@ -122,10 +122,20 @@ class Watchdog:
     def _look_safely(self) -> None:
         try:
             self._look()
-        except Exception:
-            level = logging.DEBUG if self._has_failed else logging.ERROR
-            self._has_failed = True
-            log.log(level, "watching over the event loop failed; it goes on", exc_info=True)
+        except Exception:  # noqa: BLE001 - a thread that dies would keep no lease
+            self._note_failure()
+
+    def _where(self) -> Standing | None:
+        try:
+            return standing(self._thread_id)
+        except Exception:  # noqa: BLE001 - leases are extended all the same
+            self._note_failure()
+            return None
+
+    def _note_failure(self) -> None:
+        level = logging.DEBUG if self._has_failed else logging.ERROR
+        self._has_failed = True
+        log.log(level, "watching the event loop failed, and goes on", exc_info=True)
 
     def _look(self) -> None:
         beat_at = self._beat_at
@@ -133,7 +143,7 @@ class Watchdog:
         if seconds < self._threshold_seconds():
             self._lease.rest()
         elif self._loop is None or self._loop.is_running():
-            where = standing(self._thread_id)
+            where = self._where()
             self._lease.extend(None if where is None else where.held)
             self._pulse.was_busy(time.monotonic())
             if where is not None:
