@@ -100,6 +100,10 @@ NEVER = RepeatPolicy(tries=1)
 class Transport(Protocol):
     """What runs calls."""
 
+    @property
+    def client(self) -> AsyncClient | Client:
+        """The Supabase client that they go through."""
+
     async def run(self, call: Call[T]) -> T:
         """Send a call and return its result."""
 
@@ -113,6 +117,11 @@ class ThreadedTransport:
 
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
+
+    @property
+    def client(self) -> Client:
+        """The Supabase client that the calls go through."""
+        return self._transport.client
 
     async def run(self, call: Call[T]) -> T:
         """Send a call in a thread and return its result; see `SyncTransport.run`."""
@@ -185,7 +194,7 @@ class AsyncTransport:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        self.client = client
         self._policy = _checked(policy)
         self._sleep = sleep
         self._clock = clock
@@ -216,8 +225,8 @@ class AsyncTransport:
 
     async def _send(self, call: Call[T], body: bytes) -> T:
         try:
-            request = _request(self._client, call, body)
-            response = await self._client.postgrest.session.send(request)
+            request = _request(self.client, call, body)
+            response = await self.client.postgrest.session.send(request)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _no_answer(call.function, error) from error
         return _result(call, response)
@@ -240,7 +249,7 @@ class SyncTransport:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        self.client = client
         self._policy = _checked(policy)
         self._sleep = sleep
         self._clock = clock
@@ -271,8 +280,8 @@ class SyncTransport:
 
     def _send(self, call: Call[T], body: bytes) -> T:
         try:
-            request = _request(self._client, call, body)
-            response = self._client.postgrest.session.send(request)
+            request = _request(self.client, call, body)
+            response = self.client.postgrest.session.send(request)
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _no_answer(call.function, error) from error
         return _result(call, response)

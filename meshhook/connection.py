@@ -72,7 +72,7 @@ async def connect(url: str | None = None, key: str | None = None) -> AsyncIterat
     """
     given, url, key = _given(url, key), None, None
     target = _target(given)
-    hooks = {"request": [_async_send_key_once]}
+    hooks = {"request": [async_send_key_once]}
     async with httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
         try:
             client = await acreate_client(
@@ -102,7 +102,7 @@ def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Cli
     """
     given, url, key = _given(url, key), None, None
     target = _target(given)
-    hooks = {"request": [_send_key_once]}
+    hooks = {"request": [send_key_once]}
     with httpx.Client(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
         try:
             client = create_client(target.url, target.key, ClientOptions(httpx_client=http))
@@ -179,12 +179,14 @@ def _role(key: str) -> str | None:
         return None
 
 
-def _send_key_once(request: httpx.Request) -> None:
+def send_key_once(request: httpx.Request) -> None:
+    """Take a key that is no JWT out of the header for JWTs."""
     # The new keys are no JWTs. Supabase takes them in "apikey"; as a bearer token, where
     # supabase-py puts them too, some of its gateways refuse them.
     if request.headers.get("authorization", "").startswith("Bearer sb_"):
         del request.headers["authorization"]
 
 
-async def _async_send_key_once(request: httpx.Request) -> None:
-    _send_key_once(request)
+async def async_send_key_once(request: httpx.Request) -> None:
+    """Do what `send_key_once` does, for an async client."""
+    send_key_once(request)

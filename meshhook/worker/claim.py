@@ -281,7 +281,7 @@ class Claimer:
 
     async def _send(self, queue: WorkedQueue, asked: Asked, lane: Lane) -> None:
         try:
-            answer = await self._ask(asked.call(), lane)
+            answer = await self._ask_in_time(asked, lane)
         except RejectedError:
             # The settler finds out which outcome it is that the database refuses.
             del lane.unanswered[queue.name]
@@ -304,6 +304,16 @@ class Claimer:
         self._has_backlog = asked.quantity == MAX_CLAIM and not is_short
         if is_short:
             queue.drained(asked.sent_at, self._poll_interval_seconds)
+
+    async def _ask_in_time(self, asked: Asked, lane: Lane) -> Exchange:
+        """Ask; once again if the event loop was blocked until the leases in the answer were over.
+
+        The repeat hands out, under new leases, those jobs that nobody else has claimed since.
+        """
+        answer = await self._ask(asked.call(), lane)
+        if answer.claim.jobs and time.monotonic() > asked.sent_at + answer.claim.vt_seconds:
+            answer = await self._ask(asked.call(), lane)
+        return answer
 
     async def _ask(self, call: Call[Exchange], lane: Lane) -> Exchange:
         await anyio.lowlevel.checkpoint_if_cancelled()

@@ -54,6 +54,7 @@ EventKind = Literal[
     "given_up",
     "outage",
     "recovered",
+    "blocked",
     "paused",
     "resumed",
     "worker_started",
@@ -67,7 +68,8 @@ class WorkerEvent:
     """Something that happened in a worker.
 
     A failed attempt is told twice: as ``failed``, and as what came of it, ``retried`` or
-    ``dead_lettered``. What the database has to confirm is told when it has.
+    ``dead_lettered``. What the database has to confirm is told when it has. ``blocked`` comes when
+    an event loop that was blocked moves again.
 
     Attributes:
         kind: What happened.
@@ -77,9 +79,10 @@ class WorkerEvent:
         msg_id: The job's id.
         run_id: The job's run.
         attempt: Which attempt it was.
-        seconds: How long the handler took, or the outage lasted, in seconds.
+        seconds: How long the handler took, the outage lasted, or the event loop was blocked, in
+            seconds.
         error_type: The class of the error.
-        error_message: What the error said.
+        error_message: What the error said, or what blocked the event loop.
         error: The exception itself, of a failed attempt; None where there is none, as for an
             attempt that nobody reported.
     """

@@ -77,6 +77,14 @@ class HeldJob:
         self.lease_ends = lease_ends
         return True
 
+    def extended(self, lease_ends: float) -> None:
+        """Note until when the lease was extended.
+
+        Args:
+            lease_ends: When it ends; earlier than is known already where the answer was read late.
+        """
+        self.lease_ends = max(self.lease_ends, lease_ends)
+
     def lose(self) -> None:
         """Note that the lease is lost, and cancel the handler."""
         self.lost = True
@@ -124,6 +132,12 @@ class Hand:
             yield held
             if held.successor is not None:
                 yield held.successor
+
+    def snapshot(self) -> list[HeldJob]:
+        """Return the deliveries in hand as they are now; also in other threads than the loop's."""
+        held_jobs = list(self._held.copy().values())
+        successors = [held.successor for held in held_jobs]
+        return held_jobs + [held for held in successors if held is not None]
 
     def __len__(self) -> int:
         """Count the jobs in hand, those that are being settled too."""

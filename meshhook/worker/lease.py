@@ -94,7 +94,7 @@ class LeaseKeeper:
         self._reporter.answered("extend")
         for held, receipt, is_held in zip(jobs, receipts, still_held, strict=True):
             if is_held:
-                held.lease_ends = asked_at + queue.vt_seconds
+                held.extended(asked_at + queue.vt_seconds)
             elif held.job is receipt and not held.settling and not held.lost:
                 self._lose(held, "somebody else has read the job, or it is gone")
         return True

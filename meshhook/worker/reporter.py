@@ -14,8 +14,11 @@ from meshhook.worker.failure import FailedOutcome
 from meshhook.worker.stats import WorkerStats
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshhook._calls.settle import Outcome
-    from meshhook.exceptions import RequestError
+    from meshhook.exceptions import MeshHookError, RequestError
+    from meshhook.worker.blocked import Blocked
     from meshhook.worker.events import HookCaller
     from meshhook.worker.failure import Failure
     from meshhook.worker.health import Health, Kind
@@ -222,6 +225,59 @@ class Reporter:
         )
         self._tell("given_up", held, error_message=why)
 
+    def blocked(self, blocked: Blocked) -> None:
+        """The event loop is blocked; said from another thread, so only to the log."""
+        log.warning(
+            "the event loop has been blocked for %.1f s by %s: %s",
+            blocked.seconds,
+            blocked.culprit,
+            blocked.fix,
+            extra=self._fields_of(blocked.standing.held),
+        )
+
+    def unblocked(self, blocked: Blocked) -> None:
+        """The event loop was blocked, and moves again."""
+        self._counts["blocked"] += 1
+        held = blocked.standing.held
+        if blocked.is_logged:
+            log.warning(
+                "the event loop moves again: it was blocked for %.1f s in all, at last by %s",
+                blocked.seconds,
+                blocked.culprit,
+                extra=self._fields_of(held),
+            )
+        self._emit(
+            "blocked",
+            queue_name=held and held.job.queue_name,
+            msg_id=held and held.job.msg_id,
+            run_id=held and held.job.message.get("run_id"),
+            attempt=held and held.job.attempt,
+            seconds=round(blocked.seconds, 3),
+            error_message=blocked.culprit,
+        )
+
+    def extension_failed(self, queue_name: str, error: MeshHookError, level: int) -> None:
+        """A lease could not be extended while the event loop is blocked; it is tried again."""
+        log.log(
+            level,
+            "could not extend the leases in %s while the event loop is blocked: %s",
+            queue_name,
+            error,
+            extra={"worker": self._worker_name, "queue": queue_name},
+        )
+
+    def let_go(self, jobs: Sequence[HeldJob]) -> None:
+        """Leases are not extended any longer, because a handler's time was up long ago."""
+        first, others = jobs[0], len(jobs) - 1
+        log.warning(
+            "the lease of job %s in %s%s is extended no longer: a time-out is over, and no handler"
+            " can be cancelled while the event loop is blocked",
+            first.job.msg_id,
+            first.job.queue_name,
+            f", and of {others} more," if others else "",
+            extra=self._fields(first),
+        )
+
     def started_to_work(self) -> None:
         """The worker itself begins."""
         self._state("worker_started", "")
@@ -276,6 +332,9 @@ class Reporter:
     def _emit(self, kind: EventKind, **fields: Any) -> None:
         if self._hook.is_set:
             self._hook.emit(kind, WorkerEvent(kind=kind, worker=self._worker_name, **fields))
+
+    def _fields_of(self, held: HeldJob | None) -> dict[str, Any]:
+        return {"worker": self._worker_name} if held is None else self._fields(held)
 
     def _fields(self, held: HeldJob, **more: Any) -> dict[str, Any]:
         return {

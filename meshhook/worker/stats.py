@@ -26,6 +26,7 @@ class WorkerStats:
         snoozed: Jobs that their handlers put off.
         released: Jobs handed back when the worker stopped.
         lost: Jobs whose lease was lost; whatever their handlers did does not count.
+        blocked: How often the event loop was blocked; the log says by what.
         running: Jobs in their handlers now.
         last_error: The last error of a call or an attempt, as one line.
         last_successful_poll: When the queue was last asked with success.
@@ -40,6 +41,7 @@ class WorkerStats:
     snoozed: int = 0
     released: int = 0
     lost: int = 0
+    blocked: int = 0
     running: int = 0
     last_error: str | None = None
     last_successful_poll: datetime | None = None

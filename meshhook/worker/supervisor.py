@@ -4,6 +4,7 @@ claimer     asks for jobs                       stops first
 dispatcher  runs handlers                       gets the grace period, is cut off then
 settler     tells the database what came of it  goes on until everything is told
 lease       keeps all jobs in hand              goes on as long as there are any
+watchdog    keeps them while the loop is blocked, and says so   stops with the rest
 prefetch    sets how many jobs are asked for    stops with the rest
 housekeeper deletes old history                 stops with the rest
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from meshhook._calls import settle
+from meshhook._twin import Twin
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
@@ -32,14 +34,25 @@ from meshhook.worker.queues import Turns, WorkedQueue
 from meshhook.worker.reporter import Reporter
 from meshhook.worker.settle import Settler
 from meshhook.worker.stats import StopReport
+from meshhook.worker.thread_lease import ThreadLeaseKeeper
 from meshhook.worker.threads import HandlerThreads
+from meshhook.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from meshhook.worker.settings import Settings
 
-    Part = HookCaller | LeaseKeeper | Settler | Dispatcher | Claimer | Prefetch | Housekeeper
+    Part = (
+        HookCaller
+        | Watchdog
+        | LeaseKeeper
+        | Settler
+        | Dispatcher
+        | Claimer
+        | Prefetch
+        | Housekeeper
+    )
 
 
 HURRY_SECONDS = 1.0
@@ -79,6 +92,10 @@ class Supervisor:
         self._settler = Settler(transport, self._hand, self.reporter)
         self._presence = presence = Presence(settings, self.reporter)
         self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter, presence)
+        thread_lease = ThreadLeaseKeeper(
+            Twin(transport.client), self._hand, self.reporter, presence
+        )
+        self._watchdog = Watchdog(queues, self._hand, thread_lease, self.reporter)
         self._housekeeper = Housekeeper(transport, queues, self.reporter)
         self._dispatcher = Dispatcher(
             settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
@@ -175,7 +192,8 @@ class Supervisor:
 
     def _parts(self) -> Iterator[Part]:
         yield from (hook for hook in self._hooks if hook.is_set)
-        yield from (self._lease, self._settler, self._dispatcher, self._claimer)
+        yield from (self._watchdog, self._lease)
+        yield from (self._settler, self._dispatcher, self._claimer)
         if self._prefetches_by_load:
             yield self._prefetch
         if self._settings.drain is None:  # which is over too soon for housekeeping

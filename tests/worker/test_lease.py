@@ -233,6 +233,36 @@ async def test_a_delivery_that_waits_for_a_settlement_is_handed_back_by_a_stop(
     assert (await worker.wait()).given_up == ()
 
 
+async def test_jobs_of_an_answer_that_is_read_too_late_are_asked_for_again(
+    queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
+) -> None:
+    data = job_data()
+    await queue.enqueue(data)
+
+    async def handler(_: JobMessage) -> None: ...
+
+    # As when the loop is blocked while the answer to a claim comes in.
+    may_be_read = faults.hold_answer("meshhook_dequeue")
+    async with make_worker(handler, visibility_timeout_seconds=0.3):
+        await faults.wait_attempted("meshhook_dequeue")
+        await wait_state(queue, data["run_id"], "leased")
+        await wait_state(queue, data["run_id"], "available")
+        may_be_read.set()
+        await events.wait("succeeded")
+
+    first, second, *_ = [body for function, body in faults.calls if "dequeue" in function]
+    assert first["request_id"] == second["request_id"]
+    assert [event.attempt for event in events.of("started")] == [1]
+    assert events.of("lost") == []
+
+
+async def wait_state(queue: QueueService, run_id: str, state: str) -> None:
+    """Look at a run's only job until it is in a state."""
+    with anyio.fail_after(20):
+        while [record.state for record in await queue.find_jobs(run_id)] != [state]:
+            pass
+
+
 async def test_one_extension_that_fails_does_no_harm(
     queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
 ) -> None:

@@ -1,0 +1,182 @@
+"""Noticing that a handler blocks the event loop, and keeping the jobs in hand meanwhile.
+
+A task in the loop beats while jobs are in hand. A thread looks whether it does. When the beats stay
+away, it says which handler stands where, and has the leases extended, for which it needs no loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+from meshhook.worker.blocked import (
+    LOOKS_IN_A_THRESHOLD,
+    Blocked,
+    Pulse,
+    Warned,
+    threshold_seconds,
+)
+from meshhook.worker.standing import Standing, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshhook.worker.held import Hand
+    from meshhook.worker.queues import WorkedQueue
+    from meshhook.worker.reporter import Reporter
+    from meshhook.worker.thread_lease import ThreadLeaseKeeper
+
+log = logging.getLogger("meshhook.worker")
+
+END_SECONDS = 2.0
+"""How long the end of a run waits, at most, for the thread, which may be waiting for an answer."""
+
+
+class Watchdog:
+    """Watches over the event loop of one run, from a thread that ends with it.
+
+    Args:
+        queues: The queues, whose shortest lease says how soon the loop counts as blocked.
+        hand: The jobs in hand; while there are none, nothing is watched.
+        lease: What extends leases from the thread.
+        reporter: What logs, counts and tells.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[WorkedQueue],
+        hand: Hand,
+        lease: ThreadLeaseKeeper,
+        reporter: Reporter,
+    ) -> None:
+        self._queues = queues
+        self._hand = hand
+        self._lease = lease
+        self._reporter = reporter
+        self._pulse = Pulse()
+        self._warned = Warned()
+        self._armed = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._beat_at = 0.0
+        self._blocked: Blocked | None = None
+        self._thread_id = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_failed = False
+
+    async def run(self) -> None:
+        """Beat while jobs are in hand, until stopped."""
+        await self._hand.wait_filled()
+        self._thread_id = threading.get_ident()
+        self._loop = _asyncio_loop()
+        thread = threading.Thread(target=self._watch, name="meshhook-watchdog", daemon=True)
+        self._beat()
+        thread.start()
+        try:
+            await self._keep_beating()
+        finally:
+            self._ended.set()
+            self._armed.set()
+            self._beat()
+            await _end_of(thread)
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await self._hand.wait_filled()
+            self._beat()
+            self._armed.set()
+            while len(self._hand):
+                await anyio.sleep(self._period_seconds())
+                self._beat()
+            self._armed.clear()
+
+    def _period_seconds(self) -> float:
+        return self._threshold_seconds() / LOOKS_IN_A_THRESHOLD
+
+    def _threshold_seconds(self) -> float:
+        return threshold_seconds(min(queue.vt_seconds for queue in self._queues))
+
+    def _beat(self) -> None:
+        """Note that the loop moves, and report for how long it did not."""
+        with self._lock:
+            self._beat_at = now = time.monotonic()
+            blocked, self._blocked = self._blocked, None
+        if blocked is not None:
+            self._reporter.unblocked(blocked.until(now, 2 * self._period_seconds()))
+
+    def _watch(self) -> None:
+        """Look again and again, in the thread."""
+        while not self._ended.wait(self._period_seconds()) and not self._is_loop_closed():
+            if self._armed.is_set():
+                self._look_safely()
+            else:
+                self._lease.rest()
+                self._armed.wait()
+        self._lease.rest()
+
+    def _look_safely(self) -> None:
+        try:
+            self._look()
+        except Exception:  # noqa: BLE001 - a thread that dies would keep no lease
+            self._note_failure()
+
+    def _where(self) -> Standing | None:
+        try:
+            return standing(self._thread_id)
+        except Exception:  # noqa: BLE001 - leases are extended all the same
+            self._note_failure()
+            return None
+
+    def _note_failure(self) -> None:
+        level = logging.DEBUG if self._has_failed else logging.ERROR
+        self._has_failed = True
+        log.log(level, "watching the event loop failed, and goes on", exc_info=True)
+
+    def _look(self) -> None:
+        beat_at = self._beat_at
+        seconds = self._pulse.look(time.monotonic(), beat_at, self._period_seconds())
+        if seconds < self._threshold_seconds():
+            self._lease.rest()
+        elif self._loop is None or self._loop.is_running():
+            where = self._where()
+            self._lease.extend(None if where is None else where.held)
+            self._pulse.was_busy(time.monotonic())
+            if where is not None:
+                self._note(where, beat_at)
+
+    def _note(self, where: Standing, beat_at: float) -> None:
+        """Remember that the loop is blocked, and warn if that is news."""
+        with self._lock:
+            if self._beat_at != beat_at:
+                return  # it moves again
+            seconds = self._pulse.seconds
+            is_news = self._warned.is_news((where.function, where.place), seconds)
+            is_logged = is_news or (self._blocked is not None and self._blocked.is_logged)
+            self._blocked = blocked = Blocked(
+                seconds=seconds, standing=where, seen_at=time.monotonic(), is_logged=is_logged
+            )
+        if is_news:
+            self._reporter.blocked(blocked)
+
+    def _is_loop_closed(self) -> bool:
+        """Tell whether the loop was closed with the worker left in it, so that nothing goes on."""
+        return self._loop is not None and self._loop.is_closed()
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs here, or None for trio's, which ends when its tasks have."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def _end_of(thread: threading.Thread) -> None:
+    with anyio.move_on_after(END_SECONDS, shield=True):
+        while thread.is_alive():  # noqa: ASYNC110 - it ends in a moment, and may outlive the loop
+            await anyio.sleep(0.001)
