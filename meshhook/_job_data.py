@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from meshhook import _near_misses as near_misses
 from meshhook import _validation as check
 from meshhook.exceptions import Problem
 
@@ -40,6 +41,12 @@ _USUAL_DEPTH = 4
 _USUAL_ITEMS = 30
 
 _NOT_USUAL = RESERVED_FIELDS | {"attempt", "max_attempts"}
+_USUAL_FIELDS = frozenset({*ID_FIELDS, "metadata"})
+# Those, and the senders' own that were looked at before: the same ones come again and again.
+_seen_fields: set[object] = set(_USUAL_FIELDS)
+_MAX_SEEN = 1000
+_NAME = re.compile(r"[A-Za-z][ -~]{0,30}")  # a UUID with a slip in it has 32 letters or more
+_NOT_HEX = re.compile("[g-zG-Z]")
 _USUAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -47,11 +54,28 @@ def _is_usual(data: Any) -> bool:
     """Tell at little cost that a job may be sent as it is; False means to look more closely."""
     return (
         type(data) is dict
-        and _NOT_USUAL.isdisjoint(data)
+        and (_seen_fields.issuperset(data) or _has_usual_fields(data))
         and all(type(data.get(field)) is str and _USUAL_ID(data[field]) for field in ID_FIELDS)
         and type(data.get("metadata", data)) is dict
-        and _is_usual_dict(data, _USUAL_DEPTH)
+        and _are_usual(data.values(), _USUAL_DEPTH)
     )
+
+
+def _has_usual_fields(data: dict[Any, Any]) -> bool:
+    if not _NOT_USUAL.isdisjoint(data) or not all(map(_is_usual_field, data)):
+        return False
+    if len(_seen_fields) > _MAX_SEEN:
+        _seen_fields.clear()
+    _seen_fields.update(name for name in data if len(name) <= near_misses.LONGEST)
+    return True
+
+
+def _is_usual_field(name: object) -> bool:
+    return _is_usual_key(name) and near_misses.meant(name) is None
+
+
+def _is_usual_key(name: object) -> bool:
+    return type(name) is str and name.isascii() and "\0" not in name
 
 
 def _is_usual_dict(data: dict[Any, Any], depth: int) -> bool:
@@ -125,20 +149,57 @@ def _looked_through(given: object, where: str) -> tuple[dict[str, Any], list[Pro
     except (TypeError, ValueError):
         fix = "give a mapping with run_id, workflow_id and project_id"
         return {}, [Problem(where.rstrip(".") or "job_data", check.shown(given), fix)]
-    problems: list[Problem] = []
-    for field in ID_FIELDS:
-        if field not in data:
-            problems.append(
-                Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
-            )
-        else:
-            wrong = list(check.uuid_problems(where + field, data[field]))
-            problems += wrong
-            # Postgres compares the text, so one id must have one spelling.
-            data[field] = data[field] if wrong else str(data[field]).lower()
+    misspelt = near_misses.misspelt(data)
+    if data and not misspelt and near_misses.FIELDS.isdisjoint(data):
+        problems = [_no_job(where)]
+    else:
+        problems = [*_misspelt(misspelt, where), *_ids(data, misspelt.values(), where)]
     problems += _attempts(data, where)
     problems += _other_fields(data, where)
     return data, problems
+
+
+def _no_job(where: str) -> Problem:
+    fix = (
+        "put yours under metadata, and give run_id, workflow_id and project_id, each a UUID such "
+        "as str(uuid.uuid4())"
+    )
+    return Problem(where.rstrip(".") or "job_data", "without any field of a job", fix)
+
+
+def _misspelt(misspelt: Mapping[str, str], where: str) -> Iterator[Problem]:
+    for name, known in misspelt.items():
+        if known in RESERVED_FIELDS:
+            fix = f"leave it out: it looks like {known}, which MeshHook writes itself"
+        else:
+            fix = f"did you mean {known}? A field of your own goes under metadata"
+        yield Problem(where + name, "unknown", fix)
+
+
+def _ids(data: dict[str, Any], misspelt: Collection[str], where: str) -> Iterator[Problem]:
+    """Find what is wrong with the ids, and write those that are sound in their one spelling."""
+    for field in ID_FIELDS:
+        if field in data:
+            problems = list(check.uuid_problems(where + field, data[field]))
+            if problems:
+                yield from _a_name(where + field, data[field]) or problems
+            else:
+                # Postgres compares the text, so one id must have one spelling.
+                data[field] = str(data[field]).lower()
+        elif field not in misspelt:
+            yield Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
+
+
+def _a_name(field: str, value: object) -> list[Problem]:
+    """Return the problem of a name in place of an id; nothing for anything else."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or not _NOT_HEX.search(value):
+        return []
+    shown = check.shown(value)
+    fix = (
+        "ids must be UUIDs: give str(uuid.uuid4()), or for a name "
+        f"uuid.uuid5(uuid.NAMESPACE_URL, {shown}), or put the name under metadata"
+    )
+    return [Problem(field, shown, fix)]
 
 
 def _attempts(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
