@@ -67,7 +67,7 @@ def many(
     trace: Mapping[str, str] | None = None,
 ) -> Call[EnqueueBatch]:
     """Build the call that enqueues as many jobs as one call takes, all or none."""
-    listed = check.several("jobs", jobs)
+    listed = payload.several(jobs)
     check.number_of("jobs", len(listed))
     messages, delays, once = check.all_of(
         lambda: payload.jobs_data(listed),
@@ -146,7 +146,7 @@ class Batch:
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> None:
         self._queue_name = queue_name
-        self._jobs = check.several("jobs", jobs)
+        self._jobs = payload.several(jobs)
         self._delay_seconds = delay_seconds
         self._key = idempotency_key
         self._seconds = idempotency_seconds

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meshhook import _job_data as check
-from meshhook._calls import user_enqueue
+from meshhook._calls import enqueue, user_enqueue
 from tests.unit.examples import job_data, named, problems_of
 
 
@@ -143,3 +143,19 @@ def test_a_job_of_a_user_is_held_to_the_same() -> None:
     (problem,) = problems_of(user_enqueue.one, "q", job_data(metdata={}))
 
     assert problem.field == "metdata"
+
+
+def test_one_job_where_several_are_wanted_is_told_which_method_takes_it() -> None:
+    for build in (enqueue.many, enqueue.Batch):
+        (problem,) = problems_of(build, "q", job_data())
+
+        assert str(problem) == "jobs is one job: give a list of jobs, or use enqueue() for one"
+
+
+def test_several_jobs_where_one_is_wanted_are_told_which_method_takes_them() -> None:
+    (problem,) = problems_of(check.job_data, [job_data()])
+
+    assert problem.field == "job_data"
+    assert problem.fix == (
+        "give a mapping with run_id, workflow_id and project_id, or use enqueue_many()"
+    )
