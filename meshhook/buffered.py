@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from meshhook._transport import AsyncTransport, SyncTransport
+    from meshhook.models import JobData
 
 __all__ = ["EnqueueBuffer", "Limits", "SyncEnqueueBuffer"]
 
@@ -87,7 +88,9 @@ class EnqueueBuffer:
         finally:
             await self._leave()
 
-    async def enqueue(self, job_data: Mapping[str, Any], delay_seconds: float = 0) -> None:
+    async def enqueue(
+        self, job_data: JobData | Mapping[str, Any], delay_seconds: float = 0
+    ) -> None:
         """Accept a job; wait if the buffer is full and its last chunk is still under way.
 
         Args:
@@ -254,7 +257,7 @@ class SyncEnqueueBuffer:
         finally:
             self._leave()
 
-    def enqueue(self, job_data: Mapping[str, Any], delay_seconds: float = 0) -> None:  # noqa: D102
+    def enqueue(self, job_data: JobData | Mapping[str, Any], delay_seconds: float = 0) -> None:  # noqa: D102
         entry = _buffered.entry(job_data, delay_seconds)
         with self._news:
             self._refuse_or_hand_back()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         EnqueueBatch,
         EnqueueResult,
         Job,
+        JobData,
         JobRecord,
         PruneResult,
         QueueInfo,
@@ -158,7 +159,7 @@ class SyncQueueService(SyncQueueControl):
 
     def enqueue(
         self,
-        job_data: Mapping[str, Any],
+        job_data: JobData | Mapping[str, Any],
         delay_seconds: float = 0,
         *,
         idempotency_key: str | None = None,
@@ -180,7 +181,7 @@ class SyncQueueService(SyncQueueControl):
 
     def enqueue_many(
         self,
-        jobs: Iterable[Mapping[str, Any]],
+        jobs: Iterable[JobData | Mapping[str, Any]],
         delay_seconds: float | Sequence[float] = 0,
         *,
         idempotency_key: str | None = None,
