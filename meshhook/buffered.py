@@ -12,6 +12,7 @@ import anyio
 from meshhook import _buffered
 from meshhook import _telemetry as telemetry
 from meshhook._buffered import Limits
+from meshhook._entered import AsyncBlock, PlainBlock
 from meshhook._parity import documented_by
 from meshhook.exceptions import RequestTimeoutError
 
@@ -27,13 +28,16 @@ __all__ = ["EnqueueBuffer", "Limits", "SyncEnqueueBuffer"]
 
 _CLOSED = "the buffer is closed: enqueue inside `with queue_service.buffered() as out:`"
 
+_ASYNC_FORM = "async with queue_service.buffered() as out"
+_SYNC_FORM = "with queue_service.buffered() as out"
+
 
 def _gave_up(seconds: float) -> RequestTimeoutError:
     message = f"meshhook_enqueue: the last jobs of the buffer did not go in within {seconds:g} s"
     return RequestTimeoutError(message, function="meshhook_enqueue")
 
 
-class EnqueueBuffer:
+class EnqueueBuffer(AsyncBlock):
     """A buffer in front of a queue; `QueueService.buffered` makes it.
 
     Jobs are accepted one by one and sent together, in their order, when the buffer is full or its
@@ -55,6 +59,10 @@ class EnqueueBuffer:
         transport: What sends.
         limits: When the jobs are sent.
     """
+
+    _what = "a buffer of a QueueService"
+    _form = _ASYNC_FORM
+    _elsewhere = "take a SyncQueueService"
 
     def __init__(self, queue_name: str, transport: AsyncTransport, limits: Limits) -> None:
         self._queue_name = queue_name
@@ -208,7 +216,7 @@ class EnqueueBuffer:
 
 
 @documented_by(EnqueueBuffer)
-class SyncEnqueueBuffer:
+class SyncEnqueueBuffer(PlainBlock):
     """A buffer in front of a queue; `SyncQueueService.buffered` makes it.
 
     It is an `EnqueueBuffer` without await, and safe to use from several threads. A thread of its
@@ -220,6 +228,10 @@ class SyncEnqueueBuffer:
         transport: What sends.
         limits: When the jobs are sent.
     """
+
+    _what = "a buffer of a SyncQueueService"
+    _form = _SYNC_FORM
+    _elsewhere = "take a QueueService"
 
     def __init__(self, queue_name: str, transport: SyncTransport, limits: Limits) -> None:
         self._queue_name = queue_name
