@@ -349,7 +349,7 @@ def _unusable(
             f"inside {form} as client, or open another one."
         )
     # asyncio, trio and anyio have neither a class nor a code for it.
-    if is_async and any(words in str(error) for words in _OTHER_LOOP):
+    if is_async and any(words in str(error).lower() for words in _OTHER_LOOP):
         return errors.ConfigurationError(
             f"{function}: the client belongs to another event loop ({error}). Open one in each "
             f"loop, {form} as client, inside the function that asyncio.run() is given; or use the "
