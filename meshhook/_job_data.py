@@ -332,7 +332,7 @@ def _scalar_problem(part: object, encoded: list[object]) -> tuple[str, str] | No
     if isinstance(part, float):
         return None if math.isfinite(part) else (check.shown(part), encoding.NO_NUMBER)
     if isinstance(part, bytes | bytearray | memoryview):
-        return "bytes", "send text, such as base64.b64encode(…).decode()"
+        return "bytes", "send text, such as base64.b64encode(value).decode()"
     encoded.append(part)
     return _encoded_problem(part)
 

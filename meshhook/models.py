@@ -62,7 +62,8 @@ class JobData(TypedDict, total=False):
         project_id: The project of the workflow, a UUID.
         attempt: The attempt that the first delivery is; 1 by default.
         max_attempts: The last attempt that the job will get; the worker's, or 5, by default.
-        metadata: Whatever the handler needs; see `QueueService.enqueue` for what it can hold.
+        metadata: Whatever the handler needs: what JSON has, and dates (sent in ISO 8601), UUID and
+            Decimal (sent as text) and Enum (sent as its value).
     """
 
     run_id: Required[str | UUID]

@@ -365,7 +365,7 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
     "bytes": (
         in_metadata(b"x"),
         meshhook.InvalidInputError,
-        "metadata.value is bytes: send text, such as base64.b64encode(…).decode()",
+        "metadata.value is bytes: send text, such as base64.b64encode(value).decode()",
     ),
     "a number as key": (
         lambda world: world.enqueue({5: 1}),

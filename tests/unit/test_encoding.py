@@ -153,7 +153,7 @@ def test_a_job_of_a_user_is_encoded_alike() -> None:
         (MappingProxyType({}), "a mappingproxy", "give dict() of it"),
         (timedelta(seconds=1), "a timedelta", "give its .total_seconds()"),
         (PurePath("a"), "a PurePosixPath", "give str() of it"),
-        (b"", "bytes", "send text, such as base64.b64encode(…).decode()"),
+        (b"", "bytes", "send text, such as base64.b64encode(value).decode()"),
         (Colour.PARTS, "an Enum of a tuple", "give its .name"),
         (Decimal("NaN"), "Decimal('NaN')", "JSON has no such number; use None"),
         (Decimal("-Infinity"), "Decimal('-Infinity')", "JSON has no such number; use None"),
