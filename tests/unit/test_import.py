@@ -15,6 +15,7 @@ NEEDED = {
     "meshhook._telemetry",
     "meshhook._transport",
     "meshhook._encoding",
+    "meshhook._entered",
     "meshhook._job_data",
     "meshhook._near_misses",
     "meshhook._validation",
