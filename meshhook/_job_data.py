@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from meshhook import _encoding as encoding
+from meshhook import _near_misses as near_misses
 from meshhook import _validation as check
 from meshhook.exceptions import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
 MAX_DEPTH = 200
 MAX_INTEGER_BITS = 4096
@@ -40,6 +43,12 @@ _USUAL_DEPTH = 4
 _USUAL_ITEMS = 30
 
 _NOT_USUAL = RESERVED_FIELDS | {"attempt", "max_attempts"}
+_USUAL_FIELDS = frozenset({*ID_FIELDS, "metadata"})
+# Those, and the senders' own that were looked at before: the same ones come again and again.
+_seen_fields: set[object] = set(_USUAL_FIELDS)
+_MAX_SEEN = 1000
+_NAME = re.compile(r"[A-Za-z][ -~]{0,30}")  # a UUID with a slip in it has 32 letters or more
+_NOT_HEX = re.compile("[g-zG-Z]")
 _USUAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
@@ -47,11 +56,28 @@ def _is_usual(data: Any) -> bool:
     """Tell at little cost that a job may be sent as it is; False means to look more closely."""
     return (
         type(data) is dict
-        and _NOT_USUAL.isdisjoint(data)
+        and (_seen_fields.issuperset(data) or _has_usual_fields(data))
         and all(type(data.get(field)) is str and _USUAL_ID(data[field]) for field in ID_FIELDS)
         and type(data.get("metadata", data)) is dict
-        and _is_usual_dict(data, _USUAL_DEPTH)
+        and _are_usual(data.values(), _USUAL_DEPTH)
     )
+
+
+def _has_usual_fields(data: dict[Any, Any]) -> bool:
+    if not _NOT_USUAL.isdisjoint(data) or not all(map(_is_usual_field, data)):
+        return False
+    if len(_seen_fields) > _MAX_SEEN:
+        _seen_fields.clear()
+    _seen_fields.update(name for name in data if len(name) <= near_misses.LONGEST)
+    return True
+
+
+def _is_usual_field(name: object) -> bool:
+    return _is_usual_key(name) and near_misses.meant(name) is None
+
+
+def _is_usual_key(name: object) -> bool:
+    return type(name) is str and name.isascii() and "\0" not in name
 
 
 def _is_usual_dict(data: dict[Any, Any], depth: int) -> bool:
@@ -119,26 +145,81 @@ def _job_data(given: Any, where: str, problems: list[Problem]) -> dict[str, Any]
     return data
 
 
+def several(given: object) -> list[Any]:
+    """Check that jobs are several, and return them as a list."""
+    if isinstance(given, Mapping):
+        check.refuse([Problem("jobs", "one job", "give a list of jobs, or use enqueue() for one")])
+    return check.several("jobs", given)
+
+
 def _looked_through(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
+    if isinstance(given, list | tuple):
+        return {}, [_no_mapping(given, where)]
     try:
         data: dict[str, Any] = dict(given)  # type: ignore[call-overload]  # that is the question
     except (TypeError, ValueError):
-        fix = "give a mapping with run_id, workflow_id and project_id"
-        return {}, [Problem(where.rstrip(".") or "job_data", check.shown(given), fix)]
-    problems: list[Problem] = []
-    for field in ID_FIELDS:
-        if field not in data:
-            problems.append(
-                Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
-            )
-        else:
-            wrong = list(check.uuid_problems(where + field, data[field]))
-            problems += wrong
-            # Postgres compares the text, so one id must have one spelling.
-            data[field] = data[field] if wrong else str(data[field]).lower()
+        return {}, [_no_mapping(given, where)]
+    misspelt = near_misses.misspelt(data)
+    if data and not misspelt and near_misses.FIELDS.isdisjoint(data):
+        problems = [_no_job(where)]
+    else:
+        problems = [*_misspelt(misspelt, where), *_ids(data, misspelt.values(), where)]
     problems += _attempts(data, where)
-    problems += _other_fields(data, where)
-    return data, problems
+    encoded: list[object] = []
+    problems += _other_fields(data, where, encoded)
+    return (encoding.plain(data) if encoded and not problems else data), problems
+
+
+def _no_mapping(given: object, where: str) -> Problem:
+    fix = "give a mapping with run_id, workflow_id and project_id"
+    if not where and isinstance(given, list | tuple):
+        fix = "give a mapping with run_id, workflow_id and project_id, or use enqueue_many()"
+    elif (how := encoding.advice(given)) in encoding.MAKES_A_DICT:
+        fix = f"give a mapping with run_id, workflow_id and project_id: {how}"
+    return Problem(where.rstrip(".") or "job_data", check.shown(given), fix)
+
+
+def _no_job(where: str) -> Problem:
+    fix = (
+        "put yours under metadata, and give run_id, workflow_id and project_id, each a UUID such "
+        "as str(uuid.uuid4())"
+    )
+    return Problem(where.rstrip(".") or "job_data", "without any field of a job", fix)
+
+
+def _misspelt(misspelt: Mapping[str, str], where: str) -> Iterator[Problem]:
+    for name, known in misspelt.items():
+        if known in RESERVED_FIELDS:
+            fix = f"leave it out: it looks like {known}, which MeshHook writes itself"
+        else:
+            fix = f"did you mean {known}? A field of your own goes under metadata"
+        yield Problem(where + name, "unknown", fix)
+
+
+def _ids(data: dict[str, Any], misspelt: Collection[str], where: str) -> Iterator[Problem]:
+    """Find what is wrong with the ids, and write those that are sound in their one spelling."""
+    for field in ID_FIELDS:
+        if field in data:
+            problems = list(check.uuid_problems(where + field, data[field]))
+            if problems:
+                yield from _a_name(where + field, data[field]) or problems
+            else:
+                # Postgres compares the text, so one id must have one spelling.
+                data[field] = str(data[field]).lower()
+        elif field not in misspelt:
+            yield Problem(where + field, "missing", "give a UUID, such as str(uuid.uuid4())")
+
+
+def _a_name(field: str, value: object) -> list[Problem]:
+    """Return the problem of a name in place of an id; nothing for anything else."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or not _NOT_HEX.search(value):
+        return []
+    shown = check.shown(value)
+    fix = (
+        "ids must be UUIDs: give str(uuid.uuid4()), or for a name "
+        f"uuid.uuid5(uuid.NAMESPACE_URL, {shown}), or put the name under metadata"
+    )
+    return [Problem(field, shown, fix)]
 
 
 def _attempts(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
@@ -156,25 +237,32 @@ def _attempts(data: Mapping[str, Any], where: str) -> Iterator[Problem]:
         yield Problem(where + "attempt", check.shown(data["attempt"]), fix)
 
 
-def _other_fields(data: Mapping[Any, Any], where: str) -> Iterator[Problem]:
-    if "metadata" in data and not isinstance(data["metadata"], dict):
-        yield Problem(where + "metadata", check.shown(data["metadata"]), "give a dict")
+def _other_fields(data: Mapping[Any, Any], where: str, encoded: list[object]) -> Iterator[Problem]:
     for field, value in data.items():
         if problem := _key_problem(field):
             yield Problem(f"{where}[{check.shown(field)}]", *problem)
         elif field in RESERVED_FIELDS:
             fix = "leave it out, or put it under metadata: MeshHook writes that field itself"
             yield Problem(where + field, "reserved", fix)
+        elif field == "metadata" and not isinstance(value, dict):
+            yield _no_dict(where + field, value)
         elif field not in ID_FIELDS:
-            yield from not_json(where + field, value)
+            yield from not_json(where + field, value, encoded)
 
 
-def not_json(path: str, value: object) -> Iterator[Problem]:
+def _no_dict(field: str, value: object) -> Problem:
+    how = encoding.advice(value)
+    fix = f"give a dict: {how}" if how in encoding.MAKES_A_DICT else "give a dict"
+    return Problem(field, check.shown(value), fix)
+
+
+def not_json(path: str, value: object, encoded: list[object]) -> Iterator[Problem]:
     """Find everything in a value that a JSON column of Postgres cannot hold.
 
     Args:
         path: What the value is called.
         value: What should be JSON.
+        encoded: Gets the parts that are no JSON as they are, and are sent as something that is.
 
     Yields:
         A problem for each part that is not.
@@ -196,7 +284,7 @@ def not_json(path: str, value: object) -> Iterator[Problem]:
                 yield from _key_problems(place, part)
                 stack += _children(place, part, (*around, id(part)))
         else:
-            problem = _scalar_problem(part)
+            problem = _scalar_problem(part, encoded)
         if problem is not None:
             yield Problem(place, *problem)
 
@@ -234,7 +322,7 @@ def _children(
             yield f"{place}[{position}]", value, around
 
 
-def _scalar_problem(part: object) -> tuple[str, str] | None:
+def _scalar_problem(part: object, encoded: list[object]) -> tuple[str, str] | None:
     if part is None or isinstance(part, bool):
         return None
     if isinstance(part, str):
@@ -242,14 +330,19 @@ def _scalar_problem(part: object) -> tuple[str, str] | None:
     if isinstance(part, int):
         return _integer_problem(part)
     if isinstance(part, float):
-        return (
-            None
-            if math.isfinite(part)
-            else (check.shown(part), "JSON has no such number; use None")
-        )
+        return None if math.isfinite(part) else (check.shown(part), encoding.NO_NUMBER)
     if isinstance(part, bytes | bytearray | memoryview):
-        return "bytes", "send text, such as base64"
-    return f"a {type(part).__name__}", "use only dict, list, str, int, float, bool and None"
+        return "bytes", "send text, such as base64.b64encode(value).decode()"
+    encoded.append(part)
+    return _encoded_problem(part)
+
+
+def _encoded_problem(part: object) -> tuple[str, str] | None:
+    try:
+        sent = encoding.encoded(part)
+    except encoding.NotEncodableError as error:
+        return error.what, error.fix
+    return _scalar_problem(sent, [])
 
 
 def _integer_problem(part: int) -> tuple[str, str] | None:

@@ -23,6 +23,7 @@ from meshhook import _answers
 from meshhook import _validation as check
 from meshhook import exceptions as errors
 from meshhook._calls.base import REQUEST_SECONDS
+from meshhook._entered import AsyncBlock, Entered, PlainBlock, how_to_enter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,6 +82,7 @@ class RepeatPolicy:
         return pause
 
 
+_OTHER_LOOP = ("event loop", "different loop", "async context")
 _QUOTA_USED_UP = "MH005"
 _ADVICE = "Wait; if it lasts, check SUPABASE_URL, the network and the project's status."
 
@@ -145,6 +147,8 @@ def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncC
     if isinstance(client, AsyncClient):
         return client
     made = "make one with meshhook.connect() or supabase.acreate_client()"
+    if isinstance(client, AsyncBlock):
+        made = f"enter it, {how_to_enter(client)[1]}, and give the client"
     advice = f"use Sync{owner} for that" if has_sync and isinstance(client, Client) else made
     raise TypeError(f"{owner} takes a supabase.AsyncClient, not {_kind(client)}: {advice}")
 
@@ -165,6 +169,8 @@ def sync_client(client: object, owner: str) -> Client:
     if isinstance(client, Client):
         return client
     made = "make one with meshhook.connect_sync() or supabase.create_client()"
+    if isinstance(client, PlainBlock):
+        made = f"enter it, {how_to_enter(client)[1]}, and give the client"
     advice = (
         f"use {owner.removeprefix('Sync')} for that" if isinstance(client, AsyncClient) else made
     )
@@ -174,6 +180,8 @@ def sync_client(client: object, owner: str) -> Client:
 def _kind(client: object) -> str:
     if isinstance(client, AsyncClient | Client):
         return f"supabase.{type(client).__name__}"
+    if isinstance(client, Entered):
+        return how_to_enter(client)[0]
     return type(client).__qualname__
 
 
@@ -227,7 +235,9 @@ class AsyncTransport:
         try:
             request = _request(self.client, call, body)
             response = await self.client.postgrest.session.send(request)
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+        except RuntimeError as error:
+            raise _unusable(call.function, self.client, error) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _no_answer(call.function, error) from error
         return _result(call, response)
 
@@ -282,7 +292,9 @@ class SyncTransport:
         try:
             request = _request(self.client, call, body)
             response = self.client.postgrest.session.send(request)
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+        except RuntimeError as error:
+            raise _unusable(call.function, self.client, error) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _no_answer(call.function, error) from error
         return _result(call, response)
 
@@ -332,6 +344,27 @@ def _result(call: Call[T], response: httpx.Response) -> T:
         raise _answers.unexpected(
             call.function, answer, "has another shape than expected"
         ) from error
+
+
+def _unusable(
+    function: str, client: AsyncClient | Client, error: RuntimeError
+) -> errors.ConfigurationError:
+    """Return our error for a client that is not fit to send."""
+    is_async = isinstance(client, AsyncClient)
+    form = "async with meshhook.connect()" if is_async else "with meshhook.connect_sync()"
+    if client.postgrest.session.is_closed:
+        return errors.ConfigurationError(
+            f"{function}: the client is closed, since the block that opened it has ended. Work "
+            f"inside {form} as client, or open another one."
+        )
+    # asyncio, trio and anyio have neither a class nor a code for it.
+    if is_async and any(words in str(error).lower() for words in _OTHER_LOOP):
+        return errors.ConfigurationError(
+            f"{function}: the client belongs to another event loop ({error}). Open one in each "
+            f"loop, {form} as client, inside the function that asyncio.run() is given; or use the "
+            "Sync classes, whose clients any thread may use."
+        )
+    return errors.ConfigurationError(f"{function}: the client cannot send ({error}).")
 
 
 def _no_answer(function: str, error: Exception) -> errors.MeshHookError:

@@ -12,6 +12,7 @@ import anyio
 from meshhook import _buffered
 from meshhook import _telemetry as telemetry
 from meshhook._buffered import Limits
+from meshhook._entered import AsyncBlock, PlainBlock
 from meshhook._parity import documented_by
 from meshhook.exceptions import RequestTimeoutError
 
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from typing import Self
 
     from meshhook._transport import AsyncTransport, SyncTransport
+    from meshhook.models import JobData
 
 __all__ = ["EnqueueBuffer", "Limits", "SyncEnqueueBuffer"]
 
 _CLOSED = "the buffer is closed: enqueue inside `with queue_service.buffered() as out:`"
+
+_ASYNC_FORM = "async with queue_service.buffered() as out"
+_SYNC_FORM = "with queue_service.buffered() as out"
 
 
 def _gave_up(seconds: float) -> RequestTimeoutError:
@@ -32,7 +37,7 @@ def _gave_up(seconds: float) -> RequestTimeoutError:
     return RequestTimeoutError(message, function="meshhook_enqueue")
 
 
-class EnqueueBuffer:
+class EnqueueBuffer(AsyncBlock):
     """A buffer in front of a queue; `QueueService.buffered` makes it.
 
     Jobs are accepted one by one and sent together, in their order, when the buffer is full or its
@@ -54,6 +59,10 @@ class EnqueueBuffer:
         transport: What sends.
         limits: When the jobs are sent.
     """
+
+    _what = "a buffer of a QueueService"
+    _form = _ASYNC_FORM
+    _elsewhere = "take a SyncQueueService"
 
     def __init__(self, queue_name: str, transport: AsyncTransport, limits: Limits) -> None:
         self._queue_name = queue_name
@@ -87,7 +96,9 @@ class EnqueueBuffer:
         finally:
             await self._leave()
 
-    async def enqueue(self, job_data: Mapping[str, Any], delay_seconds: float = 0) -> None:
+    async def enqueue(
+        self, job_data: JobData | Mapping[str, Any], delay_seconds: float = 0
+    ) -> None:
         """Accept a job; wait if the buffer is full and its last chunk is still under way.
 
         Args:
@@ -205,7 +216,7 @@ class EnqueueBuffer:
 
 
 @documented_by(EnqueueBuffer)
-class SyncEnqueueBuffer:
+class SyncEnqueueBuffer(PlainBlock):
     """A buffer in front of a queue; `SyncQueueService.buffered` makes it.
 
     It is an `EnqueueBuffer` without await, and safe to use from several threads. A thread of its
@@ -217,6 +228,10 @@ class SyncEnqueueBuffer:
         transport: What sends.
         limits: When the jobs are sent.
     """
+
+    _what = "a buffer of a SyncQueueService"
+    _form = _SYNC_FORM
+    _elsewhere = "take a QueueService"
 
     def __init__(self, queue_name: str, transport: SyncTransport, limits: Limits) -> None:
         self._queue_name = queue_name
@@ -254,7 +269,7 @@ class SyncEnqueueBuffer:
         finally:
             self._leave()
 
-    def enqueue(self, job_data: Mapping[str, Any], delay_seconds: float = 0) -> None:  # noqa: D102
+    def enqueue(self, job_data: JobData | Mapping[str, Any], delay_seconds: float = 0) -> None:  # noqa: D102
         entry = _buffered.entry(job_data, delay_seconds)
         with self._news:
             self._refuse_or_hand_back()

@@ -20,11 +20,14 @@ from supabase import (
     create_client,
 )
 
+from meshhook._entered import AsyncBlock, PlainBlock
 from meshhook._environment import env_file, setting
 from meshhook.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
 
 __all__ = ["connect", "connect_sync"]
 
@@ -49,8 +52,63 @@ class _Target:
     key: str = attrs.field(repr=False)
 
 
-@asynccontextmanager
-async def connect(url: str | None = None, key: str | None = None) -> AsyncIterator[AsyncClient]:
+_ASYNC_FORM = "async with meshhook.connect() as client"
+_SYNC_FORM = "with meshhook.connect_sync() as client"
+
+
+class AsyncConnection(AsyncBlock):
+    """The block that `connect` is for.
+
+    Args:
+        opened: What opens and closes the client.
+    """
+
+    _what = "connect()"
+    _form = _ASYNC_FORM
+    _elsewhere = _SYNC_FORM
+
+    def __init__(self, opened: AbstractAsyncContextManager[AsyncClient]) -> None:
+        self._opened = opened
+
+    async def __aenter__(self) -> AsyncClient:
+        return await self._opened.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._opened.__aexit__(kind, error, traceback)
+
+
+class SyncConnection(PlainBlock):
+    """The block that `connect_sync` is for.
+
+    Args:
+        opened: What opens and closes the client.
+    """
+
+    _what = "connect_sync()"
+    _form = _SYNC_FORM
+    _elsewhere = _ASYNC_FORM
+
+    def __init__(self, opened: AbstractContextManager[Client]) -> None:
+        self._opened = opened
+
+    def __enter__(self) -> Client:
+        return self._opened.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._opened.__exit__(kind, error, traceback)
+
+
+def connect(url: str | None = None, key: str | None = None) -> AsyncConnection:
     """Open an async Supabase client made for queue work.
 
     It speaks HTTP/1.1, since long-lived HTTP/2 connections to Supabase are dropped more often than
@@ -64,12 +122,38 @@ async def connect(url: str | None = None, key: str | None = None) -> AsyncIterat
             ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment, or else in
             the file. ``MESHHOOK_ENV_FILE`` names another file; empty, it means none.
 
-    Yields:
-        The client.
+    Returns:
+        The block: ``async with connect() as client``.
 
     Raises:
-        ConfigurationError: URL or key are missing or cannot be used, or the file cannot be read.
+        ConfigurationError: At the start of the block: URL or key are missing or cannot be used, or
+            the file cannot be read.
     """
+    return AsyncConnection(_opened(url, key))
+
+
+def connect_sync(url: str | None = None, key: str | None = None) -> SyncConnection:
+    """Open a sync Supabase client made for queue work; see `connect`.
+
+    Args:
+        url: The project's URL; by default ``SUPABASE_URL`` of the environment, or else of the file
+            ``.env`` in the working directory.
+        key: The secret (service role) key; by default the first of ``SUPABASE_KEY``,
+            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment, or else in
+            the file. ``MESHHOOK_ENV_FILE`` names another file; empty, it means none.
+
+    Returns:
+        The block: ``with connect_sync() as client``.
+
+    Raises:
+        ConfigurationError: At the start of the block: URL or key are missing or cannot be used, or
+            the file cannot be read.
+    """
+    return SyncConnection(_opened_sync(url, key))
+
+
+@asynccontextmanager
+async def _opened(url: str | None, key: str | None) -> AsyncIterator[AsyncClient]:
     given, url, key = _given(url, key), None, None
     target = _target(given)
     hooks = {"request": [async_send_key_once]}
@@ -84,22 +168,7 @@ async def connect(url: str | None = None, key: str | None = None) -> AsyncIterat
 
 
 @contextmanager
-def connect_sync(url: str | None = None, key: str | None = None) -> Iterator[Client]:
-    """Open a sync Supabase client made for queue work; see `connect`.
-
-    Args:
-        url: The project's URL; by default ``SUPABASE_URL`` of the environment, or else of the file
-            ``.env`` in the working directory.
-        key: The secret (service role) key; by default the first of ``SUPABASE_KEY``,
-            ``SUPABASE_SECRET_KEY`` and ``SUPABASE_SERVICE_ROLE_KEY`` in the environment, or else in
-            the file. ``MESHHOOK_ENV_FILE`` names another file; empty, it means none.
-
-    Yields:
-        The client.
-
-    Raises:
-        ConfigurationError: URL or key are missing or cannot be used, or the file cannot be read.
-    """
+def _opened_sync(url: str | None, key: str | None) -> Iterator[Client]:
     given, url, key = _given(url, key), None, None
     target = _target(given)
     hooks = {"request": [send_key_once]}

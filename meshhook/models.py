@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Required, TypedDict, overload
+from uuid import UUID  # noqa: TC003 - frameworks look the types of JobData up when they run
 
 import attrs
 
@@ -21,6 +22,7 @@ __all__ = [
     "ErrorCount",
     "ErrorCounts",
     "Job",
+    "JobData",
     "JobMessage",
     "JobRecord",
     "PruneResult",
@@ -46,12 +48,41 @@ _OPTIONAL_IN_A_DEAD_LETTER = _OPTIONAL_IN_A_JOB | {
 }
 
 
+class JobData(TypedDict, total=False):
+    """The data of a job, for type checkers: they find a misspelt field that a plain dict hides.
+
+    Every method that enqueues takes one, written as a dict or as a call::
+
+        job: meshhook.JobData = {"run_id": run, "workflow_id": workflow, "project_id": project}
+        job = meshhook.JobData(run_id=run, workflow_id=workflow, project_id=project)
+
+    Any other mapping is taken as well, and is checked when it is enqueued.
+
+    Attributes:
+        run_id: The run that the job belongs to, a UUID.
+        workflow_id: The workflow that is run, a UUID.
+        project_id: The project of the workflow, a UUID.
+        attempt: The attempt that the first delivery is; 1 by default.
+        max_attempts: The last attempt that the job will get; the worker's, or 5, by default.
+        metadata: Whatever the handler needs: what JSON has, and dates (sent in ISO 8601), UUID and
+            Decimal (sent as text) and Enum (sent as its value).
+    """
+
+    run_id: Required[str | UUID]
+    workflow_id: Required[str | UUID]
+    project_id: Required[str | UUID]
+    attempt: int
+    max_attempts: int
+    metadata: dict[str, Any]
+
+
 class JobMessage(dict[str, Any]):
     """The message of a job: its fields as keys and as attributes.
 
     ``message.run_id`` and ``message["run_id"]`` are the same. ``metadata``, ``last_error`` and
     ``last_error_at`` can be asked for even where the message has none. A field that is called as a
-    method of dict is (``items``, ``get``, ``copy``, ...) is there as a key only.
+    method of dict is (``items``, ``get``, ``copy``, ...) is there as a key only. Type checkers
+    know the fields below as attributes; a field of the sender's own is ``message["name"]`` to them.
 
     Attributes:
         run_id: The run that the job belongs to.
@@ -80,17 +111,20 @@ class JobMessage(dict[str, Any]):
         last_error: str | None
         last_error_at: str | None
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            pass
-        if name == "metadata":
-            return {}
-        if name in self._OPTIONAL:
-            return None
-        message = f"this message has no field {name!r}; it has {', '.join(map(repr, self))}"
-        raise AttributeError(message)
+    # Hidden from type checkers, which would take `message.attemtp` for a field of the sender's.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError:
+                pass
+            if name == "metadata":
+                return {}
+            if name in self._OPTIONAL:
+                return None
+            message = f"this message has no field {name!r}; it has {', '.join(map(repr, self))}"
+            raise AttributeError(message)
 
 
 class DeadLetterMessage(JobMessage):

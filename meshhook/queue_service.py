@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         EnqueueBatch,
         EnqueueResult,
         Job,
+        JobData,
         JobRecord,
         QueueInfo,
         QueueMetrics,
@@ -67,7 +68,7 @@ class QueueService(QueueControl):
 
     async def enqueue(
         self,
-        job_data: Mapping[str, Any],
+        job_data: JobData | Mapping[str, Any],
         delay_seconds: float = 0,
         *,
         idempotency_key: str | None = None,
@@ -106,7 +107,7 @@ class QueueService(QueueControl):
 
     async def enqueue_many(
         self,
-        jobs: Iterable[Mapping[str, Any]],
+        jobs: Iterable[JobData | Mapping[str, Any]],
         delay_seconds: float | Sequence[float] = 0,
         *,
         idempotency_key: str | None = None,

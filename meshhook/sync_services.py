@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         EnqueueResult,
         ErrorCounts,
         Job,
+        JobData,
         JobRecord,
         PruneResult,
         QueueInfo,
@@ -159,7 +160,7 @@ class SyncQueueService(SyncQueueControl):
 
     def enqueue(
         self,
-        job_data: Mapping[str, Any],
+        job_data: JobData | Mapping[str, Any],
         delay_seconds: float = 0,
         *,
         idempotency_key: str | None = None,
@@ -181,7 +182,7 @@ class SyncQueueService(SyncQueueControl):
 
     def enqueue_many(
         self,
-        jobs: Iterable[Mapping[str, Any]],
+        jobs: Iterable[JobData | Mapping[str, Any]],
         delay_seconds: float | Sequence[float] = 0,
         *,
         idempotency_key: str | None = None,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient, Client
 
+    from meshhook.models import JobData
+
 __all__ = ["SyncUserQueue", "UserQueue"]
 
 
@@ -48,7 +50,7 @@ class UserQueue:
 
     async def enqueue(
         self,
-        job_data: Mapping[str, Any],
+        job_data: JobData | Mapping[str, Any],
         delay_seconds: float = 0,
         *,
         idempotency_key: str | None = None,
@@ -101,7 +103,7 @@ class SyncUserQueue:
 
     def enqueue(  # noqa: D102 - the docstring is that of the async class
         self,
-        job_data: Mapping[str, Any],
+        job_data: JobData | Mapping[str, Any],
         delay_seconds: float = 0,
         *,
         idempotency_key: str | None = None,

@@ -126,7 +126,7 @@ class Batch:
         idempotency_seconds: float = IDEMPOTENCY_SECONDS,
     ) -> None:
         self._queue_name = queue_name
-        self._jobs = check.several("jobs", jobs)
+        self._jobs = payload.several(jobs)
         self._delay_seconds = delay_seconds
         self._key = idempotency_key
         self._seconds = idempotency_seconds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from meshhook._calls import lookup
+from meshhook._entered import AsyncBlock
 from meshhook._transport import NEVER, AsyncTransport, async_client
 from meshhook.worker.run import Run
 from meshhook.worker.settings import make_settings
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 
-class Worker:
+class Worker(AsyncBlock):
     """Claims jobs, hands them to a handler, and settles what comes of them.
 
     A handler that returns completes its job. One that raises fails the attempt: the job comes again
@@ -105,6 +106,10 @@ class Worker:
         TypeError: The client is not an async one, or the handler not a function of one argument.
         InvalidInputError: A setting is out of range.
     """
+
+    _what = "a Worker"
+    _form = "async with worker, or await worker.run()"
+    _elsewhere = "start one with the command meshhook worker"
 
     def __init__(  # noqa: PLR0913 - settings with defaults, given by name
         self,
@@ -266,7 +271,10 @@ class Worker:
 
     def _begin(self) -> Run:
         if self.is_running:
-            message = "this worker runs already; make another one for another loop"
+            message = (
+                "this worker runs already: wait() waits for its end, and stop() ends it; for a "
+                "second one at the same time, make another Worker"
+            )
             raise RuntimeError(message)
         self._run = Run(Supervisor(self._settings))
         return self._run

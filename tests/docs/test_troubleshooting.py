@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from meshhook import _answers, exceptions
+from meshhook import _answers, _encoding, exceptions
 from meshhook.exceptions import MeshHookError
 from tests.docs import messages
 from tests.docs.snippets import DOCS
@@ -48,6 +48,20 @@ def test_every_text_of_the_sql_is_explained(text: str) -> None:
 @pytest.mark.parametrize("fix", _answers._FIXES.values())
 def test_every_fix_of_a_failed_call_is_quoted(fix: str) -> None:
     assert f'"{fix}"' in WORDS
+
+
+@pytest.mark.parametrize(
+    "fix",
+    [
+        *_encoding.ADVICE.values(),
+        _encoding.SCALAR_ADVICE,
+        _encoding.SET_ADVICE,
+        _encoding.ANY_ADVICE,
+        _encoding.NO_NUMBER,
+    ],
+)
+def test_every_fix_of_a_value_that_is_not_sent_is_explained(fix: str) -> None:
+    assert f"`{fix}`" in PAGE
 
 
 def test_the_texts_are_found_in_the_code() -> None:

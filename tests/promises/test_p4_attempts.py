@@ -245,7 +245,7 @@ async def test_a_message_sent_by_hand_is_a_job_like_any_other(
     job = await claim(queue)
 
     assert (job.attempt, job.max_attempts) == (1, 5)
-    assert job.message.any == "thing"
+    assert job.message["any"] == "thing"
     clock.advance(31)
     assert (await claim(queue)).attempt == 2
 

@@ -38,7 +38,11 @@ def jobs(draw: st.DrawFn) -> Any:
     elif wrong == "an id":
         data[draw(st.sampled_from(payload.ID_FIELDS))] = draw(IDS)
     elif wrong == "a field":
-        field = draw(st.sampled_from([*payload.RESERVED_FIELDS, "attempt", "metadata"]))
+        field = draw(
+            st.sampled_from(
+                [*payload.RESERVED_FIELDS, "attempt", "metadata", "metdata", "maxAttempts", "due"]
+            )
+        )
         data[field] = draw(SOUND)
     value: Any = {key: leaf}
     for _ in range(draw(st.integers(0, 5))):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import enum
 import json
 import math
-import uuid
 from collections import OrderedDict, namedtuple
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
 
@@ -82,9 +80,7 @@ def test_whatever_json_can_say_passes_and_can_be_encoded(value: object) -> None:
         (frozenset(), "a frozenset"),
         (range(3), "a range"),
         (1j, "a complex"),
-        (Decimal("1.5"), "a Decimal"),
-        (datetime(2026, 1, 1, tzinfo=UTC), "a datetime"),
-        (uuid.UUID(int=1), "a UUID"),
+        (timedelta(1), "a timedelta"),
         (PurePath("a"), "a PurePosixPath"),
         (int, "a type"),
         (len, "a builtin_function_or_method"),
