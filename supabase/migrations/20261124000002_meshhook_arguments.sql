@@ -267,7 +267,7 @@ begin
     -- that found its key free may find it taken here: it is rolled back, and a repeat gets the batch's answer.
     if not found then
       raise exception using
-        errcode = 'lock_not_available',
+        errcode = '55P03',
         message = 'another call was enqueueing under the same key',
         hint = 'Call again: the answer is then that of the other call.';
     end if;

@@ -47,7 +47,9 @@ def test_only_jobs_whose_keys_are_new_go_in(queue: JobQueue) -> None:
 def test_each_job_keeps_its_own_delay_and_time(queue: JobQueue) -> None:
     enqueue(queue, "a")
 
-    enqueue(queue, "a", "b", "c", delays=[7, 60, None], run_ats=[None, None, "2001-01-01T00:00:00Z"])
+    enqueue(
+        queue, "a", "b", "c", delays=[7, 60, None], run_ats=[None, None, "2001-01-01T00:00:00Z"]
+    )
 
     _, b, c = queue.rows()
     assert round((b["vt"] - b["enqueued_at"]).total_seconds()) == 60
@@ -93,7 +95,13 @@ def test_a_key_that_names_several_jobs_is_refused_and_nothing_goes_in(queue: Job
 
 @pytest.mark.parametrize(
     ("keys", "field"),
-    [([], "keys"), (["a", "b"], "keys"), ([""], "keys[0]"), (["x" * 256], "keys[0]"), (["r"], "keys[0]")],
+    [
+        ([], "keys"),
+        (["a", "b"], "keys"),
+        ([""], "keys[0]"),
+        (["x" * 256], "keys[0]"),
+        (["r"], "keys[0]"),
+    ],
     ids=["none", "too many", "empty", "too long", "that of the call"],
 )
 def test_keys_that_make_no_sense_are_refused(queue: JobQueue, keys: list[str], field: str) -> None:

@@ -1,4 +1,4 @@
-"""Times instead of delays: kept as they are, at once where they have passed, and refused too far ahead."""
+"""Times instead of delays: kept as they are, at once if they have passed, refused too far ahead."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_each_message_has_its_own_time_or_else_the_delay(queue: JobQueue) -> Non
 
 
 def test_a_time_in_the_past_jumps_no_queue(queue: JobQueue) -> None:
-    first, = queue.send({})
-    late, = queue.send({}, run_at=LONG_AGO)
+    (first,) = queue.send({})
+    (late,) = queue.send({}, run_at=LONG_AGO)
 
     assert [job["msg_id"] for job in queue.claim_all()] == [first, late]
 
@@ -68,9 +68,7 @@ def test_a_job_that_is_handed_back_comes_again_at_its_time(queue: JobQueue, verb
     one, two = queue.claim_all()
 
     assert getattr(queue, verb)(one, run_at=NINE.isoformat()) == ["ok"]
-    assert queue.settle(
-        [outcome(verb, two, run_at=NINE.isoformat(), delay_seconds=5)]
-    ) == ["ok"]
+    assert queue.settle([outcome(verb, two, run_at=NINE.isoformat(), delay_seconds=5)]) == ["ok"]
 
     assert [row["vt"] for row in queue.rows()] == [NINE, NINE]
 
@@ -87,7 +85,9 @@ def test_a_job_that_is_handed_back_for_the_past_is_due_at_once(queue: JobQueue, 
     assert min(row["vt"] for row in queue.rows()).year > 2001
 
 
-@pytest.mark.parametrize("wrong", [TOO_FAR, "soon", 17, {}], ids=["far", "word", "number", "object"])
+@pytest.mark.parametrize(
+    "wrong", [TOO_FAR, "soon", 17, {}], ids=["far", "word", "number", "object"]
+)
 def test_an_outcome_with_a_time_that_makes_no_sense_is_refused(queue: JobQueue, wrong: Any) -> None:
     queue.send({})
     job = queue.claim_one()
