@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -34,6 +35,7 @@ _A_FILE = "file"
 @attrs.frozen(kw_only=True)
 class _How:
     delay_seconds: float
+    run_at: datetime | None
     idempotency_key: str | None
     idempotency_seconds: float
     batch_size: int
@@ -59,6 +61,14 @@ def enqueue(  # noqa: PLR0913 - a command's options
     delay_seconds: Annotated[
         float, typer.Option("--delay-seconds", min=0, help="How long they stay hidden.")
     ] = 0,
+    run_at: Annotated[
+        str | None,
+        typer.Option(
+            "--run-at",
+            metavar="TIME",
+            help="When they may run instead, such as 2027-01-01T09:00:00+01:00.",
+        ),
+    ] = None,
     idempotency_key: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +97,7 @@ def enqueue(  # noqa: PLR0913 - a command's options
     """Enqueue jobs: from arguments, or JSON Lines of any length from a file or a pipe."""
     how = _How(
         delay_seconds=delay_seconds,
+        run_at=None if run_at is None else _time(run_at),
         idempotency_key=idempotency_key,
         idempotency_seconds=idempotency_seconds,
         batch_size=batch_size,
@@ -97,6 +108,8 @@ def enqueue(  # noqa: PLR0913 - a command's options
         as_json=as_json,
     )
     arguments = [] if jobs == ["-"] else jobs or []
+    if how.run_at and delay_seconds:
+        raise usage("give --run-at or --delay-seconds, not both")
     if arguments and file:
         raise usage("give jobs as arguments or in a --file, not both")
     if arguments:
@@ -109,6 +122,19 @@ def enqueue(  # noqa: PLR0913 - a command's options
     _enqueue_lines(settings, file, how)
 
 
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.utcoffset() is None:
+        raise usage(
+            f"--run-at {text}: give a time with its zone, such as 2027-01-01T09:00:00+01:00"
+            " or 2027-01-01T08:00:00Z"
+        )
+    return time
+
+
 def _enqueue_arguments(settings: Settings, arguments: list[str], how: _How) -> None:
     jobs = [_parsed(position, text) for position, text in enumerate(arguments, 1)]
     with _sender(settings, how) as send:
@@ -116,7 +142,7 @@ def _enqueue_arguments(settings: Settings, arguments: list[str], how: _How) -> N
     if batch is None:
         output.note(f"{len(jobs)} jobs could be enqueued in {settings.queue_name}.")
     elif how.as_json:
-        output.show_json(batch)
+        output.show_json({"msg_ids": batch.msg_ids, "duplicate": batch.duplicate})
     else:
         for msg_id in batch.msg_ids:
             output.say(str(msg_id))
@@ -140,7 +166,8 @@ def _enqueue_lines(settings: Settings, file: Path | None, how: _How) -> None:
     more = "" if how.batch_size == BATCH_SIZE else f" --batch-size {how.batch_size}"
     more += "" if name == _A_FILE else f" --upload {name}"
     with _sender(settings, how) as send, _opened(file) as stream, _progress(file) as advance:
-        upload = Upload(send=send, name=f"{name}/{how.delay_seconds:g}", how_to_go_on=more)
+        when = f"{how.delay_seconds:g}" if how.run_at is None else how.run_at.isoformat()
+        upload = Upload(send=send, name=f"{name}/{when}", how_to_go_on=more)
         try:
             upload.run(chunks(stream, how.batch_size, how.resume_from), advance)
         except KeyboardInterrupt:
@@ -168,7 +195,7 @@ def _sender(settings: Settings, how: _How) -> "Iterator[Send]":
     from meshhook._calls import enqueue as calls  # noqa: PLC0415 - heavy
 
     def check(jobs: list[dict[str, Any]], _: str | None) -> None:
-        calls.many(settings.queue_name, jobs, how.delay_seconds)
+        calls.many(settings.queue_name, jobs, how.delay_seconds, run_at=how.run_at)
 
     if how.dry_run:
         yield check
@@ -181,6 +208,7 @@ def _sender(settings: Settings, how: _How) -> "Iterator[Send]":
             return queue.enqueue_many(
                 jobs,
                 how.delay_seconds,
+                run_at=how.run_at,
                 idempotency_key=key,
                 idempotency_seconds=how.idempotency_seconds,
             )

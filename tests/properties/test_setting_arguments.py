@@ -58,8 +58,8 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         RepeatPolicy,
         {"tries": 5, "base_seconds": 0.2, "max_seconds": 10.0, "total_seconds": 60.0},
     ),
-    "Retry": (Retry, {"after_seconds": 60, "reason": "busy"}),
-    "Snooze": (Snooze, {"seconds": 60}),
+    "Retry": (Retry, {"after_seconds": 60, "reason": "busy", "run_at": None}),
+    "Snooze": (Snooze, {"seconds": 60, "run_at": None}),
     "DeadLetter": (DeadLetter, {"reason": "gone"}),
     "create_job_handler": (
         lambda timeout_seconds: create_job_handler(handler, timeout_seconds),
