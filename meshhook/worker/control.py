@@ -61,7 +61,7 @@ class Snooze(JobControl):
         self.run_at = run_at
         if self.seconds is None and run_at is None:
             fix = "give seconds or run_at: how long to wait, or until when"
-            raise InvalidInputError([Problem("seconds", "None", fix)])
+            raise InvalidInputError([Problem("seconds", check.shown(seconds), fix)])
         how = f"until {run_at}" if run_at else f"by {self.seconds:g} seconds"
         super().__init__(f"the handler put the job off {how}")
 

@@ -178,6 +178,9 @@ comment on function meshhook._check_keys(text[], integer, text) is
 -- others that use the key are the rows themselves, and not advisory locks, of which a batch would need more
 -- than Postgres has room for. They are taken in the order of the keys, so that two batches never wait for
 -- each other; and after the lock of the table, which whoever drops the queue takes first too.
+--
+-- Nothing here is joined: how many keys there are and how many are remembered is not known when a plan is
+-- made, and a wrong guess compares each of them with each. Each is looked up in the primary key instead.
 create or replace function meshhook._enqueue_by_key(
   p_queue meshhook.queues, p_messages jsonb, p_delay_seconds double precision, p_delays double precision[],
   p_run_ats timestamptz[], p_keys text[], p_seconds double precision
@@ -187,7 +190,8 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_new bigint[];
+  v_is_new boolean[];
+  v_new_keys pg_catalog.text[];
   v_messages pg_catalog.jsonb := p_messages;
   v_delays double precision[] := p_delays;
   v_run_ats pg_catalog.timestamptz[] := p_run_ats;
@@ -195,32 +199,39 @@ declare
   v_bad record;
 begin
   execute format('lock table pgmq.%I in row exclusive mode', 'q_' || p_queue.queue_name);
-  with wanted as (
-    select k.value as key, min(k.ord) as ord
-    from unnest(p_keys) with ordinality as k(value, ord)
-    where k.value is not null
-    group by k.value
+  with given as (
+    select k.value as key, k.ord from unnest(p_keys) with ordinality as k(value, ord)
   ), taken as (
     insert into meshhook.requests as r (queue_name, verb, request_id, answer, expires_at)
     select p_queue.queue_name, 'enqueue', w.key, 'null', clock_timestamp() + make_interval(secs => p_seconds)
-    from wanted w
+    from (select distinct g.key from given g where g.key is not null) w
     order by w.key collate pg_catalog."C"
     on conflict (queue_name, verb, request_id)
     do update set answer = excluded.answer, expires_at = excluded.expires_at
     where r.expires_at <= clock_timestamp()
     returning r.request_id
+  ), judged as (
+    select
+      b.key, b.ord,
+      b.key is null or (
+        bool_or(b.ord is null) over (partition by b.key) and b.ord = min(b.ord) over (partition by b.key)
+      ) as is_new
+    from (select g.key, g.ord from given g union all select t.request_id, null from taken t) b
   )
-  select coalesce(array_agg(p.ord order by p.ord), '{}') into v_new
-  from (
-    select w.ord from wanted w join taken t on t.request_id = w.key
-    union all
-    select k.ord from unnest(p_keys) with ordinality as k(value, ord) where k.value is null
-  ) p;
+  select
+    coalesce(array_agg(j.is_new order by j.ord), '{}'),
+    coalesce(array_agg(j.key order by j.ord) filter (where j.is_new), '{}')
+  into v_is_new, v_new_keys
+  from judged j
+  where j.ord is not null;
 
   select k.ord - 1 as position, k.value into v_bad
-  from unnest(p_keys) with ordinality as k(value, ord)
-  join meshhook.requests r on r.queue_name = p_queue.queue_name and r.verb = 'enqueue' and r.request_id = k.value
-  where jsonb_array_length(r.answer -> 'msg_ids') <> 1
+  from rows from (unnest(p_keys), unnest(v_is_new)) with ordinality as k(value, is_new, ord)
+  where not k.is_new and (
+    select jsonb_array_length(r.answer -> 'msg_ids')
+    from meshhook.requests r
+    where r.queue_name = p_queue.queue_name and r.verb = 'enqueue' and r.request_id = k.value
+  ) <> 1
   limit 1;
   if found then
     perform meshhook._refuse(
@@ -229,33 +240,45 @@ begin
     );
   end if;
 
-  if cardinality(v_new) < cardinality(p_keys) then
+  if false = any (v_is_new) then
     select
       coalesce(jsonb_agg(m.value order by m.ord), '[]'),
-      array_agg(p_delays[m.ord] order by m.ord),
-      case when p_run_ats is not null then array_agg(p_run_ats[m.ord] order by m.ord) end
+      array_agg(m.delay order by m.ord),
+      case when p_run_ats is not null then coalesce(array_agg(m.run_at order by m.ord), '{}') end
     into v_messages, v_delays, v_run_ats
-    from jsonb_array_elements(p_messages) with ordinality as m(value, ord)
-    join unnest(v_new) as n(ord) on n.ord = m.ord;
+    from rows from (
+      jsonb_array_elements(p_messages), unnest(p_delays), unnest(p_run_ats), unnest(v_is_new)
+    ) with ordinality as m(value, delay, run_at, is_new, ord)
+    where m.is_new;
   end if;
   v_msg_ids := meshhook._insert_messages(p_queue, v_messages, p_delay_seconds, v_delays, v_run_ats);
 
-  update meshhook.requests r
-  set answer = jsonb_build_object('msg_ids', jsonb_build_array(n.msg_id), 'duplicate', false)
-  from unnest(p_keys) with ordinality as k(value, ord)
-  join unnest(v_new, v_msg_ids) as n(ord, msg_id) on n.ord = k.ord
-  where r.queue_name = p_queue.queue_name and r.verb = 'enqueue' and r.request_id = k.value;
+  -- The rows are there, and held; this is an update that finds each by the primary key.
+  insert into meshhook.requests as r (queue_name, verb, request_id, answer, expires_at)
+  select
+    p_queue.queue_name, 'enqueue', n.key,
+    jsonb_build_object('msg_ids', jsonb_build_array(n.msg_id), 'duplicate', false), clock_timestamp()
+  from unnest(v_new_keys, v_msg_ids) as n(key, msg_id)
+  where n.key is not null
+  on conflict (queue_name, verb, request_id) do update set answer = excluded.answer;
 
   return (
     select jsonb_build_object(
-      'msg_ids', coalesce(jsonb_agg(coalesce(to_jsonb(n.msg_id), r.answer -> 'msg_ids' -> 0) order by k.ord), '[]'),
+      'msg_ids', coalesce(jsonb_agg(
+        case when k.is_new then to_jsonb(v_msg_ids[k.nth]) else (
+          select r.answer -> 'msg_ids' -> 0
+          from meshhook.requests r
+          where r.queue_name = p_queue.queue_name and r.verb = 'enqueue' and r.request_id = k.value
+        ) end
+        order by k.ord
+      ), '[]'),
       'duplicate', false,
-      'duplicates', coalesce(jsonb_agg(n.ord is null order by k.ord), '[]')
+      'duplicates', coalesce(jsonb_agg(not k.is_new order by k.ord), '[]')
     )
-    from unnest(p_keys) with ordinality as k(value, ord)
-    left join unnest(v_new, v_msg_ids) as n(ord, msg_id) on n.ord = k.ord
-    left join meshhook.requests r
-      on n.ord is null and r.queue_name = p_queue.queue_name and r.verb = 'enqueue' and r.request_id = k.value
+    from (
+      select n.value, n.is_new, n.ord, count(*) filter (where n.is_new) over (order by n.ord) as nth
+      from rows from (unnest(p_keys), unnest(v_is_new)) with ordinality as n(value, is_new, ord)
+    ) k
   );
 end
 $$;
