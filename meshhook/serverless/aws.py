@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 import anyio
 import attrs
 
+from meshhook import _validation as check
 from meshhook.serverless.drain import DrainOptions, drain_connected
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def lambda_handler(
     def entry(event: Any, context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's
         left = context.get_remaining_time_in_millis() / 1000
         within: DrainOptions = {**options}
-        within["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
+        within["deadline_seconds"] = min(
+            left, check.seconds(options.get("deadline_seconds")) or left
+        )
         return attrs.asdict(anyio.run(functools.partial(drain_connected, handler, within)))
 
     return entry

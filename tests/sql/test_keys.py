@@ -164,11 +164,16 @@ def test_a_batch_waits_for_a_call_under_way_with_one_of_its_keys(
 def test_a_batch_under_way_and_a_drop_of_its_queue_do_not_deadlock(
     crew: Crew, shared_queue: JobQueue
 ) -> None:
-    enqueue(shared_queue, "a")
-    with uncommitted(crew, 0, shared_queue.name) as batch:
-        enqueue(batch, "a", "b")
-        dropped = crew.begin(1, shared_queue.name, JobQueue.drop)
+    enqueue(shared_queue, "a", "b")
+    with crew.connections[0].transaction():
+        crew.connections[0].execute(
+            "select from meshhook.requests where queue_name = %s and request_id = 'b' for update",
+            [shared_queue.name],
+        )
+        batch = crew.begin(1, shared_queue.name, lambda queue: enqueue(queue, "a", "b", "c"))
+        dropped = crew.begin(2, shared_queue.name, JobQueue.drop)
 
+    assert batch.result()[1] == [True, True, False]
     assert dropped.result()
     shared_queue.create()
     assert enqueue(shared_queue, "a")[1] == [False]
