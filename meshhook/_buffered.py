@@ -19,6 +19,7 @@ from meshhook.exceptions import PartialEnqueueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
     from meshhook._calls.base import Call
     from meshhook.models import EnqueueBatch
@@ -37,8 +38,8 @@ class Limits:
 
     max_jobs: int
     max_bytes: int
-    max_delay_seconds: float
-    grace_seconds: float
+    max_delay_seconds: float = attrs.field(converter=check.seconds)
+    grace_seconds: float = attrs.field(converter=check.seconds)
 
     def __attrs_post_init__(self) -> None:
         check.all_of(
@@ -58,12 +59,16 @@ class Entry:
         message: The message that is sent.
         size: How many bytes that takes.
         delay_seconds: Its delay.
+        run_at: Its time instead, as it was given.
+        due: The same as text.
     """
 
     data: Mapping[str, Any]
     message: dict[str, Any]
     size: int
     delay_seconds: float
+    run_at: datetime | None = None
+    due: str | None = None
 
 
 @attrs.frozen
@@ -87,10 +92,13 @@ class Flush:
     error: PartialEnqueueError | None = None
 
 
-def entry(job_data: Mapping[str, Any], delay_seconds: float) -> Entry:
+def entry(
+    job_data: Mapping[str, Any], delay_seconds: float | timedelta, run_at: datetime | None
+) -> Entry:
     """Check a job and return it with the trace context of whoever enqueues it."""
-    message, size, delay = enqueue.job(job_data, delay_seconds, telemetry.current_trace())
-    return Entry(job_data, message, size, delay)
+    trace = telemetry.current_trace()
+    message, size, delay, due = enqueue.job(job_data, delay_seconds, run_at, trace)
+    return Entry(job_data, message, size, delay, run_at, due)
 
 
 class Buffer:
@@ -174,7 +182,8 @@ class Buffer:
             for entry in entries
         ]
         delays = [entry.delay_seconds for entry in entries]
-        return enqueue.buffered(self._queue_name, messages, delays, self._sending.key)
+        run_ats = [entry.due for entry in entries]
+        return enqueue.buffered(self._queue_name, messages, delays, self._sending.key, run_ats)
 
     def succeed(self) -> None:
         """Take note that the chunk under way is in the queue."""
@@ -209,12 +218,14 @@ class Buffer:
         """Give up what is not in the queue yet, and return it as an error."""
         sent = self._sending or Sending([])
         unsettled = [*sent.entries, *self._waiting]
+        run_ats = [entry.run_at for entry in unsettled]
         error = PartialEnqueueError(
             self._queue_name,
             cause,
             enqueued=(),
             jobs=[entry.data for entry in unsettled],
             delay_seconds=[entry.delay_seconds for entry in unsettled],
+            run_at=run_ats if any(run_ats) else None,
             uncertain=len(sent.entries),
             idempotency_key=sent.key,
             remembered_seconds=enqueue.IDEMPOTENCY_SECONDS,

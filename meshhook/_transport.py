@@ -48,9 +48,9 @@ class RepeatPolicy:
     """
 
     tries: int = 5
-    base_seconds: float = 0.2
-    max_seconds: float = 10.0
-    total_seconds: float = REQUEST_SECONDS / 2
+    base_seconds: float = attrs.field(default=0.2, converter=check.seconds)
+    max_seconds: float = attrs.field(default=10.0, converter=check.seconds)
+    total_seconds: float = attrs.field(default=REQUEST_SECONDS / 2, converter=check.seconds)
 
     def __attrs_post_init__(self) -> None:
         check.all_of(

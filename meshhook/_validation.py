@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ MAX_ATTEMPTS = 1_000_000
 MAX_BATCH = 10_000
 MAX_CLAIM = 1000
 MAX_DELAY_SECONDS = 366 * 86_400
+MAX_DELAY = timedelta(seconds=MAX_DELAY_SECONDS)
 MAX_INTEGER = 2**31 - 1
 MAX_DAYS = 36_600
 MAX_LIST = 1000
@@ -28,6 +30,7 @@ MAX_PRUNE = 100_000
 MAX_REQUEST_ID = 255
 MAX_VT_SECONDS = 86_400
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QUEUE_NAME = re.compile(r"(?!.*--)[a-z0-9_][a-z0-9_-]{0,46}")
@@ -70,6 +73,11 @@ def all_of(*checks: Callable[[], Any]) -> list[Any]:
             problems += error.problems
     refuse(problems)
     return results
+
+
+def seconds(value: Any) -> Any:
+    """Return how many seconds a timedelta is, and anything else as it is."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def flag(field: str, value: object) -> bool:
@@ -129,7 +137,11 @@ def queue_settings(
 ) -> None:
     """Check the settings of a queue, each of which may be None."""
     problems = [
-        *(_number("vt_seconds", vt_seconds, 1, MAX_VT_SECONDS) if vt_seconds is not None else ()),
+        *(
+            _number("vt_seconds", seconds(vt_seconds), 1, MAX_VT_SECONDS)
+            if vt_seconds is not None
+            else ()
+        ),
         *_optional("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
         *_optional("base_delay_ms", base_delay_ms, 0, MAX_INTEGER),
         *_optional("max_delay_ms", max_delay_ms, 0, MAX_INTEGER),
@@ -175,14 +187,45 @@ def known_names(field: str, given: Collection[str], known: Sequence[str]) -> Non
 
 def delay_seconds(field: str, value: object) -> float:
     """Check a delay: from 0 seconds to 366 days."""
-    refuse(_number(field, value, 0, MAX_DELAY_SECONDS))
-    return value  # type: ignore[return-value]  # a number, as just checked
+    return number_of_seconds(field, value, 0)
+
+
+def run_at(field: str, value: object) -> str:
+    """Check the time at which a job is to run, and return it as text, in UTC.
+
+    Args:
+        field: What the caller calls it.
+        value: The time.
+
+    Returns:
+        The time, or a time long ago for any before it: both mean at once.
+
+    Raises:
+        InvalidInputError: It is no datetime, has no time zone, or is too far ahead.
+    """
+    if not isinstance(value, datetime):
+        fix = "give a datetime with a time zone, such as datetime.now(UTC) + timedelta(hours=1)"
+        raise InvalidInputError([Problem(field, shown(value), fix)])
+    if value.utcoffset() is None:
+        fix = (
+            "give it a time zone, such as datetime(..., tzinfo=UTC), or value.astimezone() "
+            "if it is the time of this machine"
+        )
+        raise InvalidInputError([Problem(field, shown(value), fix)])
+    if value - datetime.now(UTC) > MAX_DELAY:
+        fix = f"give a time within the next {MAX_DELAY.days} days"
+        raise InvalidInputError([Problem(field, shown(value), fix)])
+    return max(value, _LONG_AGO).astimezone(UTC).isoformat()
+
+
+def not_both(field: str, value: object, other: str) -> None:
+    """Refuse what is given as well as something that says the same otherwise."""
+    refuse([Problem(field, shown(value), f"give {field} or {other}, not both")])
 
 
 def vt_seconds(field: str, value: object) -> float:
     """Check a visibility timeout: from 0 seconds (visible at once) to a day."""
-    refuse(_number(field, value, 0, MAX_VT_SECONDS))
-    return value  # type: ignore[return-value]  # a number, as just checked
+    return number_of_seconds(field, value, 0, MAX_VT_SECONDS)
 
 
 def days(field: str, value: object) -> float:
@@ -201,18 +244,19 @@ def one_of(field: str, value: object, known: Sequence[str]) -> str:
 def number_of_seconds(
     field: str, value: object, low: float, high: float = MAX_DELAY_SECONDS
 ) -> float:
-    """Check a duration and its range."""
+    """Check a duration and its range, and return it in seconds, a timedelta too."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
     refuse(_number(field, value, low, high))
     return value  # type: ignore[return-value]  # a number, as just checked
 
 
 def positive_seconds(field: str, value: object, high: float = MAX_DELAY_SECONDS) -> float:
-    """Check a duration that must be longer than nothing."""
-    problems = list(_number(field, value, 0, high))
-    if not problems and not value:
-        problems.append(Problem(field, shown(value), "give a number of seconds above 0"))
-    refuse(problems)
-    return value  # type: ignore[return-value]  # a number, as just checked
+    """Check a duration that must be longer than nothing; see `number_of_seconds`."""
+    number = number_of_seconds(field, value, 0, high)
+    if not number:
+        refuse([Problem(field, shown(value), "give a number of seconds above 0")])
+    return number
 
 
 def whole_number(field: str, value: object, low: int, high: int) -> int:

@@ -18,6 +18,7 @@ from meshhook.exceptions import RequestTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
     from types import TracebackType
     from typing import Self
 
@@ -97,13 +98,19 @@ class EnqueueBuffer(AsyncBlock):
             await self._leave()
 
     async def enqueue(
-        self, job_data: JobData | Mapping[str, Any], delay_seconds: float = 0
+        self,
+        job_data: JobData | Mapping[str, Any],
+        delay_seconds: float | timedelta = 0,
+        *,
+        run_at: datetime | None = None,
     ) -> None:
         """Accept a job; wait if the buffer is full and its last chunk is still under way.
 
         Args:
             job_data: The data of the job, as for `QueueService.enqueue`.
-            delay_seconds: How long the job stays hidden once it is in the queue, in seconds.
+            delay_seconds: How long the job stays hidden once it is in the queue, in seconds or as
+                a timedelta.
+            run_at: The time from which it may run instead; see `QueueService.enqueue`.
 
         Raises:
             InvalidInputError: With everything that is wrong with the job.
@@ -111,7 +118,7 @@ class EnqueueBuffer(AsyncBlock):
                 this job is not among them, and has not been accepted.
             RuntimeError: The buffer is not open.
         """
-        entry = _buffered.entry(job_data, delay_seconds)
+        entry = _buffered.entry(job_data, delay_seconds, run_at)
         self._refuse_or_hand_back()
         while not self._buffer.has_room(entry):
             self._buffer.hurry()
@@ -269,8 +276,14 @@ class SyncEnqueueBuffer(PlainBlock):
         finally:
             self._leave()
 
-    def enqueue(self, job_data: JobData | Mapping[str, Any], delay_seconds: float = 0) -> None:  # noqa: D102
-        entry = _buffered.entry(job_data, delay_seconds)
+    def enqueue(  # noqa: D102
+        self,
+        job_data: JobData | Mapping[str, Any],
+        delay_seconds: float | timedelta = 0,
+        *,
+        run_at: datetime | None = None,
+    ) -> None:
+        entry = _buffered.entry(job_data, delay_seconds, run_at)
         with self._news:
             self._refuse_or_hand_back()
             while not self._buffer.has_room(entry):

@@ -35,6 +35,7 @@ import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from typing import Any
 
 __all__ = [
@@ -275,7 +276,11 @@ class PartialEnqueueError(RequestError):
     the call that failed::
 
         await queue_service.enqueue_many(
-            error.jobs, error.delay_seconds, idempotency_key=error.idempotency_key
+            error.jobs,
+            error.delay_seconds,
+            run_at=error.run_at,
+            idempotency_key=error.idempotency_key,
+            idempotency_keys=error.idempotency_keys,
         )
 
     Args:
@@ -284,16 +289,18 @@ class PartialEnqueueError(RequestError):
         enqueued: The ids of the jobs that went in before it, in order.
         jobs: The data of all the others, in order, as it was given.
         delay_seconds: Their delay in seconds, or the delay of each.
+        run_at: The time from which they may run, or that of each; None where only delays count.
         uncertain: How many of them, from the first on, were in the call that failed, and may
             have gone in. The rest was not sent.
         idempotency_key: The name under which those were sent.
+        idempotency_keys: The key of each of `jobs`, if there are such keys.
         remembered_seconds: How long the database remembers it, in seconds.
 
     Attributes:
         index: The position of the first job that is not known to be in, among all that were given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - given by name
         self,
         queue_name: str,
         cause: BaseException,
@@ -301,8 +308,10 @@ class PartialEnqueueError(RequestError):
         enqueued: Sequence[int],
         jobs: Sequence[Mapping[str, Any]],
         delay_seconds: float | Sequence[float],
+        run_at: datetime | Sequence[datetime | None] | None = None,
         uncertain: int,
         idempotency_key: str,
+        idempotency_keys: Sequence[str | None] | None = None,
         remembered_seconds: float,
     ) -> None:
         self.queue_name = queue_name
@@ -312,13 +321,19 @@ class PartialEnqueueError(RequestError):
         self.delay_seconds: float | Sequence[float] = (
             delay_seconds if isinstance(delay_seconds, int | float) else tuple(delay_seconds)
         )
+        self.run_at: datetime | Sequence[datetime | None] | None = (
+            tuple(run_at) if isinstance(run_at, list | tuple) else run_at
+        )
         self.uncertain = uncertain
         self.idempotency_key = idempotency_key
+        self.idempotency_keys = None if idempotency_keys is None else tuple(idempotency_keys)
+        with_keys = "" if idempotency_keys is None else " with error.idempotency_keys"
         super().__init__(
             f'Not all jobs are known to be in the queue "{queue_name}": {self.index} went in, the '
             f"{uncertain} after them may have, and {len(self.jobs) - uncertain} were not sent. "
-            f"Enqueue error.jobs under error.idempotency_key within {remembered_seconds:.15g} "
-            f"seconds, and none goes in twice. The call failed with: {cause}",
+            f"Enqueue error.jobs under error.idempotency_key{with_keys} within "
+            f"{remembered_seconds:.15g} seconds, and none goes in twice. "
+            f"The call failed with: {cause}",
             function=getattr(cause, "function", "meshhook_enqueue"),
             status=getattr(cause, "status", None),
             code=getattr(cause, "code", None),

@@ -173,20 +173,29 @@ class EnqueueBatch(Sequence[EnqueueResult]):
 
     Attributes:
         msg_ids: The ids of the jobs, in the order in which they were given.
-        duplicate: Whether the idempotency key had been used before.
+        duplicate: Whether the idempotency key, or that of every job, had been used before.
+        duplicates: For each job, whether its key had been used before; empty unless the jobs were
+            given keys of their own.
     """
 
     msg_ids: tuple[int, ...]
     duplicate: bool = False
+    duplicates: tuple[bool, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> EnqueueResult: ...
     @overload
     def __getitem__(self, index: slice) -> EnqueueBatch: ...
     def __getitem__(self, index: int | slice) -> EnqueueResult | EnqueueBatch:
-        if isinstance(index, slice):
-            return EnqueueBatch(msg_ids=self.msg_ids[index], duplicate=self.duplicate)
-        return EnqueueResult(msg_id=self.msg_ids[index], duplicate=self.duplicate)
+        of_jobs = self.duplicates
+        if not isinstance(index, slice):
+            duplicate = of_jobs[index] if of_jobs else self.duplicate
+            return EnqueueResult(msg_id=self.msg_ids[index], duplicate=duplicate)
+        return EnqueueBatch(
+            msg_ids=self.msg_ids[index],
+            duplicate=all(of_jobs[index]) if of_jobs[index] else self.duplicate,
+            duplicates=of_jobs[index],
+        )
 
     def __len__(self) -> int:
         return len(self.msg_ids)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from meshhook._calls import queues
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from meshhook._transport import AsyncTransport
     from meshhook.models import PruneResult, QueueInfo, WorkerInfo
 
@@ -29,7 +31,7 @@ class QueueControl:
         self,
         *,
         dlq_name: str | None = None,
-        vt_seconds: float | None = None,
+        vt_seconds: float | timedelta | None = None,
         max_attempts: int | None = None,
         base_delay_ms: int | None = None,
         max_delay_ms: int | None = None,
@@ -41,7 +43,8 @@ class QueueControl:
 
         Args:
             dlq_name: Its dead letter queue; by default ``<queue_name>_dlq``.
-            vt_seconds: The visibility timeout of a claim that names none, in seconds (30).
+            vt_seconds: The visibility timeout of a claim that names none, in seconds or as a
+                timedelta (30 seconds).
             max_attempts: The last attempt where neither sender nor worker sets one (5).
             base_delay_ms: The delay after a first failure, in milliseconds (1,000).
             max_delay_ms: What a delay never exceeds, in milliseconds (300,000).
@@ -74,7 +77,7 @@ class QueueControl:
         self,
         *,
         dlq_name: str | None = None,
-        vt_seconds: float | None = None,
+        vt_seconds: float | timedelta | None = None,
         max_attempts: int | None = None,
         base_delay_ms: int | None = None,
         max_delay_ms: int | None = None,

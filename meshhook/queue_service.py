@@ -16,6 +16,7 @@ from meshhook.queue_control import QueueControl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
     from typing import Any
     from uuid import UUID
 
@@ -69,20 +70,24 @@ class QueueService(QueueControl):
     async def enqueue(
         self,
         job_data: JobData | Mapping[str, Any],
-        delay_seconds: float = 0,
+        delay_seconds: float | timedelta = 0,
         *,
+        run_at: datetime | None = None,
         idempotency_key: str | None = None,
-        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+        idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> EnqueueResult:
         """Enqueue a job.
 
         Args:
             job_data: ``run_id``, ``workflow_id`` and ``project_id`` (UUIDs); if wanted ``attempt``
                 (1), ``max_attempts`` (the worker's, or 5) and ``metadata`` (a dict).
-            delay_seconds: How long the job stays hidden, in seconds.
+            delay_seconds: How long the job stays hidden, in seconds or as a timedelta.
+            run_at: The time from which it may run instead, a datetime with a time zone, at most 366
+                days ahead. One that has passed means at once.
             idempotency_key: A name for this enqueue. Another with the same name in this queue
                 enqueues nothing and returns the id of this one.
-            idempotency_seconds: How long that name is remembered, in seconds; a day by default.
+            idempotency_seconds: How long that name is remembered, in seconds or as a timedelta; a
+                day by default.
 
         Returns:
             The job's id, and whether the key had been used before.
@@ -97,6 +102,7 @@ class QueueService(QueueControl):
                     self.queue_name,
                     job_data,
                     delay_seconds,
+                    run_at=run_at,
                     idempotency_key=idempotency_key,
                     idempotency_seconds=idempotency_seconds,
                     trace=sent.trace,
@@ -108,10 +114,12 @@ class QueueService(QueueControl):
     async def enqueue_many(
         self,
         jobs: Iterable[JobData | Mapping[str, Any]],
-        delay_seconds: float | Sequence[float] = 0,
+        delay_seconds: float | timedelta | Sequence[float | timedelta] = 0,
         *,
+        run_at: datetime | Sequence[datetime | None] | None = None,
         idempotency_key: str | None = None,
-        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+        idempotency_keys: Iterable[str | None] | None = None,
+        idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> EnqueueBatch:
         """Enqueue any number of jobs, in as few calls as they fit in.
 
@@ -122,15 +130,21 @@ class QueueService(QueueControl):
 
         Args:
             jobs: The data of each job, as for `enqueue`.
-            delay_seconds: How long they stay hidden, in seconds: one number for all or a list with
-                one for each.
+            delay_seconds: How long they stay hidden, in seconds or as a timedelta: one for all or a
+                list with one for each.
+            run_at: The time from which they may run instead; see `enqueue`. One for all or a list
+                with one for each, None where the delay counts.
             idempotency_key: A name for this enqueue; see `enqueue`. The same jobs under the same
                 name put in what is missing of them, and nothing twice.
-            idempotency_seconds: How long that name is remembered, in seconds; a day by default.
+            idempotency_keys: A name for each job, None for none, as `enqueue` takes it for one. A
+                job whose name has been used, by whichever call or earlier in this list, is not
+                enqueued again.
+            idempotency_seconds: How long the names are remembered, in seconds or as a timedelta; a
+                day by default.
 
         Returns:
-            The jobs' ids in the order in which the jobs were given, and whether all of them had
-            been put in before under that name.
+            The jobs' ids in the order in which the jobs were given, and whether all of them, or
+            with names of their own which, had been put in before.
 
         Raises:
             InvalidInputError: With everything that is wrong with any of the jobs.
@@ -141,7 +155,9 @@ class QueueService(QueueControl):
             self.queue_name,
             jobs,
             delay_seconds,
+            run_at=run_at,
             idempotency_key=idempotency_key,
+            idempotency_keys=idempotency_keys,
             idempotency_seconds=idempotency_seconds,
         )
         for _ in batch.check():
@@ -158,8 +174,8 @@ class QueueService(QueueControl):
         *,
         max_jobs: int = BUFFER_JOBS,
         max_bytes: int = MAX_BYTES,
-        max_delay_seconds: float = BUFFER_SECONDS,
-        grace_seconds: float = BUFFER_GRACE_SECONDS,
+        max_delay_seconds: float | timedelta = BUFFER_SECONDS,
+        grace_seconds: float | timedelta = BUFFER_GRACE_SECONDS,
     ) -> EnqueueBuffer:
         """Return a buffer that takes jobs one by one and enqueues them together.
 
@@ -176,9 +192,10 @@ class QueueService(QueueControl):
         Args:
             max_jobs: How many jobs make it full (1,000).
             max_bytes: How many bytes of JSON make it full (4 MiB). A larger job goes alone.
-            max_delay_seconds: How long a job waits at the most before it is sent, in seconds (0.1).
+            max_delay_seconds: How long a job waits at the most before it is sent, in seconds or as
+                a timedelta (0.1 seconds).
             grace_seconds: How long the last jobs may take when the block is cancelled, in seconds
-                (10).
+                or as a timedelta (10 seconds).
 
         Returns:
             The buffer, open for the time of a ``with`` block.
@@ -201,13 +218,14 @@ class QueueService(QueueControl):
             ),
         )
 
-    async def dequeue(self, vt_seconds: float = 30) -> Job | None:
+    async def dequeue(self, vt_seconds: float | timedelta = 30) -> Job | None:
         """Claim the job that has been due longest.
 
         A job that is past its last attempt is not handed out: it goes to the dead letter queue.
 
         Args:
-            vt_seconds: The visibility timeout: how long nobody else gets the job, in seconds.
+            vt_seconds: The visibility timeout: how long nobody else gets the job, in seconds or as
+                a timedelta.
 
         Returns:
             The job, or None if none is due.
@@ -217,12 +235,12 @@ class QueueService(QueueControl):
         """
         return await self._transport.run(claim.one(self.queue_name, vt_seconds))
 
-    async def dequeue_many(self, quantity: int, vt_seconds: float = 30) -> list[Job]:
+    async def dequeue_many(self, quantity: int, vt_seconds: float | timedelta = 30) -> list[Job]:
         """Claim the jobs that have been due longest; see `dequeue`.
 
         Args:
             quantity: How many at the most, from 1 to 1,000.
-            vt_seconds: The visibility timeout in seconds.
+            vt_seconds: The visibility timeout, in seconds or as a timedelta.
 
         Returns:
             The jobs, the one that has been due longest first; an empty list if none is due.
@@ -280,9 +298,11 @@ class QueueService(QueueControl):
     async def retry(
         self,
         job_or_msg_id: Job | int,
-        delay_seconds: float = 0,
+        delay_seconds: float | timedelta = 0,
         error_message: str | None = None,
         error_stack: str | None = None,
+        *,
+        run_at: datetime | None = None,
     ) -> bool:
         """Settle a job as failed: it comes again under the same id, one attempt on.
 
@@ -290,9 +310,10 @@ class QueueService(QueueControl):
 
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
-            delay_seconds: The backoff: how long it stays hidden, in seconds.
+            delay_seconds: The backoff: how long it stays hidden, in seconds or as a timedelta.
             error_message: What went wrong; the message keeps it as ``last_error``.
             error_stack: Where it was raised; the history keeps it.
+            run_at: The time from which it may run again instead; see `enqueue`.
 
         Returns:
             Whether it was settled: False if the lease is lost or the job is gone.
@@ -301,15 +322,29 @@ class QueueService(QueueControl):
             RequestError: The call failed.
         """
         return await self._transport.run(
-            settle.retry(self.queue_name, job_or_msg_id, delay_seconds, error_message, error_stack)
+            settle.retry(
+                self.queue_name,
+                job_or_msg_id,
+                delay_seconds,
+                error_message,
+                error_stack,
+                run_at=run_at,
+            )
         )
 
-    async def release(self, job_or_msg_id: Job | int, delay_seconds: float = 0) -> bool:
+    async def release(
+        self,
+        job_or_msg_id: Job | int,
+        delay_seconds: float | timedelta = 0,
+        *,
+        run_at: datetime | None = None,
+    ) -> bool:
         """Hand a job back with its attempt unused: a release, or with a delay a snooze.
 
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
-            delay_seconds: How long it stays hidden, in seconds.
+            delay_seconds: How long it stays hidden, in seconds or as a timedelta.
+            run_at: The time from which it may run instead; see `enqueue`.
 
         Returns:
             Whether it was handed back: False if the lease is lost or the job is gone.
@@ -318,15 +353,15 @@ class QueueService(QueueControl):
             RequestError: The call failed.
         """
         return await self._transport.run(
-            settle.release(self.queue_name, job_or_msg_id, delay_seconds)
+            settle.release(self.queue_name, job_or_msg_id, delay_seconds, run_at=run_at)
         )
 
-    async def extend(self, job_or_msg_id: Job | int, vt_seconds: float = 30) -> bool:
+    async def extend(self, job_or_msg_id: Job | int, vt_seconds: float | timedelta = 30) -> bool:
         """Extend the lease of a claimed job.
 
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
-            vt_seconds: How long nobody else gets it from now on, in seconds.
+            vt_seconds: How long nobody else gets it from now on, in seconds or as a timedelta.
 
         Returns:
             Whether it was extended: False if the lease is lost or the job is gone.

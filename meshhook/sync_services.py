@@ -20,6 +20,7 @@ from meshhook.queue_service import DEFAULT_QUEUE, QueueService
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from typing import Any
     from uuid import UUID
 
@@ -63,7 +64,7 @@ class SyncQueueControl:
         self,
         *,
         dlq_name: str | None = None,
-        vt_seconds: float | None = None,
+        vt_seconds: float | timedelta | None = None,
         max_attempts: int | None = None,
         base_delay_ms: int | None = None,
         max_delay_ms: int | None = None,
@@ -89,7 +90,7 @@ class SyncQueueControl:
         self,
         *,
         dlq_name: str | None = None,
-        vt_seconds: float | None = None,
+        vt_seconds: float | timedelta | None = None,
         max_attempts: int | None = None,
         base_delay_ms: int | None = None,
         max_delay_ms: int | None = None,
@@ -161,10 +162,11 @@ class SyncQueueService(SyncQueueControl):
     def enqueue(
         self,
         job_data: JobData | Mapping[str, Any],
-        delay_seconds: float = 0,
+        delay_seconds: float | timedelta = 0,
         *,
+        run_at: datetime | None = None,
         idempotency_key: str | None = None,
-        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+        idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> EnqueueResult:
         with telemetry.sending(self.queue_name) as sent:
             result = self._transport.run(
@@ -172,6 +174,7 @@ class SyncQueueService(SyncQueueControl):
                     self.queue_name,
                     job_data,
                     delay_seconds,
+                    run_at=run_at,
                     idempotency_key=idempotency_key,
                     idempotency_seconds=idempotency_seconds,
                     trace=sent.trace,
@@ -183,16 +186,20 @@ class SyncQueueService(SyncQueueControl):
     def enqueue_many(
         self,
         jobs: Iterable[JobData | Mapping[str, Any]],
-        delay_seconds: float | Sequence[float] = 0,
+        delay_seconds: float | timedelta | Sequence[float | timedelta] = 0,
         *,
+        run_at: datetime | Sequence[datetime | None] | None = None,
         idempotency_key: str | None = None,
-        idempotency_seconds: float = IDEMPOTENCY_SECONDS,
+        idempotency_keys: Iterable[str | None] | None = None,
+        idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> EnqueueBatch:
         batch = enqueue.Batch(
             self.queue_name,
             jobs,
             delay_seconds,
+            run_at=run_at,
             idempotency_key=idempotency_key,
+            idempotency_keys=idempotency_keys,
             idempotency_seconds=idempotency_seconds,
         )
         for _ in batch.check():
@@ -209,8 +216,8 @@ class SyncQueueService(SyncQueueControl):
         *,
         max_jobs: int = BUFFER_JOBS,
         max_bytes: int = MAX_BYTES,
-        max_delay_seconds: float = BUFFER_SECONDS,
-        grace_seconds: float = BUFFER_GRACE_SECONDS,
+        max_delay_seconds: float | timedelta = BUFFER_SECONDS,
+        grace_seconds: float | timedelta = BUFFER_GRACE_SECONDS,
     ) -> SyncEnqueueBuffer:
         from meshhook import buffered  # noqa: PLC0415 - optional: a cold start does without it
 
@@ -225,10 +232,10 @@ class SyncQueueService(SyncQueueControl):
             ),
         )
 
-    def dequeue(self, vt_seconds: float = 30) -> Job | None:
+    def dequeue(self, vt_seconds: float | timedelta = 30) -> Job | None:
         return self._transport.run(claim.one(self.queue_name, vt_seconds))
 
-    def dequeue_many(self, quantity: int, vt_seconds: float = 30) -> list[Job]:
+    def dequeue_many(self, quantity: int, vt_seconds: float | timedelta = 30) -> list[Job]:
         return self._transport.run(claim.many(self.queue_name, quantity, vt_seconds))
 
     def acknowledge(self, job_or_msg_id: Job | int) -> bool:
@@ -243,18 +250,35 @@ class SyncQueueService(SyncQueueControl):
     def retry(
         self,
         job_or_msg_id: Job | int,
-        delay_seconds: float = 0,
+        delay_seconds: float | timedelta = 0,
         error_message: str | None = None,
         error_stack: str | None = None,
+        *,
+        run_at: datetime | None = None,
     ) -> bool:
         return self._transport.run(
-            settle.retry(self.queue_name, job_or_msg_id, delay_seconds, error_message, error_stack)
+            settle.retry(
+                self.queue_name,
+                job_or_msg_id,
+                delay_seconds,
+                error_message,
+                error_stack,
+                run_at=run_at,
+            )
         )
 
-    def release(self, job_or_msg_id: Job | int, delay_seconds: float = 0) -> bool:
-        return self._transport.run(settle.release(self.queue_name, job_or_msg_id, delay_seconds))
+    def release(
+        self,
+        job_or_msg_id: Job | int,
+        delay_seconds: float | timedelta = 0,
+        *,
+        run_at: datetime | None = None,
+    ) -> bool:
+        return self._transport.run(
+            settle.release(self.queue_name, job_or_msg_id, delay_seconds, run_at=run_at)
+        )
 
-    def extend(self, job_or_msg_id: Job | int, vt_seconds: float = 30) -> bool:
+    def extend(self, job_or_msg_id: Job | int, vt_seconds: float | timedelta = 30) -> bool:
         return (self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)))[0]
 
     def delete_job(self, msg_id: int) -> bool:

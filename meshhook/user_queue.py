@@ -17,6 +17,7 @@ from meshhook._transport import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
     from typing import Any
 
     from supabase import AsyncClient, Client
@@ -51,8 +52,9 @@ class UserQueue:
     async def enqueue(
         self,
         job_data: JobData | Mapping[str, Any],
-        delay_seconds: float = 0,
+        delay_seconds: float | timedelta = 0,
         *,
+        run_at: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> bool:
         """Enqueue a job for the user.
@@ -60,7 +62,8 @@ class UserQueue:
         Args:
             job_data: As for `QueueService.enqueue`, but without ``attempt``, ``max_attempts`` and
                 ``user_id``: those are set by the database.
-            delay_seconds: How long the job stays hidden, in seconds.
+            delay_seconds: How long the job stays hidden, in seconds or as a timedelta.
+            run_at: The time from which it may run instead; see `QueueService.enqueue`.
             idempotency_key: A name for this enqueue, remembered for ten minutes. Another with the
                 same name by the same user in this queue enqueues nothing.
 
@@ -76,7 +79,11 @@ class UserQueue:
         """
         return await self._transport.run(
             user_enqueue.one(
-                self.queue_name, job_data, delay_seconds, idempotency_key=idempotency_key
+                self.queue_name,
+                job_data,
+                delay_seconds,
+                run_at=run_at,
+                idempotency_key=idempotency_key,
             )
         )
 
@@ -104,12 +111,17 @@ class SyncUserQueue:
     def enqueue(  # noqa: D102 - the docstring is that of the async class
         self,
         job_data: JobData | Mapping[str, Any],
-        delay_seconds: float = 0,
+        delay_seconds: float | timedelta = 0,
         *,
+        run_at: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> bool:
         return self._transport.run(
             user_enqueue.one(
-                self.queue_name, job_data, delay_seconds, idempotency_key=idempotency_key
+                self.queue_name,
+                job_data,
+                delay_seconds,
+                run_at=run_at,
+                idempotency_key=idempotency_key,
             )
         )

@@ -14,6 +14,7 @@ from meshhook.models import Job, JobMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
 
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -64,7 +65,7 @@ class Claim:
 def batch(
     queue_name: str,
     quantity: int,
-    vt_seconds: float | None = None,
+    vt_seconds: float | timedelta | None = None,
     **more: int | None,
 ) -> Call[Claim]:
     """Build the call that claims up to so many jobs."""
@@ -75,12 +76,12 @@ def batch(
 def arguments(
     queue_name: str,
     quantity: int,
-    vt_seconds: float | None,
+    vt_seconds: float | timedelta | None,
     **more: int | Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the parameters of a claim."""
     if vt_seconds is not None:
-        check.vt_seconds("vt_seconds", vt_seconds)
+        vt_seconds = check.vt_seconds("vt_seconds", vt_seconds)
     return given(
         queue_name=queue_name,
         quantity=check.whole_number("quantity", quantity, 1, check.MAX_CLAIM),
@@ -111,7 +112,7 @@ def reader(queue_name: str) -> Callable[[Any], Claim]:
     return decode
 
 
-def one(queue_name: str, vt_seconds: float) -> Call[Job | None]:
+def one(queue_name: str, vt_seconds: float | timedelta) -> Call[Job | None]:
     """Build the call that claims one job."""
     claimed = batch(queue_name, 1, vt_seconds)
 
@@ -121,7 +122,7 @@ def one(queue_name: str, vt_seconds: float) -> Call[Job | None]:
     return Call(claimed.function, claimed.params, decode)
 
 
-def many(queue_name: str, quantity: int, vt_seconds: float) -> Call[list[Job]]:
+def many(queue_name: str, quantity: int, vt_seconds: float | timedelta) -> Call[list[Job]]:
     """Build the call that claims up to so many jobs and asks for nothing but them."""
     claimed = batch(queue_name, quantity, vt_seconds)
     return Call(claimed.function, claimed.params, lambda answer: list(claimed.decode(answer).jobs))

@@ -11,6 +11,7 @@ from meshhook.models import PruneResult, QueueInfo, WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
 
 def create(queue_name: str, **settings: Any) -> Call[QueueInfo]:
@@ -27,7 +28,7 @@ def _settings(  # noqa: PLR0913 - settings with defaults, given by name
     queue_name: str,
     *,
     dlq_name: str | None = None,
-    vt_seconds: float | None = None,
+    vt_seconds: float | timedelta | None = None,
     max_attempts: int | None = None,
     base_delay_ms: int | None = None,
     max_delay_ms: int | None = None,
@@ -48,7 +49,7 @@ def _settings(  # noqa: PLR0913 - settings with defaults, given by name
     return given(
         queue_name=queue_name,
         dlq_name=dlq_name,
-        vt_seconds=vt_seconds,
+        vt_seconds=check.seconds(vt_seconds),
         max_attempts=max_attempts,
         base_delay_ms=base_delay_ms,
         max_delay_ms=max_delay_ms,

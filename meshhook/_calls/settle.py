@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from meshhook import _validation as check
+from meshhook._calls import timing
 from meshhook._calls.base import Call, exactly, given, list_of, request_id
 from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
 
 ERROR_MESSAGE_LIMIT = 4_000
 """The most characters of an error message that are kept."""
@@ -37,6 +39,8 @@ class Outcome:
         read_ct: The delivery that is settled.
         seconds: How long the handler took.
         delay_seconds: After which time the job is visible again, for a retry or a release.
+        run_at: At which time instead, as text; a database that knows no such time goes by the
+            delay.
         error_type: The class of the error.
         error_message: What it said.
         error_stack: Where it was raised.
@@ -48,6 +52,7 @@ class Outcome:
     read_ct: int
     seconds: float | None = None
     delay_seconds: float | None = None
+    run_at: str | None = None
     error_type: str | None = None
     error_message: str | None = None
     error_stack: str | None = None
@@ -133,25 +138,33 @@ def archive(queue_name: str, job: Job | int) -> Call[bool]:
 def retry(
     queue_name: str,
     job: Job | int,
-    delay_seconds: float = 0,
+    delay_seconds: float | timedelta = 0,
     error_message: str | None = None,
     error_stack: str | None = None,
+    *,
+    run_at: datetime | None = None,
 ) -> Call[bool]:
     """Build the call that settles a job as failed and lets it become visible again."""
     params = {
         **_receipts(queue_name, [job]),
-        "delay_seconds": check.delay_seconds("delay_seconds", delay_seconds),
+        **timing.of_one(delay_seconds, run_at),
         **_error(error_message, error_stack),
         "request_id": request_id(),
     }
     return Call("meshhook_retry", params, _one_ok)
 
 
-def release(queue_name: str, job: Job | int, delay_seconds: float = 0) -> Call[bool]:
+def release(
+    queue_name: str,
+    job: Job | int,
+    delay_seconds: float | timedelta = 0,
+    *,
+    run_at: datetime | None = None,
+) -> Call[bool]:
     """Build the call that hands a job back with its attempt unused."""
     params = {
         **_receipts(queue_name, [job]),
-        "delay_seconds": check.delay_seconds("delay_seconds", delay_seconds),
+        **timing.of_one(delay_seconds, run_at),
         "request_id": request_id(),
     }
     return Call("meshhook_release", params, _one_ok)
@@ -160,7 +173,7 @@ def release(queue_name: str, job: Job | int, delay_seconds: float = 0) -> Call[b
 def extend(
     queue_name: str,
     jobs: Sequence[Job | int],
-    vt_seconds: float,
+    vt_seconds: float | timedelta,
     worker: Mapping[str, Any] | None = None,
 ) -> Call[list[bool]]:
     """Build the call that extends leases. The receipts make it safe to repeat."""
@@ -219,6 +232,7 @@ def _row(o: Outcome) -> dict[str, Any]:
             read_ct=o.read_ct,
             seconds=o.seconds,
             delay_seconds=o.delay_seconds,
+            run_at=o.run_at,
             error_type=check.storable("error_type", o.error_type, NAME_LIMIT),
             worker=check.storable("worker", o.worker, NAME_LIMIT),
         ),

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from meshhook import _job_data as payload
 from meshhook import _validation as check
+from meshhook._calls import timing
 from meshhook._calls.base import Call, exactly, object_of, request_id
 from meshhook.exceptions import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
 _NOT_FOR_USERS = ("attempt", "max_attempts", "user_id")
 
@@ -18,8 +20,9 @@ _NOT_FOR_USERS = ("attempt", "max_attempts", "user_id")
 def one(
     queue_name: str,
     job_data: Mapping[str, Any],
-    delay_seconds: float = 0,
+    delay_seconds: float | timedelta = 0,
     *,
+    run_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Call[bool]:
     """Build the call that enqueues a job for the user whose token goes with it."""
@@ -29,15 +32,15 @@ def one(
         # Without a key of the caller's, only a repeat of this very call can be known already.
         return not duplicate or idempotency_key is None
 
-    message, delay, key = check.all_of(
+    message, when, key = check.all_of(
         lambda: _job_data(job_data),
-        lambda: check.delay_seconds("delay_seconds", delay_seconds),
+        lambda: timing.of_one(delay_seconds, run_at),
         lambda: _key(idempotency_key),
     )
     params = {
         "queue_name": queue_name,
         "message": message,
-        "delay_seconds": delay,
+        **when,
         "request_id": key,
     }
     return Call("meshhook_user_enqueue", params, decode)

@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -43,6 +44,7 @@ _A_FILE = "file"
 @attrs.frozen(kw_only=True)
 class _How:
     delay_seconds: float
+    run_at: datetime | None
     idempotency_key: str | None
     idempotency_seconds: float
     batch_size: int
@@ -68,6 +70,14 @@ def enqueue(  # noqa: PLR0913 - a command's options
     delay_seconds: Annotated[
         float, typer.Option("--delay-seconds", min=0, help="How long they stay hidden.")
     ] = 0,
+    run_at: Annotated[
+        str | None,
+        typer.Option(
+            "--run-at",
+            metavar="TIME",
+            help="When they may run instead, such as 2027-01-01T09:00:00+01:00.",
+        ),
+    ] = None,
     idempotency_key: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +128,7 @@ def enqueue(  # noqa: PLR0913 - a command's options
     """Enqueue jobs: from arguments, or JSON Lines of any length from a file or a pipe."""
     how = _How(
         delay_seconds=delay_seconds,
+        run_at=None if run_at is None else _time(run_at),
         idempotency_key=idempotency_key,
         idempotency_seconds=idempotency_seconds,
         batch_size=batch_size,
@@ -137,6 +148,8 @@ def enqueue(  # noqa: PLR0913 - a command's options
         return
     if any(given is not None for given in ids.values()):
         raise usage("--run-id, --workflow-id and --project-id go with --metadata")
+    if how.run_at and delay_seconds:
+        raise usage("give --run-at or --delay-seconds, not both")
     if arguments and file:
         raise usage("give jobs as arguments or in a --file, not both")
     if arguments:
@@ -148,6 +161,19 @@ def enqueue(  # noqa: PLR0913 - a command's options
         raise usage("give jobs as arguments, in a --file, or through a pipe")
     with sigterm_as_ctrl_c():
         _enqueue_lines(settings, file, how)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.utcoffset() is None:
+        raise usage(
+            f"--run-at {text}: give a time with its zone, such as 2027-01-01T09:00:00+01:00"
+            " or 2027-01-01T08:00:00Z"
+        )
+    return time
 
 
 def job_of(
@@ -250,7 +276,8 @@ def _enqueue_lines(settings: Settings, file: Path | None, how: _How) -> None:
         _opened(file) as stream,
         _progress(file, "enqueueing") as advance,
     ):
-        upload = Upload(send=send, name=f"{name}/{how.delay_seconds:g}", how_to_go_on=more)
+        when = f"{how.delay_seconds:g}" if how.run_at is None else how.run_at.isoformat()
+        upload = Upload(send=send, name=f"{name}/{when}", how_to_go_on=more)
         try:
             upload.run(chunks(stream, how.batch_size, how.resume_from), advance)
         except KeyboardInterrupt as error:
@@ -283,6 +310,7 @@ def _check(
 
     options = {
         "delay_seconds": how.delay_seconds,
+        "run_at": how.run_at,
         "idempotency_key": how.idempotency_key,
         "idempotency_seconds": how.idempotency_seconds,
     }
@@ -328,6 +356,7 @@ def _sender(settings: Settings, how: _How) -> "Iterator[Send]":
             return queue.enqueue_many(
                 jobs,
                 how.delay_seconds,
+                run_at=how.run_at,
                 idempotency_key=key,
                 idempotency_seconds=how.idempotency_seconds,
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 import anyio
 import attrs
 
+from meshhook import _validation as check
 from meshhook.serverless.drain import DrainOptions, drain_connected
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def lambda_handler(
         within: DrainOptions = {**options}
         if context is not None:
             left = context.get_remaining_time_in_millis() / 1000
-            within["deadline_seconds"] = min(left, options.get("deadline_seconds") or left)
+            deadline = check.seconds(options.get("deadline_seconds")) or left
+            within["deadline_seconds"] = min(left, deadline)
         return attrs.asdict(anyio.run(functools.partial(drain_connected, handler, within)))
 
     return entry

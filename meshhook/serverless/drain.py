@@ -30,6 +30,7 @@ from meshhook.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
 
     from supabase import AsyncClient, Client
 
@@ -59,12 +60,13 @@ class DrainOptions(TypedDict, total=False):
     Attributes:
         queue_name: The queue, several, or a mapping of queues to weights; see `Worker`.
         max_jobs: How many jobs are claimed at the most.
-        deadline_seconds: How much time there is, in seconds, everything included.
+        deadline_seconds: How much time there is, everything included, in seconds or as a timedelta.
         concurrency: How many handlers may run at once (10).
         visibility_timeout_seconds: How long a claimed job stays hidden unless its lease is
-            extended, in seconds (30).
+            extended, in seconds or as a timedelta (30 seconds).
         retry_config: The backoff and the last attempt; see `Worker`.
-        job_timeout_seconds: How long an attempt may take, in seconds; see `Worker`.
+        job_timeout_seconds: How long an attempt may take, in seconds or as a timedelta; see
+            `Worker`.
         fatal_exceptions: After which no further attempt makes sense; see `Worker`.
         on_event: What is called with each event; see `Worker`.
         on_error: What is called with each error of an attempt, and its job; see `Worker`.
@@ -74,11 +76,11 @@ class DrainOptions(TypedDict, total=False):
 
     queue_name: str | Mapping[str, int] | Iterable[str]
     max_jobs: int | None
-    deadline_seconds: float | None
+    deadline_seconds: float | timedelta | None
     concurrency: int
-    visibility_timeout_seconds: float | None
+    visibility_timeout_seconds: float | timedelta | None
     retry_config: RetryStrategy | RetryConfig | dict[str, int] | None
-    job_timeout_seconds: float | None
+    job_timeout_seconds: float | timedelta | None
     fatal_exceptions: Iterable[type[BaseException]]
     on_event: Hook | None
     on_error: ErrorHook | None
@@ -295,7 +297,7 @@ def _settings(
     if max_jobs is not None:
         check.whole_number("max_jobs", max_jobs, 1, MAX_JOBS)
     if deadline is not None:
-        check.positive_seconds("deadline_seconds", deadline)
+        deadline = check.positive_seconds("deadline_seconds", deadline)
     margin = math.inf if deadline is None else min(MAX_MARGIN_SECONDS, deadline / 5)
     stop_after = math.inf if deadline is None else deadline - margin
     settings = make_settings(

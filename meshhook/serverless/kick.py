@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import string
+from typing import TYPE_CHECKING
 
 from meshhook import _validation as check
 from meshhook.exceptions import Problem
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 _SCHEDULE = re.compile(r"[1-5]?\d seconds|[\d*/,\- ]+")
 _URL = re.compile(r"https?://[^\s'$\\]+")
@@ -46,7 +50,7 @@ def kick_sql(
     *,
     schedule: str = "10 seconds",
     secret_name: str = "meshhook_drain_secret",  # noqa: S107 - a name, not the secret
-    timeout_seconds: float = 60,
+    timeout_seconds: float | timedelta = 60,
 ) -> str:
     """Return SQL for pg_cron and pg_net that calls a drain endpoint while jobs are due.
 
@@ -57,7 +61,7 @@ def kick_sql(
         queue_name: The queue that it drains.
         schedule: When to look: ``"<n> seconds"`` up to 59, or a cron expression.
         secret_name: The name of the secret in the Vault.
-        timeout_seconds: How long the endpoint may take, in seconds.
+        timeout_seconds: How long the endpoint may take, in seconds or as a timedelta.
 
     Returns:
         The SQL, to be put in a migration or run once.
@@ -66,7 +70,7 @@ def kick_sql(
         InvalidInputError: Something cannot stand in such SQL.
     """
     check.queue_name("queue_name", queue_name)
-    check.positive_seconds("timeout_seconds", timeout_seconds)
+    seconds = check.positive_seconds("timeout_seconds", timeout_seconds)
     problems = []
     if not _is_like(_URL, url):
         problems.append(Problem("url", check.shown(url), "give an http(s) URL without ' $ \\"))
@@ -82,7 +86,7 @@ def kick_sql(
         queue_name=queue_name,
         schedule=schedule,
         secret_name=secret_name,
-        timeout_ms=round(timeout_seconds * 1000),
+        timeout_ms=round(seconds * 1000),
     )
 
 

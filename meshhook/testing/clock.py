@@ -10,6 +10,7 @@ from meshhook import _validation as check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import timedelta
 
     import psycopg
 
@@ -40,7 +41,7 @@ class QueueClock:
         self._admin = admin
         self._queue_names = queue_names
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float | timedelta) -> None:
         """Let time pass at once, for the queues and their dead letter queues.
 
         Delays, backoffs and leases are shorter by it; jobs, dead letters, history, idempotency keys
@@ -48,12 +49,12 @@ class QueueClock:
         to real time.
 
         Args:
-            seconds: How much, in seconds.
+            seconds: How much, in seconds or as a timedelta.
 
         Raises:
             InvalidInputError: It is not a number above 0.
         """
-        check.positive_seconds("seconds", seconds)
+        seconds = check.positive_seconds("seconds", seconds)
         with self._admin.transaction():
             for queue_name in self._queue_names():
                 self._advance_queue(queue_name, seconds)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import anyio
 from psycopg import sql
 
+from meshhook import _validation as check
 from meshhook.serverless import drain, drain_sync
 from meshhook.sync_services import SyncDLQService, SyncQueueService
 from meshhook.testing.drained import Recorder
@@ -14,6 +15,7 @@ from meshhook.testing.expectation import Expectation, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     import psycopg
     from supabase import AsyncClient, Client
@@ -80,7 +82,7 @@ class QueueUnderTest:
         /,
         *,
         count: int | None = None,
-        delay_seconds: float | None = None,
+        delay_seconds: float | timedelta | None = None,
         **fields: Any,
     ) -> JobRecord:
         """Check that the queue holds a job like this.
@@ -91,7 +93,8 @@ class QueueUnderTest:
         Args:
             expected: Fields of the message, for names that cannot be given otherwise.
             count: How many such jobs there must be; None for at least one.
-            delay_seconds: The delay that it was enqueued with, in seconds, within a second.
+            delay_seconds: The delay that it was enqueued with, in seconds or as a timedelta, within
+                a second.
             **fields: Fields of the message.
 
         Returns:
@@ -105,7 +108,7 @@ class QueueUnderTest:
         if count is not None and (count < 1 or isinstance(count, bool)):
             message = f"count is {count!r}: give 1 or more, or use refute_enqueued()"
             raise ValueError(message)
-        expectation = Expectation({**(expected or {}), **fields}, delay_seconds)
+        expectation = Expectation({**(expected or {}), **fields}, check.seconds(delay_seconds))
         jobs = self.jobs()
         found = [job for job in jobs if not expectation.differences(job)]
         if not found or (count is not None and len(found) != count):
@@ -117,21 +120,22 @@ class QueueUnderTest:
         expected: Mapping[str, Any] | None = None,
         /,
         *,
-        delay_seconds: float | None = None,
+        delay_seconds: float | timedelta | None = None,
         **fields: Any,
     ) -> None:
         """Check that the queue holds no job like this; without arguments, that it is empty.
 
         Args:
             expected: Fields of the message; see `assert_enqueued`.
-            delay_seconds: The delay that it was enqueued with, in seconds, within a second.
+            delay_seconds: The delay that it was enqueued with, in seconds or as a timedelta, within
+                a second.
             **fields: Fields of the message.
 
         Raises:
             AssertionError: There is one; it says which.
         """
         __tracebackhide__ = True
-        expectation = Expectation({**(expected or {}), **fields}, delay_seconds)
+        expectation = Expectation({**(expected or {}), **fields}, check.seconds(delay_seconds))
         found = [job for job in self.jobs() if not expectation.differences(job)]
         if found:
             wanted = "be empty" if expectation.is_any else f"hold no job with {expectation}"

@@ -7,8 +7,13 @@ that an ``except Exception`` on their way does not take them for an error.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from meshhook import _validation as check
-from meshhook.exceptions import made_again
+from meshhook.exceptions import InvalidInputError, Problem, made_again
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 __all__ = ["DeadLetter", "JobControl", "Retry", "Snooze", "answer_returned"]
 
@@ -27,14 +32,21 @@ class Retry(JobControl):
     On the last attempt the job goes to the dead letter queue all the same.
 
     Args:
-        after_seconds: How long to wait, in seconds; by default the worker's backoff.
+        after_seconds: How long to wait, in seconds or as a timedelta; by default the worker's
+            backoff.
         reason: Why, in words that are kept as the job's error.
+        run_at: The time from which the next may begin instead, a datetime with a time zone.
     """
 
-    def __init__(self, after_seconds: float | None = None, reason: str | None = None) -> None:
-        if after_seconds is not None:
-            check.delay_seconds("after_seconds", after_seconds)
-        self.after_seconds = after_seconds
+    def __init__(
+        self,
+        after_seconds: float | timedelta | None = None,
+        reason: str | None = None,
+        *,
+        run_at: datetime | None = None,
+    ) -> None:
+        self.after_seconds = _seconds("after_seconds", after_seconds, run_at)
+        self.run_at = run_at
         self.reason = reason
         super().__init__(reason or "the handler asked for a retry")
 
@@ -43,12 +55,20 @@ class Snooze(JobControl):
     """Put the job off without using up an attempt: it did not fail, its time has not come.
 
     Args:
-        seconds: How long to wait, in seconds.
+        seconds: How long to wait, in seconds or as a timedelta.
+        run_at: The time until which to wait instead, a datetime with a time zone.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = check.delay_seconds("seconds", seconds)
-        super().__init__(f"the handler put the job off by {seconds:g} seconds")
+    def __init__(
+        self, seconds: float | timedelta | None = None, *, run_at: datetime | None = None
+    ) -> None:
+        self.seconds = _seconds("seconds", seconds, run_at)
+        self.run_at = run_at
+        if self.seconds is None and run_at is None:
+            fix = "give seconds or run_at: how long to wait, or until when"
+            raise InvalidInputError([Problem("seconds", check.shown(seconds), fix)])
+        how = f"until {run_at}" if run_at else f"by {self.seconds:g} seconds"
+        super().__init__(f"the handler put the job off {how}")
 
 
 class DeadLetter(JobControl):
@@ -86,3 +106,14 @@ def answer_returned(value: object) -> BaseException | None:
     )
     error.__cause__ = value
     return error
+
+
+def _seconds(
+    field: str, seconds: float | timedelta | None, run_at: datetime | None
+) -> float | None:
+    """Check how long to wait, or until when."""
+    if run_at is not None:
+        check.run_at("run_at", run_at)
+        if seconds is not None:
+            check.not_both("run_at", run_at, field)
+    return None if seconds is None else check.delay_seconds(field, seconds)

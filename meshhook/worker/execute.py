@@ -13,12 +13,14 @@ import asyncio
 import inspect
 import math
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import anyio
 import attrs
 
 from meshhook import _telemetry as telemetry
+from meshhook import _validation as check
 from meshhook._calls.settle import Outcome
 from meshhook.exceptions import JobTimeoutError
 from meshhook.worker import context
@@ -164,7 +166,7 @@ class Executor:
     def _judge_error(self, held: HeldJob, error: BaseException, seconds: float) -> Outcome:
         answer = _answer(error)
         if isinstance(answer, Snooze):
-            return outcome(held, "release", delay_seconds=answer.seconds)
+            return _timed(outcome(held, "release", delay_seconds=answer.seconds), answer.run_at)
         failure = describe(answer or error)
         if isinstance(answer, DeadLetter):
             return self._give_up(held, attrs.evolve(failure, message=answer.reason), seconds)
@@ -172,10 +174,12 @@ class Executor:
         is_last = held.job.attempt >= held.job.max_attempts
         if is_last or (is_fatal and answer is None):
             return self._give_up(held, failure, seconds)
-        delay = answer.after_seconds if isinstance(answer, Retry) else None
-        if delay is None:
+        delay, run_at = None, None
+        if isinstance(answer, Retry):
+            delay, run_at = answer.after_seconds, answer.run_at
+        if delay is None and run_at is None:
             delay = held.queue.delay_seconds(held.job.attempt, self.strategy)
-        return self._failed(held, "retry", failure, seconds, delay)
+        return _timed(self._failed(held, "retry", failure, seconds, delay), run_at)
 
     def _give_up(self, held: HeldJob, failure: Failure, seconds: float | None = None) -> Outcome:
         return self._failed(held, "dead_letter", failure, seconds, None)
@@ -210,6 +214,15 @@ def outcome(
         seconds=seconds,
         delay_seconds=delay_seconds,
     )
+
+
+def _timed(outcome: Outcome, run_at: datetime | None) -> Outcome:
+    """Return an outcome with the time that a handler asked for, if it did."""
+    if run_at is None:
+        return outcome
+    # The delay is for a database whose MeshHook is older, and does not look at the time.
+    delay = max(0.0, (run_at - datetime.now(UTC)).total_seconds())
+    return attrs.evolve(outcome, delay_seconds=delay, run_at=check.run_at("run_at", run_at))
 
 
 def _answer(error: BaseException) -> JobControl | None:

@@ -12,6 +12,7 @@ from meshhook import _validation as check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from meshhook.models import JobMessage
 
@@ -40,17 +41,18 @@ class JobHandler:
 
 
 def create_job_handler(
-    fn: Callable[[JobMessage], Any] | JobHandler, timeout_seconds: float | None = None
+    fn: Callable[[JobMessage], Any] | JobHandler,
+    timeout_seconds: float | timedelta | None = None,
 ) -> JobHandler:
     """Check a function and make a handler of it.
 
     Args:
         fn: An ``async def`` or a plain ``def`` that takes the job's message. The plain one runs in
             a thread of its own, so it may block.
-        timeout_seconds: How long an attempt may take, in seconds. It is a failed attempt when that
-            is over. An ``async def`` is cancelled then. A plain ``def`` cannot be: its thread goes
-            on, what it returns is thrown away, and this worker does not begin the job's next
-            attempt before the thread has ended; another worker may.
+        timeout_seconds: How long an attempt may take, in seconds or as a timedelta. It is a failed
+            attempt when that is over. An ``async def`` is cancelled then. A plain ``def`` cannot
+            be: its thread goes on, what it returns is thrown away, and this worker does not begin
+            the job's next attempt before the thread has ended; another worker may.
 
     Returns:
         The handler.
@@ -59,12 +61,13 @@ def create_job_handler(
         TypeError: *fn* is not a function that takes one argument.
         InvalidInputError: *timeout_seconds* is not a number above 0.
     """
+    seconds = None
     if timeout_seconds is not None:
-        check.positive_seconds("timeout_seconds", timeout_seconds)
+        seconds = check.positive_seconds("timeout_seconds", timeout_seconds)
     if isinstance(fn, JobHandler):
-        return fn if timeout_seconds is None else attrs.evolve(fn, timeout_seconds=timeout_seconds)
+        return fn if seconds is None else attrs.evolve(fn, timeout_seconds=seconds)
     _check_function(fn)
-    return JobHandler(fn, timeout_seconds, is_async=is_async(fn))
+    return JobHandler(fn, seconds, is_async=is_async(fn))
 
 
 def _check_function(fn: object) -> None:

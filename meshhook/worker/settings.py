@@ -16,6 +16,7 @@ from meshhook.worker.queues import queue_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
 
     from meshhook._transport import Transport
     from meshhook.models import JobMessage, RetryConfig
@@ -80,12 +81,12 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
     queue_name: str | Mapping[str, int] | Iterable[str],
     *,
     poll_interval_ms: int = 1000,
-    visibility_timeout_seconds: float | None = 30,
+    visibility_timeout_seconds: float | timedelta | None = 30,
     retry_config: RetryStrategy | RetryConfig | dict[str, int] | None = None,
     concurrency: int = 10,
     prefetch: int | None = None,
-    job_timeout_seconds: float | None = None,
-    grace_seconds: float = 30,
+    job_timeout_seconds: float | timedelta | None = None,
+    grace_seconds: float | timedelta = 30,
     fatal_exceptions: Iterable[type[BaseException]] = (),
     on_event: Hook | None = None,
     on_error: ErrorHook | None = None,
@@ -102,11 +103,11 @@ def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
         InvalidInputError: A setting is out of range.
     """
     if visibility_timeout_seconds is not None:
-        check.positive_seconds(
+        visibility_timeout_seconds = check.positive_seconds(
             "visibility_timeout_seconds", visibility_timeout_seconds, check.MAX_VT_SECONDS
         )
     if job_timeout_seconds is not None:
-        check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
+        job_timeout_seconds = check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
     for hook_name, hook in (("on_event", on_event), ("on_error", on_error)):
         if hook is not None:
             check.function(hook_name, hook)

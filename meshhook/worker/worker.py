@@ -16,6 +16,7 @@ from meshhook.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
     from types import TracebackType
 
     from supabase import AsyncClient
@@ -75,8 +76,8 @@ class Worker(AsyncBlock):
         poll_interval_ms: How long to wait, in milliseconds, after a queue had fewer jobs than there
             was room for.
         visibility_timeout_seconds: How long a claimed job stays hidden unless its lease is
-            extended, in seconds; None for the queue's setting. A worker that dies keeps others
-            waiting for its jobs that long.
+            extended, in seconds or as a timedelta; None for the queue's setting. A worker that dies
+            keeps others waiting for its jobs that long.
         retry_config: The backoff and the last attempt: a `RetryStrategy`, a `RetryConfig` or a dict
             with ``base_delay_ms``, ``max_delay_ms`` and ``max_attempts``; None for the queue's
             settings, which are the defaults of `RetryStrategy` unless they were changed. A job's
@@ -86,9 +87,9 @@ class Worker(AsyncBlock):
         prefetch: How many jobs may be claimed beyond those that handlers are free for; None for as
             many as the load asks for: up to 2,000 while there is a backlog of jobs of milliseconds,
             none where jobs take longer than a tenth of a second.
-        job_timeout_seconds: How long an attempt may take, in seconds, where the handler does not
-            say; None for no limit. See `create_job_handler` for what happens then.
-        grace_seconds: How long a stop waits for running handlers, in seconds.
+        job_timeout_seconds: How long an attempt may take, in seconds or as a timedelta, where the
+            handler does not say; None for no limit. See `create_job_handler` for what happens then.
+        grace_seconds: How long a stop waits for running handlers, in seconds or as a timedelta.
         fatal_exceptions: Classes of exceptions after which no further attempt makes sense: the job
             goes to the dead letter queue at once.
         on_event: A function, ``async def`` or plain, that is called with each `WorkerEvent`, one
@@ -118,12 +119,12 @@ class Worker(AsyncBlock):
         queue_name: str | Mapping[str, int] | Iterable[str] = "workflow_jobs",
         *,
         poll_interval_ms: int = 1000,
-        visibility_timeout_seconds: float | None = 30,
+        visibility_timeout_seconds: float | timedelta | None = 30,
         retry_config: RetryStrategy | RetryConfig | dict[str, int] | None = None,
         concurrency: int = 10,
         prefetch: int | None = None,
-        job_timeout_seconds: float | None = None,
-        grace_seconds: float = 30,
+        job_timeout_seconds: float | timedelta | None = None,
+        grace_seconds: float | timedelta = 30,
         fatal_exceptions: Iterable[type[BaseException]] = (),
         on_event: Hook | None = None,
         on_error: ErrorHook | None = None,

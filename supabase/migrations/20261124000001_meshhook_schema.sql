@@ -15,7 +15,8 @@
 --   * Argument names of public functions are the wire format: the plain word, no prefix, no overloads.
 --     Private functions: p_ for arguments, v_ for variables.
 --   * Lock order: the request's advisory lock, rows of the queue by msg_id, rows of the dead letter
---     queue by msg_id, history, totals, requests. Claims skip locked rows, so they wait for nobody.
+--     queue by msg_id, history, totals, requests. Claims skip locked rows, so they wait for nobody. An
+--     enqueue locks no row of its queue; its jobs' keys are rows of requests, taken by key before its own.
 --   * Only what PGMQ 1.4.4, 1.5.1 and 1.13 share is used, and no statement lacks a WHERE (Supabase
 --     loads safeupdate). SQLSTATE 40001 is never raised: PostgREST 14 repeats such a request for ever.
 --   * search_path is '' in every function, and a type in a body that is a plain name to the grammar (text,

@@ -2,6 +2,32 @@
 
 do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
+-- To Postgres, a function with another list of arguments is another function.
+create or replace function meshhook._replace_function(p_old text, p_new text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_old constant pg_catalog.regprocedure := to_regprocedure(p_old);
+  v_role pg_catalog.name;
+begin
+  if v_old is null then
+    return;
+  end if;
+  for v_role in
+    select r.rolname
+    from pg_catalog.pg_proc p, aclexplode(p.proacl) a, pg_catalog.pg_roles r
+    where p.oid = v_old and a.grantee = r.oid and a.grantee <> p.proowner
+  loop
+    execute format('grant execute on function %s to %I', p_new, v_role);
+  end loop;
+  execute format('drop function %s', v_old);
+end
+$$;
+comment on function meshhook._replace_function(text, text) is
+  'Drop a function of an older MeshHook, and let those who could execute it execute its successor.';
+
 create or replace function meshhook._refuse(p_field text, p_value text, p_problem text, p_fix text)
 returns void
 language plpgsql
@@ -50,6 +76,39 @@ end
 $$;
 comment on function meshhook._check_delay(text, double precision) is
   'Raise MH002 unless a delay is from 0 seconds to 366 days.';
+
+create or replace function meshhook._check_run_at(p_field text, p_value timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if p_value > clock_timestamp() + make_interval(secs => 31622400) then
+    perform meshhook._refuse(
+      p_field, p_value::pg_catalog.text, 'is more than 366 days ahead', 'Give a time within the next 366 days.'
+    );
+  end if;
+end
+$$;
+comment on function meshhook._check_run_at(text, timestamptz) is
+  'Raise MH002 where a time is more than 366 days ahead. One in the past is usable: it means at once.';
+
+create or replace function meshhook._check_one_time(p_delay_seconds double precision, p_run_at timestamptz)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if p_run_at is not null and p_delay_seconds <> 0 then
+    perform meshhook._refuse(
+      'run_at', p_run_at::pg_catalog.text, 'is given as well as a delay', 'Give run_at or a delay, not both.'
+    );
+  end if;
+end
+$$;
+comment on function meshhook._check_one_time(double precision, timestamptz) is
+  'Raise MH002 where both a delay and a time are given.';
 
 -- PGMQ folds the case of a name and refuses more than 47 characters; a name that it would change, or
 -- that two queues could share a table under, is refused here.
@@ -202,7 +261,16 @@ begin
       p_queue_name, p_verb, p_request_id, p_answer, clock_timestamp() + make_interval(secs => p_seconds)
     )
     on conflict (queue_name, verb, request_id)
-    do update set answer = excluded.answer, expires_at = excluded.expires_at;
+    do update set answer = excluded.answer, expires_at = excluded.expires_at
+    where p_verb <> 'enqueue' or r.expires_at <= clock_timestamp();
+    -- A batch takes the keys of its jobs without their locks, of which it would need thousands. So a call
+    -- that found its key free may find it taken here: it is rolled back, and a repeat gets the batch's answer.
+    if not found then
+      raise exception using
+        errcode = '55P03',
+        message = 'another call was enqueueing under the same key',
+        hint = 'Call again: the answer is then that of the other call.';
+    end if;
     -- Each request may have to clear away one that has expired; in batches, so that most need not.
     if random() < 0.01 then
       perform meshhook._forget(200);

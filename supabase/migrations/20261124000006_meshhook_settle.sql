@@ -14,6 +14,25 @@
 
 do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
+create or replace function meshhook._due_time(p_text text)
+returns timestamptz
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_time pg_catalog.timestamptz;
+begin
+  begin
+    v_time := p_text::pg_catalog.timestamptz;
+  exception when data_exception then
+    perform meshhook._refuse('run_at', p_text, 'is not a time', 'Give a time with its zone, such as 2027-01-01T09:00:00Z.');
+  end;
+  perform meshhook._check_run_at('run_at', v_time);
+  return v_time;
+end
+$$;
+comment on function meshhook._due_time(text) is 'Return the time that an outcome names; raise MH002 where it is not usable.';
+
 -- Several kinds of settle share this: the rows that the receipts of one outcome name, locked in the
 -- order of msg_id so that two settles can never wait for each other, and each row once ("held") even if
 -- two receipts name it ("matched").
@@ -34,11 +53,11 @@ as $$
           outcome pg_catalog.text, msg_id bigint, read_ct integer,
           seconds double precision, delay_seconds double precision,
           error_type pg_catalog.text, error_message pg_catalog.text, error_stack pg_catalog.text,
-          worker pg_catalog.text, undelivered boolean
+          worker pg_catalog.text, undelivered boolean, run_at pg_catalog.text
         )
       ) with ordinality as r (
         outcome, msg_id, read_ct, seconds, delay_seconds,
-        error_type, error_message, error_stack, worker, undelivered, ord
+        error_type, error_message, error_stack, worker, undelivered, run_at, ord
       )
       where r.outcome = %3$L
     ), matched as materialized (
@@ -46,6 +65,7 @@ as $$
         q.msg_id, q.read_ct, q.enqueued_at, q.message, %4$s as headers, %2$s as attempt,
         r.ord, r.seconds, r.delay_seconds, left(r.worker, 200) as worker,
         coalesce(r.undelivered, false) as undelivered,
+        case when r.run_at is not null then meshhook._due_time(r.run_at) end as run_at,
         %5$s as spent,
         left(r.error_type, 200) as error_type,
         left(r.error_message, 10000) as error_message,
@@ -247,7 +267,10 @@ begin
     $sql$
     with %2$s, again as (
       update pgmq.%1$I q
-      set vt = clock_timestamp() + make_interval(secs => coalesce(h.delay_seconds, 0)),
+      set vt = case
+          when h.run_at is null then clock_timestamp() + make_interval(secs => coalesce(h.delay_seconds, 0))
+          else greatest(h.run_at, clock_timestamp())
+        end,
         message = case when jsonb_typeof(h.message) = 'object' then h.message || jsonb_build_object(
             'attempt', h.attempt + 1,
             'last_error', h.error_message,
@@ -297,7 +320,9 @@ begin
     with %2$s, back as (
       update pgmq.%1$I q
       set vt = case
-          when coalesce(h.delay_seconds, 0) > 0 then clock_timestamp() + make_interval(secs => h.delay_seconds)
+          when h.run_at > clock_timestamp() then h.run_at
+          when h.run_at is null and coalesce(h.delay_seconds, 0) > 0
+            then clock_timestamp() + make_interval(secs => h.delay_seconds)
           else least(clock_timestamp(), q.enqueued_at)
         end,
         message = case when jsonb_typeof(h.message) = 'object' then h.message || jsonb_build_object(
@@ -609,10 +634,24 @@ $$;
 comment on function public.meshhook_archive(text, bigint[], integer[], double precision[], text) is
   'Move processed jobs to PGMQ''s archive. Return for each ok, lost or missing.';
 
+create or replace function meshhook._timing(p_delay_seconds double precision, p_run_at timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  perform meshhook._check_one_time(p_delay_seconds, p_run_at);
+  return jsonb_build_object('delay_seconds', p_delay_seconds, 'run_at', p_run_at);
+end
+$$;
+comment on function meshhook._timing(double precision, timestamptz) is
+  'Return when a job is to be visible again, as an outcome has it.';
+
 create or replace function public.meshhook_retry(
   queue_name text, msg_ids bigint[], read_cts integer[] default null,
   delay_seconds double precision default 0, error_message text default null,
-  error_stack text default null, request_id text default null
+  error_stack text default null, request_id text default null, run_at timestamptz default null
 )
 returns jsonb
 language sql
@@ -621,18 +660,21 @@ set search_path = ''
 as $$
   select meshhook._settle_all(
     queue_name, 'retry', msg_ids, read_cts, null,
-    jsonb_build_object(
-      'delay_seconds', delay_seconds, 'error_message', error_message, 'error_stack', error_stack
-    ),
+    meshhook._timing(delay_seconds, run_at)
+      || jsonb_build_object('error_message', error_message, 'error_stack', error_stack),
     request_id
   )
 $$;
-comment on function public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text) is
-  'Settle jobs as failed: visible again after delay_seconds under the same ids, one attempt on, the error kept. Return for each ok, lost or missing.';
+select meshhook._replace_function(
+  'public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text)',
+  'public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text, timestamptz)'
+);
+comment on function public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text, timestamptz) is
+  'Settle jobs as failed: visible again after delay_seconds or at run_at under the same ids, one attempt on, the error kept. Return for each ok, lost or missing.';
 
 create or replace function public.meshhook_release(
   queue_name text, msg_ids bigint[], read_cts integer[] default null,
-  delay_seconds double precision default 0, request_id text default null
+  delay_seconds double precision default 0, request_id text default null, run_at timestamptz default null
 )
 returns jsonb
 language sql
@@ -640,11 +682,15 @@ security definer -- see meshhook_settle
 set search_path = ''
 as $$
   select meshhook._settle_all(
-    queue_name, 'release', msg_ids, read_cts, null, jsonb_build_object('delay_seconds', delay_seconds), request_id
+    queue_name, 'release', msg_ids, read_cts, null, meshhook._timing(delay_seconds, run_at), request_id
   )
 $$;
-comment on function public.meshhook_release(text, bigint[], integer[], double precision, text) is
-  'Hand back jobs with their attempt unused, visible at once or after delay_seconds. Return for each ok, lost or missing.';
+select meshhook._replace_function(
+  'public.meshhook_release(text, bigint[], integer[], double precision, text)',
+  'public.meshhook_release(text, bigint[], integer[], double precision, text, timestamptz)'
+);
+comment on function public.meshhook_release(text, bigint[], integer[], double precision, text, timestamptz) is
+  'Hand back jobs with their attempt unused, visible at once, after delay_seconds or at run_at. Return for each ok, lost or missing.';
 
 create or replace function public.meshhook_dead_letter(
   queue_name text, msg_ids bigint[], read_cts integer[] default null,
@@ -701,8 +747,8 @@ revoke all on function
   public.meshhook_settle(text, jsonb, text),
   public.meshhook_acknowledge(text, bigint[], integer[], double precision[], text),
   public.meshhook_archive(text, bigint[], integer[], double precision[], text),
-  public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text),
-  public.meshhook_release(text, bigint[], integer[], double precision, text),
+  public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text, timestamptz),
+  public.meshhook_release(text, bigint[], integer[], double precision, text, timestamptz),
   public.meshhook_dead_letter(text, bigint[], integer[], text, text, text, text),
   public.meshhook_extend(text, bigint[], integer[], double precision, jsonb)
 from public, anon, authenticated;
@@ -710,8 +756,8 @@ grant execute on function
   public.meshhook_settle(text, jsonb, text),
   public.meshhook_acknowledge(text, bigint[], integer[], double precision[], text),
   public.meshhook_archive(text, bigint[], integer[], double precision[], text),
-  public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text),
-  public.meshhook_release(text, bigint[], integer[], double precision, text),
+  public.meshhook_retry(text, bigint[], integer[], double precision, text, text, text, timestamptz),
+  public.meshhook_release(text, bigint[], integer[], double precision, text, timestamptz),
   public.meshhook_dead_letter(text, bigint[], integer[], text, text, text, text),
   public.meshhook_extend(text, bigint[], integer[], double precision, jsonb)
 to service_role;

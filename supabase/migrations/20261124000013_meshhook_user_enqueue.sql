@@ -356,7 +356,8 @@ comment on function meshhook._spend_quota(meshhook.user_queues, uuid) is
 
 -- No id in the answer: it would tell a user how many jobs others have sent.
 create or replace function public.meshhook_user_enqueue(
-  queue_name text, message jsonb, delay_seconds double precision default 0, request_id text default null
+  queue_name text, message jsonb, delay_seconds double precision default 0, request_id text default null,
+  run_at timestamptz default null
 )
 returns jsonb
 language plpgsql
@@ -376,14 +377,21 @@ begin
   end if;
   perform meshhook._check_user_message(message, v_allowed.max_bytes);
   perform meshhook._check_delay('delay_seconds', delay_seconds);
+  perform meshhook._check_one_time(delay_seconds, run_at);
+  perform meshhook._check_run_at('run_at', run_at);
   perform meshhook._spend_quota(v_allowed, v_user);
   perform meshhook._insert_messages(
-    meshhook._queue(v_name), jsonb_build_array(message || jsonb_build_object('user_id', v_user)), delay_seconds, null
+    meshhook._queue(v_name), jsonb_build_array(message || jsonb_build_object('user_id', v_user)), delay_seconds, null,
+    case when run_at is not null then array[run_at] end
   );
   return meshhook._remember(v_name, v_verb, request_id, jsonb_build_object('duplicate', false));
 end
 $$;
-comment on function public.meshhook_user_enqueue(text, jsonb, double precision, text) is
+select meshhook._replace_function(
+  'public.meshhook_user_enqueue(text, jsonb, double precision, text)',
+  'public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz)'
+);
+comment on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) is
   'Enqueue a job for the user who is signed in, whose id it carries as user_id. Only into queues that meshhook_allow_user_enqueue() names.';
 
 create or replace function public.meshhook_allow_user_enqueue(
@@ -423,7 +431,7 @@ begin
   on conflict on constraint user_queues_pkey do update set
     max_bytes = excluded.max_bytes, quota = excluded.quota,
     per_seconds = excluded.per_seconds, allows_anonymous = excluded.allows_anonymous;
-  grant execute on function public.meshhook_user_enqueue(text, jsonb, double precision, text) to authenticated;
+  grant execute on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) to authenticated;
   return jsonb_build_object(
     'queue_name', v_queue.queue_name, 'max_bytes', max_bytes, 'quota', quota,
     'per_seconds', per_seconds, 'allows_anonymous', allows_anonymous
@@ -451,7 +459,7 @@ begin
   v_allowed := found;
   delete from meshhook.user_queues u where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
   if not exists (select from meshhook.user_queues) then
-    revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text) from authenticated;
+    revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) from authenticated;
   end if;
   return v_allowed;
 end
@@ -463,17 +471,17 @@ revoke all on function
   public.meshhook_allow_user_enqueue(text, integer, integer, double precision, boolean),
   public.meshhook_disallow_user_enqueue(text)
 from public, anon, authenticated;
-revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text) from public, anon;
+revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) from public, anon;
 -- Applied again, this leaves users what they were allowed.
 do $$
 begin
   if not exists (select from meshhook.user_queues) then
-    revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text) from authenticated;
+    revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) from authenticated;
   end if;
 end
 $$;
 grant execute on function
   public.meshhook_allow_user_enqueue(text, integer, integer, double precision, boolean),
   public.meshhook_disallow_user_enqueue(text),
-  public.meshhook_user_enqueue(text, jsonb, double precision, text)
+  public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz)
 to service_role;

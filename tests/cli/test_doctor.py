@@ -316,7 +316,7 @@ def test_users_who_were_let_in_may_come_in(doctored: Doctored, admin: psycopg.Co
     allowed = doctored.bad()
     admin.execute(
         "grant execute on function"
-        " public.meshhook_user_enqueue(text, jsonb, double precision, text) to anon"
+        " public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) to anon"
     )
     found = doctored.one("rights")
     admin.execute(found["fix"].encode())

@@ -6,6 +6,7 @@ import io
 import re
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,29 @@ def test_a_delay_hides_the_job(shell: Shell) -> None:
     assert shell.run("jobs", "show", "1", "--json").json["state"] == "scheduled"
 
 
+def test_jobs_of_arguments_and_of_a_file_wait_for_their_time(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.jsonl"
+    file.write_text(job_lines(1))
+    nine = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+
+    shell.run("enqueue", job_text(), "--run-at", nine.isoformat())
+    shell.run("enqueue", "--file", str(file), "--run-at", nine.isoformat())
+    again = shell.run("enqueue", "--file", str(file), "--run-at", nine.isoformat(), "--json")
+
+    jobs = shell.run("jobs", "list", "--json").json
+    assert [datetime.fromisoformat(job["vt"]) for job in jobs] == [nine, nine]
+    assert again.json["known"] == 1
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["{}", "--run-at", "soon"], "--run-at soon: give a time with its zone"),
+        (["{}", "--run-at", "2027-01-01T09:00"], "--run-at 2027-01-01T09:00: give a time with"),
+        (
+            ["{}", "--run-at", "2027-01-01T09:00Z", "--delay-seconds", "5"],
+            "give --run-at or --delay-seconds, not both",
+        ),
         (["{"], "job 1 is not JSON"),
         (["[]"], "job 1 is not a JSON object"),
         (["{}", "7"], "job 2 is not a JSON object"),

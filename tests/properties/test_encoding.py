@@ -130,10 +130,10 @@ def test_a_value_is_sent_as_documented_or_refused(value: Any) -> None:
         expected = as_documented(value)
     except RefusedError:
         with pytest.raises(InvalidInputError, match=r"metadata\.value"):
-            enqueue.job(data, 0, None)
+            enqueue.job(data, 0, None, None)
         return
 
-    message, size, _ = enqueue.job(data, 0, None)
+    message, size, *_ = enqueue.job(data, 0, None, None)
 
     body = json.loads(_encoded(enqueue.buffered("q", [message], [0], "key")))
     assert body["messages"][0]["metadata"]["value"] == expected

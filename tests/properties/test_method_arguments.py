@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -45,6 +46,7 @@ SETTINGS = {
     "has_dead_letters": True,
     "retention_days": 30.0,
 }
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 QUEUE_METHODS: dict[str, dict[str, Any]] = {
     "acknowledge": {"job_or_msg_id": 1},
     "acknowledge_many": {"jobs": [1, 2]},
@@ -59,13 +61,16 @@ QUEUE_METHODS: dict[str, dict[str, Any]] = {
     "enqueue": {
         "job_data": job_data(metadata={"a": 1}),
         "delay_seconds": 0,
+        "run_at": LONG_AGO,
         "idempotency_key": None,
         "idempotency_seconds": 60,
     },
     "enqueue_many": {
         "jobs": [job_data(), job_data()],
         "delay_seconds": 0,
+        "run_at": LONG_AGO,
         "idempotency_key": None,
+        "idempotency_keys": ["a", None],
         "idempotency_seconds": 60,
     },
     "extend": {"job_or_msg_id": 1, "vt_seconds": 30},
@@ -77,13 +82,14 @@ QUEUE_METHODS: dict[str, dict[str, Any]] = {
     "pause_queue": {},
     "prune_history": {"older_than_days": 1.0, "max_rows": 10},
     "purge_queue": {},
-    "release": {"job_or_msg_id": 1, "delay_seconds": 0},
+    "release": {"job_or_msg_id": 1, "delay_seconds": 0, "run_at": LONG_AGO},
     "resume_queue": {},
     "retry": {
         "job_or_msg_id": 1,
         "delay_seconds": 0,
         "error_message": "boom",
         "error_stack": "File x",
+        "run_at": LONG_AGO,
     },
 }
 DLQ_METHODS: dict[str, dict[str, Any]] = {

@@ -107,6 +107,9 @@ VALID: dict[str, dict[str, Any]] = {
         "delays": [0],
         "request_id": "r",
         "remember_seconds": 600,
+        "run_at": None,
+        "run_ats": ["2027-01-01T09:00:00+01:00"],
+        "keys": ["k"],
     },
     "meshhook_extend": {
         "queue_name": "fuzz",
@@ -139,6 +142,7 @@ VALID: dict[str, dict[str, Any]] = {
         "read_cts": [1],
         "delay_seconds": 0,
         "request_id": "r",
+        "run_at": "2027-01-01T09:00:00+01:00",
     },
     "meshhook_replay": {
         "dlq_name": "fuzz_dlq",
@@ -154,6 +158,7 @@ VALID: dict[str, dict[str, Any]] = {
         "error_message": "boom",
         "error_stack": "File x",
         "request_id": "r",
+        "run_at": "2027-01-01T09:00:00+01:00",
     },
     "meshhook_resume_queue": {"queue_name": "fuzz"},
     "meshhook_settle": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -58,8 +59,8 @@ SETTINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         RepeatPolicy,
         {"tries": 5, "base_seconds": 0.2, "max_seconds": 10.0, "total_seconds": 60.0},
     ),
-    "Retry": (Retry, {"after_seconds": 60, "reason": "busy"}),
-    "Snooze": (Snooze, {"seconds": 60}),
+    "Retry": (Retry, {"after_seconds": 60, "reason": "busy", "run_at": None}),
+    "Snooze": (Snooze, {"seconds": 60, "run_at": None}),
     "DeadLetter": (DeadLetter, {"reason": "gone"}),
     "create_job_handler": (
         lambda timeout_seconds: create_job_handler(handler, timeout_seconds),
@@ -166,6 +167,29 @@ async def test_any_option_of_a_drain_is_accepted_or_refused(
         options: Any = {**DRAIN, "queue_name": queue.queue_name, **plain({name: value})}
         with refusals_are_clear():
             await drain(client, handler, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "known", "name"),
+    [setting for setting in each(SETTINGS) if setting.values[2].endswith("seconds")],
+)
+def test_a_duration_may_be_a_timedelta(
+    make: Callable[..., Any], known: dict[str, Any], name: str
+) -> None:
+    make(**{**known, name: timedelta(seconds=1)})
+
+
+async def test_the_durations_of_a_worker_and_of_a_drain_may_be_timedeltas(
+    client: AsyncClient, queue: QueueService
+) -> None:
+    def in_timedeltas(known: dict[str, Any]) -> dict[str, Any]:
+        return {n: timedelta(seconds=5) if n.endswith("seconds") else v for n, v in known.items()}
+
+    Worker(client, handler, **in_timedeltas(WORKER))
+    options: Any = {**in_timedeltas(DRAIN), "queue_name": queue.queue_name}
+    report = await drain(client, handler, **options)
+
+    assert report.reason == "empty"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import uuid
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -175,10 +176,12 @@ def test_the_sync_sdk_enqueues_for_the_user(hosted: LocalStack, http: Http, sub:
         )
         client.postgrest.auth(http.user(sub))
 
-        assert SyncUserQueue(client, QUEUE).enqueue(data(), 60) is True
+        assert SyncUserQueue(client, QUEUE).enqueue(data(), timedelta(minutes=1)) is True
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        assert SyncUserQueue(client, QUEUE).enqueue(data(), run_at=later) is True
 
     assert jobs(http) == []
-    assert http.serve("meshhook_queue_metrics", queue_name=QUEUE)["queue_length"] == 1
+    assert http.serve("meshhook_queue_metrics", queue_name=QUEUE)["queue_length"] == 2
 
 
 async def test_the_sdk_tells_refusals_apart(hosted: LocalStack, http: Http, sub: str) -> None:

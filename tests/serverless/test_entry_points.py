@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -95,7 +96,7 @@ def test_lambda_keeps_to_a_deadline_that_is_shorter(one_job: str) -> None:
     async def hang(_: JobMessage) -> None:
         await anyio.sleep_forever()
 
-    entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=0.5)
+    entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=timedelta(milliseconds=500))
 
     assert entry({}, Context(900_000))["seconds"] < 0.5
 

@@ -20,9 +20,10 @@ from meshhook import (
 from meshhook import _chunks as chunks
 from meshhook.exceptions import PartialEnqueueError
 from tests.jobs import job_data
+from tests.services.some_jobs import interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import psycopg
     from supabase import AsyncClient
@@ -115,30 +116,6 @@ async def test_others_have_their_turn_while_a_long_list_is_checked(
 
     assert scope.cancelled_caught
     assert faults.calls == []
-
-
-async def interrupted(
-    queue: QueueService,
-    faults: FaultInjector,
-    lay_fault: Callable[[], None],
-    jobs: list[dict[str, Any]],
-    **how: Any,
-) -> PartialEnqueueError:
-    """Enqueue jobs, lay a fault once the first call is under way, and return the error."""
-    caught: list[PartialEnqueueError] = []
-
-    async def enqueue() -> None:
-        with pytest.raises(PartialEnqueueError) as info:
-            await queue.enqueue_many(jobs, **how)
-        caught.append(info.value)
-
-    async with anyio.create_task_group() as tasks:
-        held = faults.hold("meshhook_enqueue")
-        tasks.start_soon(enqueue)
-        await faults.wait_attempted("meshhook_enqueue")
-        lay_fault()
-        held.set()
-    return caught[0]
 
 
 async def test_a_failure_tells_what_went_in_and_what_did_not(

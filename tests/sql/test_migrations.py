@@ -196,6 +196,40 @@ def test_queues_that_are_in_use_lose_nothing_and_are_worked_on(blank: Blank, pgm
         assert {"users_own", "MixedCase"} <= monitored
 
 
+GROWN = {
+    "meshhook_enqueue": "text, jsonb, double precision, double precision[], text, double precision",
+    "meshhook_retry": "text, bigint[], integer[], double precision, text, text, text",
+    "meshhook_release": "text, bigint[], integer[], double precision, text",
+    "meshhook_user_enqueue": "text, jsonb, double precision, text",
+}
+"""The functions whose arguments have grown, with those that they had."""
+
+
+@pytest.mark.parametrize("name", GROWN)
+def test_a_function_with_more_arguments_is_for_those_who_could_call_it(
+    blank: Blank, name: str
+) -> None:
+    database = blank.create()
+    older = f"public.{name}({GROWN[name]})"
+    database.migrate()
+    with database.owner() as owner:
+        # As an older MeshHook left it, with a right that the project's owner gave.
+        owner.execute(
+            f"create function {older} returns jsonb language sql as 'select null::jsonb';"
+            f"revoke all on function {older} from public, anon, authenticated, service_role;"
+            f"grant execute on function {older} to service_role, authenticator".encode()
+        )
+
+    database.migrate()
+
+    callers = rows(
+        database,
+        f"select r.rolname from pg_proc p, aclexplode(p.proacl) a, pg_roles r"
+        f" where p.proname = '{name}' and a.grantee = r.oid order by 1",
+    )
+    assert callers == [("authenticator",), ("postgres",), ("service_role",)]
+
+
 def test_the_views_of_the_original_are_replaced(blank: Blank) -> None:
     """They have the same names, and columns of other types and in another order."""
     database = blank.create()

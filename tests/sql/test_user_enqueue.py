@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -424,6 +425,20 @@ def test_anonymous_users_need_to_be_allowed(api: Api, queue: JobQueue) -> None:
 
     nobody.enqueue(queue.name)
     assert len(queue.rows()) == 2
+
+
+def test_a_job_can_wait_for_its_time(queue: JobQueue, alice: User) -> None:
+    nine = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    allow(queue)
+
+    alice.enqueue(queue.name, run_at=nine.isoformat())
+    with refused("MH002") as both:
+        alice.enqueue(queue.name, run_at=nine.isoformat(), delay_seconds=1)
+    with refused("MH002") as far:
+        alice.enqueue(queue.name, run_at=(nine + timedelta(days=366)).isoformat())
+
+    assert queue.row()["vt"] == nine
+    assert (both.field, far.field) == ("run_at", "run_at")
 
 
 def test_a_job_can_be_delayed(queue: JobQueue, alice: User) -> None:

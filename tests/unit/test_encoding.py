@@ -123,7 +123,7 @@ def test_what_json_has_no_type_for_is_sent_as_text_wherever_it_stands(
 def test_what_is_measured_is_what_is_sent() -> None:
     data = job_data(metadata={"at": datetime(2026, 1, 1, tzinfo=UTC), "who": "Zoë"})
 
-    message, size, _ = enqueue.job(data, 0, None)
+    message, size, *_ = enqueue.job(data, 0, None, None)
     body = _encoded(enqueue.buffered("q", [message], [0], "key"))
 
     assert json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() in body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,55 @@ def test_a_queue_name_that_is_no_text_is_refused(name: object) -> None:
 @pytest.mark.parametrize("value", [0, -0.0, 0.001, 1, 60.5, 366 * 86_400], ids=named)
 def test_a_delay_from_nothing_to_366_days_passes_as_it_is(value: float) -> None:
     assert check.delay_seconds("delay_seconds", value) is value
+
+
+def test_a_timedelta_is_as_good_as_its_seconds() -> None:
+    assert check.delay_seconds("delay_seconds", timedelta(minutes=5)) == 300
+    assert check.vt_seconds("vt_seconds", timedelta(0)) == 0
+    assert check.positive_seconds("timeout_seconds", timedelta(milliseconds=1)) == 0.001
+    check.queue_settings(timedelta(seconds=30), None, None, None)
+
+
+@pytest.mark.parametrize("value", [timedelta(seconds=-1), timedelta(days=367)], ids=str)
+def test_a_timedelta_out_of_range_is_refused_as_its_seconds_are(value: timedelta) -> None:
+    (problem,) = problems_of(check.delay_seconds, "delay_seconds", value)
+
+    assert problem.value == str(value.total_seconds())
+    assert problem.fix == "give a number of seconds from 0 to 31622400"
+
+
+def test_a_time_is_sent_in_utc() -> None:
+    nine = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=1)))
+
+    assert check.run_at("run_at", nine) == "2026-01-01T08:00:00+00:00"
+
+
+@pytest.mark.parametrize("hours", [-23, 23], ids=str)
+def test_any_time_long_past_can_be_sent(hours: int) -> None:
+    first = datetime.min.replace(tzinfo=timezone(timedelta(hours=hours)))
+
+    assert check.run_at("run_at", first) == "1970-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [
+        (datetime(2027, 1, 1), "give it a time zone"),  # noqa: DTZ001 - that is the mistake
+        (
+            datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))),
+            "give a time within the next",
+        ),
+        (60, "give a datetime with a time zone"),
+        ("2027-01-01T00:00:00Z", "give a datetime with a time zone"),
+        (date(2027, 1, 1), "give a datetime with a time zone"),
+    ],
+    ids=["naive", "too far", "number", "text", "date"],
+)
+def test_a_time_that_makes_no_sense_is_refused(value: object, fix: str) -> None:
+    (problem,) = problems_of(check.run_at, "run_at", value)
+
+    assert (problem.field, problem.value) == ("run_at", check.shown(value))
+    assert problem.fix.startswith(fix)
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 30, 86_400], ids=named)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 
 from meshhook import (
     DeadLetter,
     DLQService,
+    InvalidInputError,
     JobHandler,
     JobMessage,
     QueueService,
@@ -196,6 +199,46 @@ async def test_retry_says_when_and_why(
     job = await queue.dequeue()
     assert job is not None
     assert (job.attempt, job.message.last_error) == (2, "Retry: the receiver is busy")
+
+
+@pytest.mark.parametrize("answer", [Retry, Snooze], ids=["Retry", "Snooze"])
+async def test_a_handler_can_name_the_time_instead(
+    queue: QueueService,
+    events: Events,
+    make_worker: MakeWorker,
+    admin: psycopg.Connection,
+    answer: type[Retry | Snooze],
+) -> None:
+    nine = datetime.now(UTC) + timedelta(days=1)
+    await queue.enqueue(job_data())
+
+    async def not_yet(_: JobMessage) -> None:
+        raise answer(run_at=nine)
+
+    await work_off(make_worker(not_yet), events)
+
+    row = admin.execute(f"select vt from pgmq.q_{queue.queue_name}").fetchone()
+    assert row == (nine,)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: Retry(5, run_at=datetime.now(UTC)),
+        lambda: Snooze(timedelta(hours=1), run_at=datetime.now(UTC)),
+        Snooze,
+        lambda: Snooze(run_at=datetime(2027, 1, 1)),  # noqa: DTZ001 - that is the mistake
+    ],
+    ids=["Retry for both", "Snooze for both", "Snooze for nothing", "Snooze for a naive time"],
+)
+def test_a_handler_that_names_no_time_or_two_is_told_so(ask: Callable[[], object]) -> None:
+    with pytest.raises(InvalidInputError, match=r"run_at|time zone"):
+        ask()
+
+
+def test_what_a_handler_says_in_timedeltas_is_in_seconds() -> None:
+    assert Retry(timedelta(minutes=5)).after_seconds == 300
+    assert Snooze(timedelta(minutes=5)).seconds == 300
 
 
 async def test_retry_on_the_last_attempt_is_the_end(
