@@ -258,7 +258,7 @@ async def test_extensions_that_fail_are_logged_once_and_tried_again(
     assert f"in {safe_queue.queue_name} while the event loop is blocked" in warning
 
 
-async def test_a_job_is_not_kept_for_ever_by_a_handler_whose_time_was_up_long_ago(
+async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long_ago(
     proxy: Proxy,
     stack: LocalStack,
     safe_queue: SyncQueueService,
