@@ -1,4 +1,11 @@
 -- What only 1.4.4 has, or has in this way.
+create function pgmq.double_has_sequences()
+returns boolean
+language sql
+as $$
+  select false -- whether the sequence of a queue's ids is a member of the extension, as its tables are
+$$;
+
 create function pgmq.double_columns()
 returns text
 language sql

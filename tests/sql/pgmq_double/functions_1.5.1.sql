@@ -1,4 +1,11 @@
 -- What 1.5.1 has and 1.4.4 has not, or has in another way.
+create or replace function pgmq.double_has_sequences()
+returns boolean
+language sql
+as $$
+  select true -- whether the sequence of a queue's ids is a member of the extension, as its tables are
+$$;
+
 create or replace function pgmq.double_columns()
 returns text
 language sql

@@ -63,6 +63,9 @@ begin
       where d.objid = format('pgmq.%I', v_table)::regclass and d.deptype = 'e'
     ) then
       execute format('alter extension pgmq add table pgmq.%I', v_table);
+      if v_table = v_queue and pgmq.double_has_sequences() then
+        execute format('alter extension pgmq add sequence pgmq.%I', v_queue || '_msg_id_seq');
+      end if;
     end if;
   end loop;
   execute format('create index if not exists %I on pgmq.%I (vt)', v_queue || '_vt_idx', v_queue);
@@ -91,6 +94,9 @@ declare
   v_archive text := pgmq.format_table_name(queue_name, 'a');
 begin
   execute format('alter extension pgmq drop table pgmq.%I', v_queue);
+  if pgmq.double_has_sequences() then
+    execute format('alter extension pgmq drop sequence pgmq.%I', v_queue || '_msg_id_seq');
+  end if;
   execute format('alter extension pgmq drop table pgmq.%I', v_archive);
   execute format('drop table if exists pgmq.%I', v_queue);
   execute format('drop table if exists pgmq.%I', v_archive);
