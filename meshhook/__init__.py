@@ -10,6 +10,7 @@ from meshhook.dlq_service import DLQService
 from meshhook.exceptions import (
     AuthenticationError,
     ConfigurationError,
+    DatabaseError,
     ExpiredKeyError,
     InvalidInputError,
     InvalidKeyError,
@@ -78,6 +79,7 @@ __all__ = [
     "CurrentJob",
     "DLQMetrics",
     "DLQService",
+    "DatabaseError",
     "DeadLetter",
     "DeadLetterJob",
     "DeadLetterMessage",

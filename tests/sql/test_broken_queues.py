@@ -29,7 +29,9 @@ def leave_extension(queue: JobQueue, name: str) -> None:
         name,
     )
     for row in kinds:
-        queue.api.connection.execute(f"alter extension pgmq drop {row['kind']} pgmq.{name}".encode())
+        queue.api.connection.execute(
+            f"alter extension pgmq drop {row['kind']} pgmq.{name}".encode()
+        )
 
 
 def parts(queue: JobQueue) -> set[str]:
@@ -84,7 +86,7 @@ def test_a_creation_repairs_whatever_is_missing_and_loses_nothing(
 
     assert (answer["created"], answer["max_attempts"]) == (False, 2)
     after = {name: queue.api.look(f"select * from pgmq.{name}") for name in PARTS[:4]}
-    assert after == before | dict.fromkeys(lost.split(), [])
+    assert after == before | {name: [] for name in lost.split()}
     assert queue.history() == history
     works(queue)
 
@@ -123,7 +125,9 @@ def test_a_new_table_hands_out_no_id_that_an_older_one_may_have_given(queue: Job
 def test_ids_go_on_after_those_of_a_repair_even_where_these_are_ahead_of_the_clock(
     queue: JobQueue,
 ) -> None:
-    queue.api.value("select setval(pg_get_serial_sequence('pgmq.q_orders', 'msg_id'), 1000000000000)")
+    queue.api.value(
+        "select setval(pg_get_serial_sequence('pgmq.q_orders', 'msg_id'), 1000000000000)"
+    )
     queue.send({})
     queue.acknowledge(queue.claim_one())
 
@@ -162,9 +166,10 @@ def test_indexes_that_are_missing_are_made_again(queue: JobQueue) -> None:
     queue.create()
 
     assert indexed(queue) == before | {"a_orders.vt"}
-    assert queue.api.value(
-        "select count(*) from pg_index where indrelid = 'pgmq.q_orders'::regclass"
-    ) == 2
+    assert (
+        queue.api.value("select count(*) from pg_index where indrelid = 'pgmq.q_orders'::regclass")
+        == 2
+    )
 
 
 def test_new_tables_are_closed_and_old_ones_stay_as_they_are(queue: JobQueue) -> None:
@@ -204,7 +209,7 @@ def test_a_drop_that_others_stand_in_the_way_of_drops_nothing(queue: JobQueue) -
     queue.send({})
     queue.api.connection.execute("create view public.mine as select msg_id from pgmq.q_orders")
 
-    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="mine|q_orders"):
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="q_orders"):
         queue.drop()
 
     assert parts(queue) == {"q_orders", "a_orders", "q_orders_msg_id_seq", "row"}

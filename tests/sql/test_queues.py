@@ -443,7 +443,14 @@ def test_a_queue_that_two_take_up_at_once_is_taken_up_once(database: Database) -
 @on_plain
 @pytest.mark.parametrize(
     "name",
-    ["workflow_job", "workflow-jobs", "workflowjobs", "workflow", "worfklow_jobs", "workflow_jobs_"],
+    [
+        "workflow_job",
+        "workflow-jobs",
+        "workflowjobs",
+        "workflow",
+        "worfklow_jobs",
+        "workflow_jobs_",
+    ],
 )
 def test_a_queue_that_is_not_there_is_told_with_the_one_whose_name_is_most_like_it(
     api: Api, name: str
