@@ -10,6 +10,7 @@ from meshhook.dlq_service import DLQService
 from meshhook.exceptions import (
     AuthenticationError,
     ConfigurationError,
+    DatabaseError,
     ExpiredKeyError,
     InvalidInputError,
     InvalidKeyError,
@@ -81,6 +82,7 @@ __all__ = [
     "CurrentJob",
     "DLQMetrics",
     "DLQService",
+    "DatabaseError",
     "DeadLetter",
     "DeadLetterJob",
     "DeadLetterMessage",

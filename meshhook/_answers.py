@@ -2,24 +2,27 @@
 
 Pure functions from status, headers and body. Errors are told apart by PostgREST's and Postgres'
 codes and by the status, never by their text, except for "JWT expired", which older PostgREST gives
-the code of any other bad token.
+the code of any other bad token, and for the name of what is not there.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from meshhook import _advice
 from meshhook import exceptions as errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MISSING_FUNCTIONS = frozenset({"PGRST202", "PGRST203", "PGRST106", "42883"})
-_QUEUE_NOT_FOUND = frozenset({"MH001", "42P01"})
+_MISSING_FUNCTIONS = frozenset({"PGRST202", "PGRST203", "PGRST106"})
+# A function, table, schema or view that is not there: MeshHook's own, or what other code uses.
+_MISSING_OBJECTS = frozenset({"42883", "42P01", "3F000", "PGRST205"})
 _UNAVAILABLE_CODES = frozenset(
     {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "25006", "40001", "40P01", "55P03"}
 )
@@ -28,30 +31,10 @@ _REJECTED_CLASSES = frozenset({"22", "23", "54"})
 _INVALID_KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
 # What else PostgREST has that code for: a clock that is off, or a token for somebody else.
 _NOT_EXPIRED = frozenset({"JWT issued at future", "JWT not yet valid", "JWT not in audience"})
+_SQLSTATE = re.compile("[0-9A-Z]{5}")
 # 520 to 530 are Cloudflare's, in front of hosted Supabase.
 # 540 (project paused) and 544 (its gateway timed out) are Supabase's own.
 _UNAVAILABLE_STATUSES = frozenset({500, 502, 503, 504, *range(520, 531), 540, 544})
-
-_FIXES: dict[type[errors.RequestError], str] = {
-    errors.ExpiredKeyError: "Use a key or token that has not expired.",
-    errors.InvalidKeyError: (
-        "Check that SUPABASE_KEY is the secret (service role) key of the project at SUPABASE_URL."
-    ),
-    errors.MissingFunctionsError: (
-        "Apply MeshHook's migrations to this project (supabase db push), and if they are applied, "
-        "reload the API's schema cache (notify pgrst, 'reload schema')."
-    ),
-    errors.PermissionDeniedError: (
-        "Use the project's secret (service role) key; anon and publishable keys may not do this."
-    ),
-    errors.QueueNotFoundError: "Create it once with create_queue().",
-    errors.RateLimitedError: "Send fewer requests, or larger batches.",
-    errors.ServerUnavailableError: "Wait; if it lasts, look at the project's status and logs.",
-    errors.StatementTimeoutError: (
-        "Ask for less at once, or raise the statement_timeout of service_role."
-    ),
-    errors.UnexpectedAnswerError: "Check that SUPABASE_URL is the URL of a Supabase project.",
-}
 
 
 @attrs.frozen
@@ -96,7 +79,7 @@ def unexpected(function: str, answer: Answer, what: str) -> errors.UnexpectedAns
     """Return the error for a success that makes no sense."""
     return errors.UnexpectedAnswerError(
         f"The answer to {function} {what} (HTTP {answer.status}, {len(answer.body)} bytes"
-        f"{_beginning(answer)}). {_FIXES[errors.UnexpectedAnswerError]}",
+        f"{_beginning(answer)}). {_advice.BY_CLASS[errors.UnexpectedAnswerError]}",
         function=function,
         status=answer.status,
     )
@@ -108,12 +91,13 @@ def _beginning(answer: Answer) -> str:
     return "" if not begin or begin.lstrip()[:1] in {"{", "[", '"'} else f", begins {begin!r}"
 
 
-def failure(function: str, answer: Answer) -> errors.RequestError:
+def failure(function: str, answer: Answer, role: str | None = None) -> errors.RequestError:
     """Return the error that an answer stands for.
 
     Args:
         function: The function that was called.
         answer: Its answer, with a status other than success.
+        role: The role of the key or token that it was called with, if that is known.
 
     Returns:
         The error, with what to do about it in its text.
@@ -121,18 +105,18 @@ def failure(function: str, answer: Answer) -> errors.RequestError:
     said = error_body(answer)
     code = said["code"]
     kind = _kind(answer.status, code, said["message"])
-    # Errors of our own say what to do, and know better than this table.
+    # Errors of our own say what to do, and know better than any table.
     is_advised = said["hint"] and (
         kind is errors.QueueNotFoundError or (code or "").startswith("MH")
     )
-    fix = "" if is_advised else _FIXES.get(kind, "")
+    fix = _advice.advice(kind, function, answer.status, code, said["message"], role)
     error = kind(
         " ".join(
             part
             for part in (
                 _told(function, answer.status, code, said["message"]),
                 _sentence(said["hint"]),
-                fix,
+                "" if is_advised else fix,
             )
             if part
         ),
@@ -200,7 +184,7 @@ def _kind(status: int, code: str | None, message: str | None) -> type[errors.Req
         # A 500 with a code of its own has been told apart above, or is a fault that waiting does
         # not mend.
         has_cause = status == 500 and code not in {None, "", str(status)}  # noqa: PLR2004 - HTTP's
-        return errors.UnexpectedAnswerError if has_cause else errors.ServerUnavailableError
+        return _unknown(code) if has_cause else errors.ServerUnavailableError
     by_status: dict[int, type[errors.RequestError]] = {
         401: errors.InvalidKeyError,
         403: errors.PermissionDeniedError,
@@ -208,7 +192,13 @@ def _kind(status: int, code: str | None, message: str | None) -> type[errors.Req
         413: errors.RejectedError,
         429: errors.RateLimitedError,
     }
-    return by_status.get(status, errors.UnexpectedAnswerError)
+    return by_status.get(status, _unknown(code))
+
+
+def _unknown(code: str | None) -> type[errors.RequestError]:
+    """Return the class of an error that is none of the known: an SQLSTATE is the database's."""
+    is_of_database = code is not None and _is_sqlstate(code)
+    return errors.DatabaseError if is_of_database else errors.UnexpectedAnswerError
 
 
 def _kind_of_code(code: str, message: str | None) -> type[errors.RequestError] | None:
@@ -217,8 +207,10 @@ def _kind_of_code(code: str, message: str | None) -> type[errors.RequestError] |
         or (code == "PGRST303" and message not in _NOT_EXPIRED),
         errors.InvalidKeyError: code in _INVALID_KEY_CODES,
         errors.PermissionDeniedError: code == "42501",
-        errors.MissingFunctionsError: code in _MISSING_FUNCTIONS,
-        errors.QueueNotFoundError: code in _QUEUE_NOT_FOUND,
+        errors.MissingFunctionsError: code in _MISSING_FUNCTIONS
+        or (code in _MISSING_OBJECTS and _advice.is_about_own(message)),
+        errors.QueueNotFoundError: code == "MH001"
+        or (code == "42P01" and _advice.is_about_a_queue(message)),
         errors.StatementTimeoutError: code == "57014",
         errors.ServerUnavailableError: code in _UNAVAILABLE_CODES
         or (_is_sqlstate(code) and code[:2] in _UNAVAILABLE_CLASSES),
@@ -229,7 +221,7 @@ def _kind_of_code(code: str, message: str | None) -> type[errors.RequestError] |
 
 
 def _is_sqlstate(code: str) -> bool:
-    return len(code) == 5 and code.isalnum()  # noqa: PLR2004 - SQLSTATEs have five characters
+    return _SQLSTATE.fullmatch(code) is not None
 
 
 def _rejected_field(details: str | None) -> tuple[str | None, str | None]:

@@ -19,7 +19,7 @@ import httpx
 from postgrest import APIError
 from supabase import AsyncClient, Client
 
-from meshhook import _answers
+from meshhook import _advice, _answers
 from meshhook import _validation as check
 from meshhook import exceptions as errors
 from meshhook._calls.base import REQUEST_SECONDS
@@ -336,7 +336,8 @@ def _result(call: Call[T], response: httpx.Response) -> T:
     # would stay in memory until the garbage collector looks for cycles.
     response.stream = httpx.ByteStream(b"")
     if not response.is_success:
-        raise _answers.failure(call.function, answer) from APIError(_answers.error_body(answer))
+        error = _answers.failure(call.function, answer, role_of(response.request))
+        raise error from APIError(_answers.error_body(answer))
     decoded = _answers.data(call.function, answer)
     try:
         return call.decode(decoded)
@@ -365,6 +366,20 @@ def _unusable(
             "Sync classes, whose clients any thread may use."
         )
     return errors.ConfigurationError(f"{function}: the client cannot send ({error}).")
+
+
+def role_of(request: httpx.Request) -> str | None:
+    """Return the role that a request was made as, as far as its key or token says.
+
+    Args:
+        request: The request.
+
+    Returns:
+        The role; None if it is not known.
+    """
+    # A bearer token decides, where there is one that says something; the key lets it pass.
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return _advice.role_of(bearer) or _advice.role_of(request.headers.get("apikey", ""))
 
 
 def _no_answer(function: str, error: Exception) -> errors.MeshHookError:

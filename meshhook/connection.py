@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from supabase import (
     create_client,
 )
 
+from meshhook._advice import role_of
 from meshhook._entered import AsyncBlock, PlainBlock
 from meshhook._environment import env_file, setting
 from meshhook.exceptions import ConfigurationError
@@ -215,7 +214,7 @@ def _problem(target: _Target) -> str | None:
         return "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
     if not target.key.isascii() or not target.key.isprintable():
         return "SUPABASE_KEY has characters that no key has."
-    role = _role(target.key)
+    role = role_of(target.key)
     if role not in {None, "service_role"}:
         return f"SUPABASE_KEY is a key of the role {role}. Use the secret (service role) key."
     return None
@@ -233,19 +232,6 @@ def _is_http(url: str) -> bool:
     except (httpx.InvalidURL, UnicodeError):
         return False
     return parsed.scheme in {"http", "https"} and bool(parsed.host)
-
-
-def _role(key: str) -> str | None:
-    """Return the role that a key says it is for, None if it does not say."""
-    if key.startswith("sb_publishable_"):
-        return "anon"
-    try:
-        payload = key.split(".")[1]
-        return str(
-            json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["role"]
-        )
-    except (IndexError, KeyError, TypeError, ValueError):
-        return None
 
 
 def send_key_once(request: httpx.Request) -> None:

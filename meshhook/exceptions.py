@@ -20,6 +20,7 @@
         ├── MissingFunctionsError             MeshHook's migrations are not (all) applied
         ├── QueueNotFoundError                no such queue
         ├── RejectedError                     the database refused an argument
+        ├── DatabaseError                     the database raised another error
         ├── PartialEnqueueError               some of many jobs did not go in
         └── UnexpectedAnswerError             an answer that MeshHook cannot make sense of
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "ConfigurationError",
+    "DatabaseError",
     "ExpiredKeyError",
     "InvalidInputError",
     "InvalidKeyError",
@@ -245,7 +247,7 @@ class ExpiredKeyError(AuthenticationError):
 
 
 class PermissionDeniedError(RequestError):
-    """The key is good, but not for this: MeshHook needs the secret (service role) key."""
+    """The key is good, but its role may not do this: it is not the secret key, or lost a right."""
 
 
 class MissingFunctionsError(RequestError):
@@ -266,6 +268,14 @@ class RejectedError(RequestError):
 
     field: str | None = None
     value: str | None = None
+
+
+class DatabaseError(RequestError):
+    """The database raised an error that is none of MeshHook's, such as one of a trigger of yours.
+
+    URL, key and functions are right. Nothing has changed, for each call is one transaction. A
+    worker waits for it to pass as for an outage, because a trigger can be corrected while it waits.
+    """
 
 
 class PartialEnqueueError(RequestError):
@@ -343,4 +353,4 @@ class PartialEnqueueError(RequestError):
 
 
 class UnexpectedAnswerError(RequestError):
-    """The answer makes no sense: not JSON, cut off, of another shape, or an unknown error."""
+    """The answer is none of a Supabase project's, cut off, or of another shape than expected."""

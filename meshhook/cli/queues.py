@@ -11,6 +11,7 @@ from meshhook.cli.settings import Settings
 
 if TYPE_CHECKING:
     from meshhook.models import QueueInfo
+    from meshhook.sync_services import SyncQueueService
 
 app = typer.Typer(help="Create, change, list, pause, empty and drop queues.")
 
@@ -218,13 +219,25 @@ def drop(
     with settings.open_queue(name) as queue:
         too = " and its dead letter queue" if with_dlq else ""
         if not yes:
-            length = queue.get_queue_metrics().queue_length
             output.confirm(
-                f"This drops the queue {name}{too}, with {output.counted(length, 'job')}", yes=yes
+                f"This drops the queue {name}{too}, {_content(settings, queue)}", yes=yes
             )
         if not queue.drop_queue(drop_dlq=with_dlq):
             raise CommandError(f"there is no queue {name}")
     output.say(f"Dropped {name}.")
+
+
+def _content(settings: Settings, queue: "SyncQueueService") -> str:
+    from meshhook import QueueNotFoundError, list_queues_sync  # noqa: PLC0415 - heavy
+
+    try:
+        length = queue.get_queue_metrics().queue_length
+        return f"with {output.counted(length, 'job')}"
+    except QueueNotFoundError:
+        with settings.connect() as client:
+            if queue.queue_name not in {one.queue_name for one in list_queues_sync(client)}:
+                raise
+        return "whose table is gone already"
 
 
 @app.command()

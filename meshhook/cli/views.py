@@ -9,7 +9,7 @@ import httpx
 from meshhook import _answers
 from meshhook._calls import queues
 from meshhook._calls.base import Call
-from meshhook._transport import SyncTransport, _no_answer
+from meshhook._transport import SyncTransport, _no_answer, role_of
 
 if TYPE_CHECKING:
     from supabase import Client
@@ -52,6 +52,8 @@ def _page(client: Client, view: str, offset: int) -> list[dict[str, Any]]:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _no_answer(view, error) from error
     answer = _answers.Answer(response.status_code, response.headers, response.content)
+    if not response.is_success:
+        raise _answers.failure(view, answer, role_of(request))
     rows: list[dict[str, Any]] = _answers.data(view, answer)
     return rows
 

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from meshhook._calls.base import REQUEST_SECONDS
-from meshhook.exceptions import ExpiredKeyError, OutageError, RequestError, UnexpectedAnswerError
+from meshhook.exceptions import (
+    DatabaseError,
+    ExpiredKeyError,
+    OutageError,
+    RequestError,
+    UnexpectedAnswerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +170,7 @@ class Health:
         return time.monotonic() - failing_from
 
     def _is_worth_waiting_for(self, error: RequestError) -> bool:
-        if isinstance(error, OutageError | UnexpectedAnswerError):
+        if isinstance(error, OutageError | UnexpectedAnswerError | DatabaseError):
             return True
         if isinstance(error, ExpiredKeyError) and self.last_success is not None:
             failing_for = time.monotonic() - (self._failing_from or time.monotonic())

@@ -142,7 +142,7 @@ begin
   done := v_sum.done;
   tally := v_sum.tally;
   if p_dlq_name is null and v_sum.msg_ids is not null then
-    perform set_config('search_path', 'pg_catalog, pg_temp', true); -- see _ensure_pgmq_queue
+    perform set_config('search_path', 'pg_catalog, pg_temp', true); -- see _repair_pgmq_queue
     perform pgmq.archive(p_queue.queue_name, v_sum.msg_ids);
   end if;
 end

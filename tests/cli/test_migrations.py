@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from meshhook import migrations
 from meshhook.local import LocalStack
+from meshhook.local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -82,6 +84,7 @@ def test_install_twice_changes_nothing(bare_shell: Shell, folder: Path) -> None:
     ended = bare_shell.run("migrations", "install")
 
     assert ended.out == "All of MeshHook's migrations are in supabase/migrations.\n"
+    assert "meshhook migrations install --again, then supabase db push" in ended.err
     assert names_in(folder) == before
 
 
@@ -290,3 +293,191 @@ def test_what_was_installed_applies_to_a_database(folder: Path, bare_shell: Shel
     assert ended.code == 0
     (functions,) = [one for one in ended.json["findings"] if one["check"] == "functions"]
     assert functions["status"] == "ok"
+
+
+def test_again_writes_one_file_with_all_of_them_and_may_be_repeated(
+    bare_shell: Shell, folder: Path
+) -> None:
+    bare_shell.run("migrations", "install")
+    before = names_in(folder)
+
+    ended = bare_shell.run("migrations", "install", "--again")
+    once_more = bare_shell.run("migrations", "install", "--again", "--json").json
+
+    assert "supabase db push" in ended.err
+    first, second = [name for name in names_in(folder) if name not in before]
+    assert max(before) < first < second
+    assert first.endswith("_meshhook_repair.sql")
+    assert [Path(file["path"]).name for file in once_more["files"]] == [second]
+    text = (folder / first).read_text()
+    assert all(one.path.read_text() in text for one in migrations.shipped())
+    status = bare_shell.run("migrations", "status", "--json")
+    assert (status.code, status.json["complete"]) == (0, True)
+    assert {one["file"] for one in status.json["migrations"]} == {second}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_what_print_writes_into_a_file_is_known(
+    bare_shell: Shell, folder: Path, line_end: str
+) -> None:
+    printed = bare_shell.run("migrations", "print").out.replace("\n", line_end)
+    (folder / "20270101000000_queue.sql").write_bytes(printed.encode())
+
+    status = bare_shell.run("migrations", "status", "--json")
+
+    assert status.json["complete"]
+    assert {one["file"] for one in status.json["migrations"]} == {"20270101000000_queue.sql"}
+    assert migrations.plan(folder, NOW) == []
+
+
+def test_an_upgrade_after_a_file_with_all_of_them_adds_what_has_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations.install(migrations.plan_again(folder, NOW))
+    release(monkeypatch, tmp_path / "newer", meshhook_control="-- Control, better.\n")
+
+    written = [path.name.partition("_")[2] for path in install(folder, NOW.replace(year=2028))]
+
+    position = NAMES.index("meshhook_control")
+    assert written == [f"{name}.sql" for name in NAMES[position:]]
+
+
+def test_a_file_that_was_changed_is_named_with_what_happens_to_it(
+    bare_shell: Shell, folder: Path
+) -> None:
+    bare_shell.run("migrations", "install")
+    (mine,) = folder.glob("*_meshhook_claim.sql")
+    mine.write_text(f"-- My comment.\n{mine.read_text()}")
+
+    status = bare_shell.run("migrations", "status")
+    ended = bare_shell.run("migrations", "install")
+
+    (row,) = [line for line in status.out.splitlines() if mine.name in line]
+    assert "changed by you, or of another version" in row
+    assert f"{mine.name} was changed by you, or is of another version" in ended.err
+    assert "stays as it is" in ended.err
+    assert mine.read_text().startswith("-- My comment.")
+
+
+def test_an_older_meshhook_does_not_write_over_the_work_of_a_newer_one(
+    bare_shell: Shell, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = migrations.shipped()[-1].path.read_text()
+    with monkeypatch.context() as newer:
+        raised = ready.replace("'schema_version', 1,", "'schema_version', 2,")
+        release(newer, tmp_path / "newer", meshhook_ready=raised, meshhook_claim="-- Better.\n")
+        install(folder)
+    before = names_in(folder)
+
+    status = bare_shell.run("migrations", "status", "--json")
+    refused = [bare_shell.run("migrations", "install", *more) for more in ((), ("--again",))]
+
+    assert (status.code, status.json["complete"]) == (1, False)
+    assert status.json["newer_file"].endswith("_meshhook_ready.sql")
+    for ended in refused:
+        assert ended.code == 1
+        assert "pip install --upgrade meshhook" in ended.err
+        assert status.json["newer_file"] in ended.err
+    assert "meshhook migrations install" not in bare_shell.run("migrations", "status").err
+    assert names_in(folder) == before
+
+
+@pytest.mark.parametrize("mine", ["99991231235959_mine.sql", "99999999999999_mine.sql"])
+def test_where_no_version_is_left_the_file_is_named_with_the_fix(
+    bare_shell: Shell, folder: Path, mine: str
+) -> None:
+    (folder / mine).write_text("select 1;")
+
+    ended = bare_shell.run("migrations", "install")
+    again = bare_shell.run("migrations", "install", "--again")
+
+    for one in (ended, again):
+        assert (one.code, one.err.count("\n")) == (2, 1)
+        assert f"{mine} has the highest version" in one.err
+        assert "rename it" in one.err
+    assert bare_shell.run("migrations", "status").code == 1
+    assert names_in(folder) == [mine]
+
+
+def test_the_highest_version_is_in_nobodys_way_where_nothing_is_to_be_written(
+    bare_shell: Shell, folder: Path
+) -> None:
+    bare_shell.run("migrations", "install")
+    (folder / "99991231235959_mine.sql").write_text("select 1;")
+
+    assert bare_shell.run("migrations", "install").code == 0
+
+
+def test_status_compares_the_database_where_there_are_settings(
+    shell: Shell, bare_shell: Shell, folder: Path
+) -> None:
+    install(folder)
+
+    compared = shell.run("migrations", "status", "--json")
+    told = shell.run("migrations", "status")
+    folder_only = shell.run("migrations", "status", "--no-database", "--json")
+
+    database = compared.json["database"]
+    assert (compared.code, database["complete"], database["schema_version"]) == (0, True, 1)
+    assert database["functions"] > 90
+    assert database["missing"] == database["changed"] == database["unknown"] == []
+    assert "database: schema version 1" in told.out
+    assert folder_only.json["database"] is None
+    assert "Only the folder was looked at" in bare_shell.run("migrations", "status").err
+    assert bare_shell.run("migrations", "status", "--database").code == 2
+
+
+def test_status_says_that_the_database_cannot_be_reached(
+    bare_shell: Shell, folder: Path, stack: LocalStack
+) -> None:
+    install(folder)
+    nowhere = ("--url", "http://127.0.0.1:1", "--key", stack.secret_key)
+
+    ended = bare_shell.run("migrations", "status", "--json", *nowhere)
+
+    assert ended.code == 3
+    assert "no connection" in ended.json["database"]["problem"]
+
+
+BROKEN_BY = {
+    ("migrations", "status"): (
+        "create or replace function meshhook._dlq_name(p_queue_name text) returns text"
+        " language sql as 'select null::text'"
+    ),
+    ("drain", "tests.cli.test_migrations:ignore"): "drop function public.meshhook_dequeue",
+    ("jobs", "list"): "revoke execute on function public.meshhook_list_jobs from service_role",
+    ("stats",): "drop view public.job_statistics",
+    ("queues", "list"): "alter function meshhook._queue_json rename to mine",
+}
+
+
+def test_what_was_broken_by_hand_is_repaired_by_the_advice_that_is_given(
+    folder: Path, bare_shell: Shell
+) -> None:
+    bare_shell.run("migrations", "install")
+    with (
+        LocalStack(migrations=folder, apply_meshhook=False) as stack,
+        psycopg.connect(stack.admin_database_url, autocommit=True) as admin,
+    ):
+        project = ("--url", stack.url, "--key", stack.secret_key)
+        for statement in BROKEN_BY.values():
+            admin.execute(statement.encode())
+        stack.restart_gateway()
+
+        for command in BROKEN_BY:
+            ended = bare_shell.run(*command, *project)
+            assert ended.code == 1, command
+            assert "migrations install --again, then supabase db push" in ended.out + ended.err
+        state = bare_shell.run("migrations", "status", "--json", *project).json["database"]
+        assert state["missing"] == ["meshhook._queue_json", "public.meshhook_dequeue"]
+        assert state["changed"] == ["meshhook._dlq_name"]
+        assert state["unknown"] == ["meshhook.mine"]
+
+        bare_shell.run("migrations", "install", "--again")
+        assert len(apply_migrations(stack.database_url, migrations_in(folder))) == 1
+
+        assert [bare_shell.run(*command, *project).code for command in BROKEN_BY] == [0] * 5
+
+
+def ignore(_: object) -> None:
+    """Handle a job."""

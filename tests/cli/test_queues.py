@@ -148,3 +148,36 @@ def test_dropping_a_queue_that_is_not_there_fails(shell: Shell) -> None:
     ended = shell.run("queues", "drop", "nowhere", "--yes")
 
     assert (ended.code, ended.err) == (1, "meshhook queues drop: there is no queue nowhere\n")
+
+
+def test_a_queue_whose_table_is_gone_is_repaired_by_create_and_dropped_by_drop(
+    shell: Shell, admin: psycopg.Connection, new_name: str
+) -> None:
+    """Neither sends the user to the other."""
+    shell.run("queues", "create", new_name, "--max-attempts", "3")
+
+    def lose_the_table() -> None:
+        admin.execute(f"drop table pgmq.q_{new_name}".encode())
+
+    lose_the_table()
+    lost = shell.run("enqueue", "--queue", new_name, stdin=job_lines(1))
+    assert f'The queue "{new_name}" has lost its table.' in lost.err
+    assert shell.run("queues", "create", new_name, "--json").json["max_attempts"] == 3
+    assert shell.run("enqueue", "--queue", new_name, stdin=job_lines(1)).code == 0
+
+    lose_the_table()
+    dropped = shell.run("queues", "drop", new_name, keyboard="y\n")
+    assert "whose table is gone already" in dropped.err + dropped.out
+    assert dropped.code == 0
+    assert shell.run("queues", "drop", new_name, "--yes").code == 1
+    assert shell.run("queues", "create", new_name).code == 0
+
+
+def test_a_queue_that_is_not_there_is_told_with_the_one_that_was_meant(
+    shell: Shell, new_name: str
+) -> None:
+    shell.run("queues", "create", new_name)
+
+    ended = shell.run("queues", "pause", new_name[:-1])
+
+    assert f'Did you mean "{new_name}"?' in ended.err

@@ -155,6 +155,27 @@ def test_a_queue_that_is_not_there_is_not_made(http: Http) -> None:
     assert answer.code == "MH001"
 
 
+@pytest.mark.parametrize("role", [PRODUCER, WORKER])
+def test_a_guess_at_the_name_that_was_meant_tells_of_no_queue_that_is_out_of_reach(
+    http: Http, role: str
+) -> None:
+    calls: dict[str, tuple[str, dict[str, Any]]] = {
+        PRODUCER: ("meshhook_enqueue", {"messages": [{}]}),
+        WORKER: ("meshhook_dequeue", {}),
+    }
+    function, given = calls[role]
+
+    def hint(name: str, token: str) -> str:
+        answer = http.call(function, token, queue_name=name, **given)
+        assert answer.code == "MH001"
+        return str(answer.body["hint"])
+
+    token = http.stack.token(role)
+    assert "orders" in hint("order", token)
+    assert "mean" not in hint("payment", token)
+    assert "payments" in hint("payment", http.stack.token("service_role"))
+
+
 @asynccontextmanager
 async def restricted(stack: LocalStack, role: str) -> AsyncIterator[AsyncClient]:
     """Give a client that acts as a role, made as the documentation says."""

@@ -6,9 +6,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
-from meshhook import InvalidInputError, QueueNotFoundError, QueueService
+from meshhook import DatabaseError, InvalidInputError, QueueNotFoundError, QueueService
 from tests.jobs import job_data
 
 if TYPE_CHECKING:
@@ -298,3 +299,25 @@ async def test_queues_are_created_listed_and_dropped(client: AsyncClient, queue_
     assert not await queue.drop_queue(drop_dlq=True)
     left = {info.queue_name for info in await QueueService.list_queues(client)}
     assert not {queue.queue_name, f"{queue.queue_name}_dlq"} & left
+
+
+async def test_what_a_trigger_of_the_users_raises_is_told_as_such(
+    queue: QueueService, admin: psycopg.Connection
+) -> None:
+    admin.execute(
+        "create or replace function public.boom() returns trigger language plpgsql"
+        " as $$ begin raise exception 'too many today'; end $$"
+    )
+    table = f"pgmq.q_{queue.queue_name}"
+    admin.execute(
+        f"create trigger boom before insert on {table} execute function public.boom()".encode()
+    )
+
+    with pytest.raises(DatabaseError, match="too many today") as caught:
+        await queue.enqueue(job_data())
+
+    assert (caught.value.code, caught.value.status) == ("P0001", 400)
+    assert "a trigger or function of yours" in str(caught.value)
+    assert "SUPABASE_URL" not in str(caught.value)
+    admin.execute("drop function public.boom() cascade")
+    assert (await queue.enqueue(job_data())).msg_id > 0

@@ -14,7 +14,13 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from meshhook import OutageError, QueueService, UnexpectedAnswerError, connect
+from meshhook import (
+    DatabaseError,
+    OutageError,
+    QueueService,
+    UnexpectedAnswerError,
+    connect,
+)
 from meshhook.local import LocalStack
 from tests.network.proxy import Proxy
 from tests.soak.accounting import Accountant, Accounts
@@ -138,7 +144,7 @@ async def enqueue(
     while True:
         try:
             return (await queue.enqueue_many(batch, delays, idempotency_key=key)).msg_ids
-        except (OutageError, UnexpectedAnswerError):
+        except (DatabaseError, OutageError, UnexpectedAnswerError):
             await anyio.sleep(0.2)
 
 

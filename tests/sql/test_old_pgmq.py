@@ -29,21 +29,22 @@ def as_owner(queue: JobQueue, statement: str) -> None:
         connection.execute("reset role")
 
 
-def members(queue: JobQueue, kind: str = "r") -> set[str]:
-    """Return the tables (or sequences, of the kind S) that belong to the extension."""
-    found = queue.api.look(
-        "select c.relname from pg_depend d join pg_extension e on e.oid = d.refobjid"
-        " join pg_class c on c.oid = d.objid where e.extname = 'pgmq' and d.deptype = 'e'"
-        " and c.relkind::text = %s",
-        kind,
+def members(queue: JobQueue) -> dict[str, str]:
+    """Return the tables and sequences that belong to the extension, with their kinds."""
+    relations = queue.api.look(
+        "select c.relname, case c.relkind when 'S' then 'sequence' else 'table' end as kind"
+        " from pg_depend d join pg_extension e on e.oid = d.refobjid"
+        " join pg_class c on c.oid = d.objid and d.classid = 'pg_class'::regclass"
+        " where e.extname = 'pgmq' and d.deptype = 'e' and c.relkind in ('r', 'S')"
     )
-    return {relation["relname"] for relation in found}
+    return {relation["relname"]: relation["kind"] for relation in relations}
 
 
-def detach_sequence(queue: JobQueue, name: str) -> None:
-    """Take a sequence out of the extension, where it is a member: from PGMQ 1.5 on."""
-    if name in members(queue, "S"):
-        as_owner(queue, f"alter extension pgmq drop sequence pgmq.{name}")
+def detach(queue: JobQueue, *names: str) -> None:
+    """Let tables and sequences be no members of the extension any more."""
+    for name, kind in members(queue).items():
+        if name in names:
+            as_owner(queue, f"alter extension pgmq drop {kind} pgmq.{name}")
 
 
 def columns(queue: JobQueue, table: str) -> list[str]:
@@ -69,7 +70,9 @@ def test_the_stand_ins_have_the_shape_of_their_versions(
         *["msg_id", "read_ct", "enqueued_at", "archived_at", "vt", "message"],
         *headers,
     ]
-    assert {"q_orders", "a_orders", "q_orders_dlq", "a_orders_dlq", "meta"} <= members(queue)
+    tables = {"q_orders", "a_orders", "q_orders_dlq", "a_orders_dlq", "meta"}
+    assert tables <= members(queue).keys()
+    assert ("q_orders_msg_id_seq" in members(queue)) == (database.pgmq == "1.5.1")
 
 
 @on_older
@@ -124,20 +127,27 @@ def test_a_purge_does_not_go_through_the_careless_delete_of_1_4_4(queue: JobQueu
 def test_a_dropped_queue_is_dropped_from_the_extension_too(queue: JobQueue) -> None:
     queue.drop(drop_dlq=True)
 
-    assert not {table for table in members(queue) if "orders" in table}
+    assert not {name for name in members(queue) if "orders" in name}
     assert queue.api.value("select to_regclass('pgmq.q_orders') is null")
 
 
 @on_older
 @pytest.mark.parametrize(
-    "detached", [("q_orders", "a_orders"), ("q_orders",), ("a_orders",)], ids=" and ".join
+    "detached",
+    [
+        ("q_orders", "q_orders_msg_id_seq", "a_orders"),
+        ("q_orders", "a_orders"),
+        ("q_orders",),
+        ("a_orders",),
+        ("q_orders_msg_id_seq",),
+    ],
+    ids=" and ".join,
 )
 def test_a_queue_whose_tables_are_no_members_any_more_can_be_dropped(
     queue: JobQueue, detached: tuple[str, ...]
 ) -> None:
     """So they are after a project was paused; and detach_archive() does so to one of the two."""
-    for table in detached:
-        as_owner(queue, f"alter extension pgmq drop table pgmq.{table}")
+    detach(queue, *detached)
 
     assert queue.drop()
 
@@ -151,7 +161,7 @@ def test_a_queue_whose_tables_are_no_members_any_more_can_be_dropped(
 def test_a_queue_whose_ids_come_from_a_plain_sequence_works(queue: JobQueue) -> None:
     """So they do after a project was paused."""
     queue.send({}, {})
-    detach_sequence(queue, "q_orders_msg_id_seq")
+    detach(queue, "q_orders_msg_id_seq")
     as_owner(
         queue,
         "alter table pgmq.q_orders alter msg_id drop identity;"
@@ -247,9 +257,8 @@ def test_a_project_that_was_paused_goes_on_where_it_was(server: Server, pgmq: st
         )
         totals, history = queue.totals(), queue.history()
         held = queue.row()
-        for table in members(queue) if pgmq in OLDER else ():
-            if table != "meta":  # A dump leaves out what belongs to an extension.
-                as_owner(queue, f"alter extension pgmq drop table pgmq.{table}")
+        if pgmq in OLDER:  # A dump leaves out what belongs to an extension.
+            detach(queue, *(members(queue).keys() - {"meta"}))
     second = server.create(None if pgmq == "plain" else pgmq, is_installed=False)
 
     restore(first, second)

@@ -438,3 +438,35 @@ def test_a_queue_that_two_take_up_at_once_is_taken_up_once(database: Database) -
         assert sending.result() == [2]
         assert len(queue.rows()) == 2
         queue.drop()
+
+
+@on_plain
+@pytest.mark.parametrize(
+    "name",
+    [
+        "workflow_job",
+        "workflow-jobs",
+        "workflowjobs",
+        "workflow",
+        "worfklow_jobs",
+        "workflow_jobs_",
+    ],
+)
+def test_a_queue_that_is_not_there_is_told_with_the_one_whose_name_is_most_like_it(
+    api: Api, name: str
+) -> None:
+    with refused("MH001") as refusal:
+        JobQueue(api, name).send({})
+
+    assert refusal.hint.startswith('Did you mean "workflow_jobs"? If not: Create it once, with ')
+
+
+@on_plain
+@pytest.mark.parametrize("name", ["jobs", "wf", "w", "something_else", "orders_of_others"])
+def test_a_name_that_is_like_no_other_comes_without_a_guess(api: Api, name: str) -> None:
+    api.look("select meshhook._drop_pgmq_queue('orders')")
+
+    with refused("MH001") as refusal:
+        JobQueue(api, name).send({})
+
+    assert refusal.hint.startswith("Create it once, with ")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
 from meshhook import exceptions as errors
+from meshhook._advice import role_of
 from meshhook._answers import Answer, data, error_body, failure, retry_after_seconds
 from tests.unit.examples import named
 
@@ -16,6 +18,7 @@ HTML = b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body
 UNAVAILABLE = errors.ServerUnavailableError
 REJECTED = errors.RejectedError
 UNEXPECTED = errors.UnexpectedAnswerError
+DATABASE = errors.DatabaseError
 
 # Code, the status that PostgREST gives it, and the error.
 CODES: list[tuple[str, int, type[errors.RequestError]]] = [
@@ -35,7 +38,7 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
     ("PGRST302", 401, errors.InvalidKeyError),
     ("08000", 503, UNAVAILABLE),
     ("08006", 503, UNAVAILABLE),
-    ("21000", 400, UNEXPECTED),
+    ("21000", 400, DATABASE),
     ("22003", 400, REJECTED),
     ("22023", 400, REJECTED),
     ("22P02", 400, REJECTED),
@@ -45,14 +48,14 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
     ("23514", 400, REJECTED),
     ("28000", 403, errors.PermissionDeniedError),
     ("28P01", 403, errors.PermissionDeniedError),
-    ("3F000", 400, UNEXPECTED),
+    ("3F000", 400, DATABASE),
     ("40001", 500, UNAVAILABLE),
     ("40P01", 500, UNAVAILABLE),
     ("42501", 403, errors.PermissionDeniedError),
     ("42501", 401, errors.PermissionDeniedError),
-    ("42703", 400, UNEXPECTED),
-    ("42883", 404, errors.MissingFunctionsError),
-    ("42P01", 404, errors.QueueNotFoundError),
+    ("42703", 400, DATABASE),
+    ("42883", 404, DATABASE),
+    ("42P01", 404, DATABASE),
     ("53100", 503, UNAVAILABLE),
     ("53200", 503, UNAVAILABLE),
     ("53300", 503, UNAVAILABLE),
@@ -60,7 +63,7 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
     ("53400", 500, UNAVAILABLE),
     ("54000", 500, REJECTED),
     ("54001", 500, REJECTED),
-    ("55000", 500, UNEXPECTED),
+    ("55000", 500, DATABASE),
     ("55P03", 500, UNAVAILABLE),
     ("57014", 500, errors.StatementTimeoutError),
     ("57P01", 503, UNAVAILABLE),
@@ -70,11 +73,11 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
     ("58030", 500, UNAVAILABLE),
     ("MH001", 400, errors.QueueNotFoundError),
     ("MH002", 400, REJECTED),
-    ("MH003", 400, UNEXPECTED),
-    ("MH999", 400, UNEXPECTED),
-    ("P0001", 400, UNEXPECTED),
-    ("PT404", 404, UNEXPECTED),
-    ("XX000", 500, UNEXPECTED),
+    ("MH003", 400, DATABASE),
+    ("MH999", 400, DATABASE),
+    ("P0001", 400, DATABASE),
+    ("PT404", 404, DATABASE),
+    ("XX000", 500, DATABASE),
 ]
 
 # Status and error where no code says more.
@@ -189,7 +192,16 @@ def test_a_key_whose_role_does_not_exist_is_a_wrong_key_and_no_wrong_argument() 
         ("PGRST301", 401, "no suitable key", "SUPABASE_KEY"),
         ("PGRST202", 404, "no such function", "supabase db push"),
         ("42501", 403, "permission denied", "secret (service role) key"),
-        ("42P01", 404, "no such relation", "create_queue()"),
+        ("42P01", 404, 'relation "pgmq.q_orders" does not exist', "create_queue()"),
+        ("P0001", 400, "boom", "a trigger or function of yours"),
+        ("3F000", 400, 'schema "meshhook" does not exist', "migrations install --again"),
+        ("23514", 400, "violates check constraint", "A constraint"),
+        ("22P02", 400, "invalid input syntax", "A value is not usable"),
+        ("54000", 500, "program limit exceeded", "less at once"),
+        (None, 413, "too large", "less at once"),
+        ("XX000", 500, "internal error", "logs"),
+        ("PGRST102", 400, "invalid json", "upgrade meshhook"),
+        ("PGRST205", 404, "Could not find the table 'public.rpc'", "without a path"),
         (None, 429, "slow down", "larger batches"),
         ("57P01", 503, "shutdown", "Wait"),
         ("57014", 500, "canceling statement", "statement_timeout"),
@@ -204,6 +216,103 @@ def test_an_error_says_what_happened_and_what_to_do(
 
     assert text.startswith(f"meshhook_x: {message} (HTTP {status}")
     assert text.index(advice) > text.index(").")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("3F000", 'schema "meshhook" does not exist', errors.MissingFunctionsError),
+        ("42883", "function meshhook._queue(text) does not exist", errors.MissingFunctionsError),
+        ("42P01", 'relation "meshhook.jobs" does not exist', errors.MissingFunctionsError),
+        ("PGRST205", "no table 'public.job_statistics'", errors.MissingFunctionsError),
+        ("42P01", 'relation "pgmq.q_orders" does not exist', errors.QueueNotFoundError),
+        ("42P01", "Relation »pgmq.a_orders« existiert nicht", errors.QueueNotFoundError),
+        ("42P01", 'relation "pgmq.meta" does not exist', DATABASE),
+        ("42P01", 'relation "public.audit" does not exist', DATABASE),
+        ("42883", "function public.mine() does not exist", DATABASE),
+        ("3F000", 'schema "mine" does not exist', DATABASE),
+    ],
+    ids=named,
+)
+def test_what_is_not_there_decides_what_its_absence_means(
+    code: str, message: str, kind: type[errors.RequestError]
+) -> None:
+    assert type(refused(code, 404, message=message)) is kind
+
+
+@pytest.mark.parametrize("code", sorted({code for code, _, _ in CODES if len(code) == 5}))
+def test_an_error_of_the_database_proves_that_the_url_is_right(code: str) -> None:
+    status = next(status for each, status, _ in CODES if each == code)
+
+    assert "SUPABASE_URL" not in str(refused(code, status))
+
+
+@pytest.mark.parametrize("schema", ["pgmq", "pgmq.meta"])
+def test_without_pgmq_the_advice_is_to_enable_it(schema: str) -> None:
+    assert "enable the extension pgmq" in str(refused("3F000", message=f'"{schema}" is missing'))
+
+
+FUNCTION_DENIED = "permission denied for function meshhook_x"
+AGAIN = "meshhook migrations install --again"
+
+
+@pytest.mark.parametrize(
+    ("role", "message", "advice", "never"),
+    [
+        ("anon", FUNCTION_DENIED, "Use the project's secret", AGAIN),
+        ("authenticated", FUNCTION_DENIED, "Use the project's secret", AGAIN),
+        ("service_role", FUNCTION_DENIED, AGAIN, "Use the project's secret"),
+        ("service_role", "permission denied for view queue_monitoring", AGAIN, "Use the"),
+        ("service_role", "permission denied for schema meshhook", AGAIN, "Use the"),
+        ("service_role", "permission denied for table q_plain", "grant all on the table", AGAIN),
+        ("service_role", "permission denied for table audit", "a trigger", AGAIN),
+        ("a_role_of_mine", FUNCTION_DENIED, "meshhook.grant_enqueue()", AGAIN),
+        (None, FUNCTION_DENIED, AGAIN, "The key is the secret one"),
+        (None, FUNCTION_DENIED, "Use the project's secret", "The key is the secret one"),
+    ],
+    ids=named,
+)
+def test_what_to_do_without_a_right_depends_on_whose_it_is(
+    role: str | None, message: str, advice: str, never: str
+) -> None:
+    body = json.dumps({"code": "42501", "message": message}).encode()
+
+    text = str(failure("meshhook_x", Answer(403, {}, body), role))
+
+    assert advice in text
+    assert never not in text
+
+
+def test_a_user_who_may_not_enqueue_is_not_told_to_use_the_secret_key() -> None:
+    body = json.dumps({"code": "42501", "message": FUNCTION_DENIED}).encode()
+
+    text = str(failure("meshhook_user_enqueue", Answer(403, {}, body), "authenticated"))
+
+    assert "meshhook_allow_user_enqueue()" in text
+    assert "Use the project's secret" not in text
+
+
+def token_of(role: str) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps({"role": role}).encode()).decode().rstrip("=")
+    return f"e30.{payload}.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("key", "role"),
+    [
+        ("sb_secret_x", "service_role"),
+        ("sb_publishable_x", "anon"),
+        (token_of("service_role"), "service_role"),
+        (token_of("mine"), "mine"),
+        ("e30.e30.x", None),
+        ("e30.bnVsbA.x", None),
+        ("garbage", None),
+        ("a.b.c", None),
+        ("", None),
+    ],
+)
+def test_a_key_says_whose_it_is_or_nothing(key: str, role: str | None) -> None:
+    assert role_of(key) == role
 
 
 def test_an_error_hands_on_the_advice_of_the_database() -> None:

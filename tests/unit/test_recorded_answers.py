@@ -21,6 +21,7 @@ SUCCEEDED = {name: answer for name, answer in CASES.items() if name not in FAILE
 MISSING = errors.MissingFunctionsError
 REJECTED = errors.RejectedError
 UNEXPECTED = errors.UnexpectedAnswerError
+DATABASE = errors.DatabaseError
 DENIED = errors.PermissionDeniedError
 KINDS: dict[str, type[errors.RequestError]] = {
     "rpc missing function": MISSING,
@@ -40,10 +41,10 @@ KINDS: dict[str, type[errors.RequestError]] = {
     "jwt forged": errors.InvalidKeyError,
     "jwt garbage": errors.InvalidKeyError,
     "jwt unknown role": errors.InvalidKeyError,
-    "raise without code": UNEXPECTED,
+    "raise without code": DATABASE,
     "raise own code": errors.QueueNotFoundError,
-    "raise P0001": UNEXPECTED,
-    "raise PT404": UNEXPECTED,
+    "raise P0001": DATABASE,
+    "raise PT404": DATABASE,
     "raise 42501": DENIED,
     "raise 53300": errors.ServerUnavailableError,
     "raise 57P01": errors.ServerUnavailableError,
@@ -53,8 +54,8 @@ KINDS: dict[str, type[errors.RequestError]] = {
     "statement timeout": errors.StatementTimeoutError,
     "unknown profile": MISSING,
     "view single object none": UNEXPECTED,
-    "view unknown column": UNEXPECTED,
-    "view unknown filter column": UNEXPECTED,
+    "view unknown column": DATABASE,
+    "view unknown filter column": DATABASE,
     "view as anon": DENIED,
     "view as authenticated": DENIED,
     "unknown view": UNEXPECTED,

@@ -25,8 +25,9 @@ from tests.worker.conftest import Events, MakeWorker
 HTML = "<html><body>Bad gateway</body></html>"
 
 
-def postgrest(code: str) -> dict[str, Any]:
-    return {"code": code, "message": f"as PostgREST says {code}", "details": None, "hint": None}
+def postgrest(code: str, message: str | None = None) -> dict[str, Any]:
+    said = message or f"as PostgREST says {code}"
+    return {"code": code, "message": said, "details": None, "hint": None}
 
 
 Lay = Callable[[FaultInjector, str, int], object]
@@ -46,6 +47,7 @@ OUTAGES: dict[str, Lay] = {
     "no schema cache": lambda f, function, n: f.answer(503, postgrest("PGRST002"), function, n),
     "statement timeout": lambda f, function, n: f.answer(500, postgrest("57014"), function, n),
     "shutdown": lambda f, function, n: f.answer(503, postgrest("57P01"), function, n),
+    "a trigger that raises": lambda f, function, n: f.answer(400, postgrest("P0001"), function, n),
     "deadlock": lambda f, function, n: f.answer(500, postgrest("40P01"), function, n),
 }
 
@@ -149,7 +151,12 @@ MENDED_BY_NOBODY: dict[str, tuple[int, dict[str, Any], type[Exception], str]] = 
     "wrong key": (401, postgrest("PGRST301"), InvalidKeyError, "SUPABASE_KEY"),
     "no permission": (403, postgrest("42501"), PermissionDeniedError, "secret"),
     "missing functions": (404, postgrest("PGRST202"), MissingFunctionsError, "migrations"),
-    "missing queue": (404, postgrest("42P01"), QueueNotFoundError, "create_queue"),
+    "missing queue": (
+        404,
+        postgrest("42P01", 'relation "pgmq.q_gone" does not exist'),
+        QueueNotFoundError,
+        "create_queue",
+    ),
     "expired from the start": (401, postgrest("PGRST303"), ExpiredKeyError, "not expired"),
 }
 

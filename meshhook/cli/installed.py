@@ -1,0 +1,106 @@
+"""What a project's database has of MeshHook's SQL, compared with what this MeshHook expects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from meshhook._advice import INSTALL_AGAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from meshhook.cli.settings import Settings
+
+_PUSH = f"supabase db push; if that finds nothing to apply: {INSTALL_AGAIN}"
+
+
+@attrs.frozen(kw_only=True)
+class Installed:
+    """What a database has of MeshHook's SQL.
+
+    Attributes:
+        schema_version: The version of MeshHook's SQL, None if the database does not say.
+        functions: How many of the functions are there as they should be.
+        missing: The functions that are not there.
+        changed: Those whose text is another: changed by hand, or of another version.
+        unknown: Those that this MeshHook does not know: of a newer version, or an older one.
+        is_newer: Whether the database's version is above this MeshHook's.
+        problem: Why the database could not be compared, None if it was.
+    """
+
+    schema_version: int | None = None
+    functions: int = 0
+    missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    is_newer: bool = False
+    problem: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing to be done."""
+        return not (self.problem or self.missing or self.changed or self.is_newer)
+
+    @property
+    def fix(self) -> str:
+        """What to do; empty if nothing is to be done, or the problem says it."""
+        if self.is_newer:
+            return "the database is newer than this meshhook: pip install --upgrade meshhook"
+        return _PUSH if self.missing or self.changed else ""
+
+
+def compare(
+    facts: Mapping[str, Any], expected: Mapping[str, str], schema_version: int | None
+) -> Installed:
+    """Compare the functions of a database with those that it should have.
+
+    Args:
+        facts: What `meshhook_doctor` answered.
+        expected: What the text of each function should come to.
+        schema_version: The version of MeshHook's SQL that this MeshHook has.
+
+    Returns:
+        What the database has.
+    """
+    there: Mapping[str, str] = facts.get("functions") or {}
+    version = facts.get("schema_version")
+    changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
+    missing = expected.keys() - there.keys()
+    return Installed(
+        schema_version=version,
+        functions=len(expected) - len(missing) - len(changed),
+        missing=tuple(sorted(missing)),
+        changed=tuple(sorted(changed)),
+        unknown=tuple(sorted(there.keys() - expected.keys())),
+        is_newer=(version or 0) > (schema_version or 0),
+    )
+
+
+def ask(settings: Settings) -> Installed:
+    """Ask a project's database.
+
+    Args:
+        settings: Which project.
+
+    Returns:
+        What it has.
+
+    Raises:
+        MeshHookError: It cannot be asked.
+    """
+    from meshhook import MissingFunctionsError, RepeatPolicy, migrations  # noqa: PLC0415 - heavy
+    from meshhook._calls.base import Call, object_of  # noqa: PLC0415 - heavy
+    from meshhook._transport import SyncTransport  # noqa: PLC0415 - heavy
+    from meshhook.cli.expected_functions import expected_functions  # noqa: PLC0415 - heavy
+
+    versions = [one.schema_version or 0 for one in migrations.shipped()]
+    with settings.connect() as client:
+        transport = SyncTransport(client, RepeatPolicy(tries=2))
+        try:
+            facts = transport.run(Call("meshhook_doctor", {}, object_of))
+        except MissingFunctionsError as error:
+            return Installed(problem=str(error))
+    expected = expected_functions(migrations.migration_files())
+    return compare(facts, expected, max(versions, default=None))
