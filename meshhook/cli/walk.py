@@ -51,19 +51,23 @@ class Walk:
         Raises:
             CommandError: With how many are done and how to go on; after an error, or a signal.
         """
-        try:
-            with sigterm_as_ctrl_c(), bar(self.doing, len(self.msg_ids)) as show:
-                seen = 0
-                for piece in self._pieces():
-                    self.uncertain = len(piece)
-                    self.count += act(piece)
-                    self.uncertain = 0
-                    seen += len(piece)
-                    show(seen, f"{seen} of {len(self.msg_ids)}")
-        except MeshHookError as error:
-            raise CommandError(self._stopped(str(error)), exit_code(error)) from error
-        except KeyboardInterrupt as error:
-            raise CommandError(self._stopped("interrupted"), code_of(error)) from None
+        with sigterm_as_ctrl_c():
+            try:
+                self._go_through(act)
+            except MeshHookError as error:
+                raise CommandError(self._stopped(str(error)), exit_code(error)) from error
+            except KeyboardInterrupt as error:
+                raise CommandError(self._stopped("interrupted"), code_of(error)) from None
+
+    def _go_through(self, act: Callable[[Sequence[int]], int]) -> None:
+        seen = 0
+        with bar(self.doing, len(self.msg_ids)) as show:
+            for piece in self._pieces():
+                self.uncertain = len(piece)
+                self.count += act(piece)
+                self.uncertain = 0
+                seen += len(piece)
+                show(seen, f"{seen} of {len(self.msg_ids)}")
 
     def _pieces(self) -> Iterator[Sequence[int]]:
         begin = time.monotonic()
