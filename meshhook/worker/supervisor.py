@@ -276,7 +276,9 @@ class Supervisor:
         if farewell is None or self._error is not None or not is_reachable:
             return
         call = settle.extend(next(iter(self._settings.weights)), (), 0, farewell)
-        until = min(until, anyio.current_time() + FAREWELL_SECONDS)
+        # A drain that has little time keeps most of it for what matters.
+        patience = min(FAREWELL_SECONDS, self._settings.settle_seconds / 5)
+        until = min(until, anyio.current_time() + patience)
         with anyio.CancelScope(deadline=until), contextlib.suppress(MeshHookError):
             await self._settings.transport.run(call)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
-from meshhook import SyncDLQService, SyncQueueService
+from meshhook import AttemptRecord, SyncDLQService, SyncQueueService
+from meshhook.cli.attempts import error_of
 from tests.cli.conftest import Ended, Shell, job_lines, job_text
 
 RUN = str(uuid.uuid4())
@@ -219,3 +221,26 @@ def test_the_queue_may_be_an_option(
     shell.run("enqueue", job_text(), "-q", queue_name)
 
     assert ids(shell.run("jobs", "list", "--json", "--queue", queue_name)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "shown"),
+    [
+        ("RuntimeError", "RuntimeError: no mail", "RuntimeError: no mail"),
+        ("RuntimeError", "RuntimeError", "RuntimeError"),
+        ("RuntimeError", "no mail", "RuntimeError: no mail"),
+        ("LeaseExpired", None, "LeaseExpired"),
+        (None, "given up", "given up"),
+    ],
+)
+def test_an_error_has_its_type_once(kind: str | None, message: str | None, shown: str) -> None:
+    record = AttemptRecord(
+        attempt=1,
+        read_ct=1,
+        outcome="failed",
+        failed_at=datetime.now(UTC),
+        error_type=kind,
+        error_message=message,
+    )
+
+    assert error_of(record) == shown
