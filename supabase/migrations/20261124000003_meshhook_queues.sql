@@ -16,6 +16,31 @@ as $$
 $$;
 comment on function meshhook._dlq_name(text) is 'Return the name of a queue''s dead letter queue.';
 
+-- A dump leaves out what belongs to an extension, and with it the rows of pgmq.meta. A project that was
+-- paused and restored has its queues' tables, and only MeshHook knows that they are queues.
+create or replace function meshhook._pgmq_queues()
+returns table (queue_name text, created_at timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+  select m.queue_name::pg_catalog.text, m.created_at
+  from pgmq.meta m
+  union all
+  select k.queue_name, k.created_at
+  from (
+    select q.queue_name, q.created_at from meshhook.queues q
+    union
+    select q.dlq_name, q.created_at
+    from meshhook.queues q
+    where not exists (select from meshhook.queues o where o.queue_name = q.dlq_name)
+  ) k
+  where to_regclass(format('pgmq.%I', 'q_' || k.queue_name)) is not null
+    and not exists (select from pgmq.meta m where m.queue_name = k.queue_name)
+$$;
+comment on function meshhook._pgmq_queues() is
+  'Return the queues that PGMQ lists, and those that it has lost from its list, with their tables.';
+
 -- Two names are alike where at most two characters differ in one place, or one is how the other begins. A
 -- caller who is held to some queues learns of no others.
 create or replace function meshhook._alike_queue(p_queue_name text)
@@ -85,7 +110,7 @@ declare
   v_alike pg_catalog.text;
 begin
   perform meshhook._check_queue_name(p_field, p_queue_name);
-  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
+  if not exists (select from meshhook._pgmq_queues() m where m.queue_name = p_queue_name) then
     v_alike := meshhook._alike_queue(p_queue_name);
     raise exception using
       errcode = 'MH001',
@@ -129,7 +154,7 @@ comment on function meshhook._queue(text) is
   'Return a queue and its settings; raise MH001 where there is no such queue, MH004 where the caller may not reach it.';
 
 -- A queue that PGMQ has and MeshHook has not seen yet (made in the dashboard, or by another client) is
--- taken as it is, without a change to its table.
+-- taken as it is, without a change to its table. One that PGMQ has lost from its list is listed again.
 create or replace function meshhook._adopt(p_queue_name text)
 returns meshhook.queues
 language plpgsql
@@ -139,6 +164,9 @@ declare
   v_queue meshhook.queues;
 begin
   perform meshhook._require_pgmq_queue('queue_name', p_queue_name);
+  if not exists (select from pgmq.meta m where m.queue_name = p_queue_name) then
+    perform meshhook._repair_pgmq_queue(p_queue_name);
+  end if;
   delete from meshhook.queues q
   using pgmq.meta m
   where q.queue_name = p_queue_name and m.queue_name = q.queue_name and m.created_at <> q.created_at;
@@ -571,7 +599,7 @@ as $$
     ),
     '[]'
   )
-  from pgmq.meta m
+  from meshhook._pgmq_queues() m
   left join meshhook.queues q on q.queue_name = m.queue_name
 $$;
 comment on function public.meshhook_list_queues() is

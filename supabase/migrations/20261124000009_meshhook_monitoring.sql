@@ -258,9 +258,9 @@ security definer -- see above
 set search_path = ''
 as $$
   select
-    m.queue_name::pg_catalog.text, d.pending, d.pending - d.visible, d.visible,
+    m.queue_name, d.pending, d.pending - d.visible, d.visible,
     d.oldest, d.newest, meshhook._age(d.oldest)
-  from pgmq.meta m, lateral meshhook._depth(lower(m.queue_name)) d
+  from meshhook._pgmq_queues() m, lateral meshhook._depth(lower(m.queue_name)) d
   where d.pending is not null
   order by m.queue_name
 $$;
@@ -278,7 +278,7 @@ security definer -- see above
 set search_path = ''
 as $$
   select
-    m.queue_name::pg_catalog.text,
+    m.queue_name,
     coalesce(t.completed + t.dead_lettered, 0),
     coalesce(t.completed, 0),
     coalesce(t.dead_lettered, 0),
@@ -287,7 +287,7 @@ as $$
     t.seconds / nullif(t.timed, 0),
     t.attempts::double precision / nullif(t.completed + t.dead_lettered, 0),
     coalesce(t.max_attempt, 0)
-  from pgmq.meta m
+  from meshhook._pgmq_queues() m
   cross join lateral meshhook._depth(lower(m.queue_name)) w
   left join meshhook.queues q on q.queue_name = m.queue_name
   left join (

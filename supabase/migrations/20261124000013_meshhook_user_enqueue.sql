@@ -238,7 +238,7 @@ begin
   select u.* into v_allowed
   from meshhook.user_queues u
   join meshhook.queues q on q.queue_id = u.queue_id
-  join pgmq.meta m on m.queue_name = q.queue_name and m.created_at = q.created_at
+  join meshhook._pgmq_queues() m on m.queue_name = q.queue_name and m.created_at = q.created_at
   where q.queue_name = p_queue_name;
   if not found then
     perform meshhook._turn_away(

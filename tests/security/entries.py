@@ -148,6 +148,7 @@ PRIVATE_FUNCTIONS = [
     "_original_msg_id",
     "_own_max_attempts_sql",
     "_pgmq_kind",
+    "_pgmq_queues",
     "_prune_archive",
     "_prune_as_configured",
     "_prune_attempts",
