@@ -3,20 +3,23 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshhook.cli import complete, output
 from meshhook.cli.exits import ExitCode
-from meshhook.cli.findings import INSTALL, Finding, ok, problem
+from meshhook.cli.findings import Finding, ok, problem
 from meshhook.cli.options import JsonOption, with_project
 from meshhook.cli.settings import Settings
 
 if TYPE_CHECKING:
     from supabase import Client
 
-    from meshhook.exceptions import MeshHookError
+    from meshhook import RepeatPolicy
+
+ANSWER_SECONDS = 10.0
+"""How long an answer is waited for; longer than hosted Supabase lets a statement run (8 s)."""
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -70,6 +73,7 @@ def examine(settings: Settings, queues: list[str], sample_seconds: float) -> Ite
         What is found.
     """
     from meshhook.cli.examine_key import examine_key  # noqa: PLC0415 - heavy
+    from meshhook.cli.examine_url import examine_url  # noqa: PLC0415 - heavy
     from meshhook.exceptions import ConfigurationError  # noqa: PLC0415 - heavy
 
     if not settings.url or not settings.key:
@@ -77,83 +81,77 @@ def examine(settings: Settings, queues: list[str], sample_seconds: float) -> Ite
         fix = "put SUPABASE_URL and SUPABASE_KEY into the environment or into .env"
         yield problem("settings", f"{missing} is not set", fix)
         return
-    yield ok("settings", f"the project at {settings.url}")
-    key = examine_key(settings.key, settings.url, _now())
-    yield key
-    if key.status != "ok":
-        return
+    for examined in (examine_url(settings.url), examine_key(settings.key, settings.url, _now())):
+        yield examined
+        if examined.status != "ok":
+            return
     try:
         with settings.connect() as client:
+            client.postgrest.session.timeout = ANSWER_SECONDS
             yield from _examine_project(client, queues, sample_seconds)
     except ConfigurationError as error:
-        yield problem("settings", str(error), "mend SUPABASE_URL and SUPABASE_KEY")
+        yield problem("settings", str(error), "correct SUPABASE_URL and SUPABASE_KEY")
 
 
 def _examine_project(client: "Client", queues: list[str], sample: float) -> Iterator[Finding]:
-    from meshhook.cli import diagnosis, views  # noqa: PLC0415 - heavy
-    from meshhook.cli.expected_functions import expected_functions  # noqa: PLC0415 - heavy
+    from meshhook.cli import diagnosis  # noqa: PLC0415 - heavy
+    from meshhook.cli.expected import expected  # noqa: PLC0415 - heavy
+    from meshhook.cli.failures import failure  # noqa: PLC0415 - heavy
     from meshhook.exceptions import MeshHookError  # noqa: PLC0415 - heavy
     from meshhook.migrations import migration_files  # noqa: PLC0415 - heavy
 
+    def ask(function: str) -> object:
+        return _ask(client, function)
+
     begin, here = time.monotonic(), _now()
+    told = set()
     try:
-        facts = _ask(client, "meshhook_doctor")
+        facts = diagnosis.decode(ask("meshhook_doctor"))
         seconds = time.monotonic() - begin
         yield ok("connection", f"answered in {seconds * 1000:.0f} ms")
-        yield diagnosis.clock(facts, here + timedelta(seconds=seconds / 2), seconds)
-        expected = expected_functions(migration_files())
-        yield from diagnosis.diagnose(facts, expected, views.workers(client), queues)
+        if clock := diagnosis.clock(facts, here + timedelta(seconds=seconds / 2), seconds):
+            yield clock
+        served = _served(client)
+        for finding in diagnosis.diagnose(facts, expected(migration_files()), served, queues):
+            yield finding
+            if finding.status != "ok":
+                told.add(finding.check)
         if sample:
             time.sleep(sample)
-            yield from diagnosis.growth(facts, _ask(client, "meshhook_doctor"), sample)
+            later = diagnosis.decode(ask("meshhook_doctor"))
+            yield from diagnosis.growth(facts, later, sample, served, told)
     except MeshHookError as error:
-        yield _failure(client, error)
+        yield failure(error, ask, ANSWER_SECONDS)
 
 
-def _ask(client: "Client", function: str) -> dict[str, Any]:
-    from meshhook import RepeatPolicy  # noqa: PLC0415 - heavy
-    from meshhook._calls.base import Call, object_of  # noqa: PLC0415 - heavy
-    from meshhook._transport import SyncTransport  # noqa: PLC0415 - heavy
+def _served(client: "Client") -> set[str] | None:
+    """Return the queues that have a worker; None where the database does not let that be seen.
 
-    policy = RepeatPolicy(tries=2)
-    return SyncTransport(client, policy).run(Call(function, {}, object_of))
-
-
-def _failure(client: "Client", error: "MeshHookError") -> Finding:
-    """Say what a call that failed says of the project."""
-    from meshhook import exceptions as errors  # noqa: PLC0415 - heavy
-
-    if isinstance(error, errors.MissingFunctionsError):
-        return _missing_functions(client)
-    if isinstance(error, errors.AuthenticationError):
-        fix = "take the secret key of the project that SUPABASE_URL names"
-        return problem("key", str(error), fix)
-    if isinstance(error, errors.PermissionDeniedError):
-        fix = f"give the functions back to service_role: {INSTALL}"
-        return problem("rights", str(error), fix)
-    if isinstance(error, errors.UnreachableError | errors.RequestTimeoutError):
-        fix = "check SUPABASE_URL and the network; locally, start supabase or meshhook dev"
-        return problem("connection", str(error), fix)
-    if isinstance(error, errors.ServerUnavailableError):
-        fix = "look at the project in the dashboard: it may be paused, restarting or out of memory"
-        return problem("connection", str(error), fix)
-    fix = "look at the project's logs; check that SUPABASE_URL is a Supabase project's"
-    return problem("connection", str(error), fix)
-
-
-def _missing_functions(client: "Client") -> Finding:
-    from meshhook.exceptions import MeshHookError  # noqa: PLC0415 - heavy
+    Why it does not is among its facts: a function that is missing or changed, or a lost right.
+    """
+    from meshhook.cli import views  # noqa: PLC0415 - heavy
+    from meshhook.exceptions import RequestError  # noqa: PLC0415 - heavy
 
     try:
-        version = _ask(client, "meshhook_version")
-    except MeshHookError:
-        return problem(
-            "functions",
-            "MeshHook's functions are not in this project, or its API has not noticed them",
-            f"{INSTALL}; if they are there: notify pgrst, 'reload schema'",
-        )
-    message = f"those in this project are older (schema version {version.get('schema_version')})"
-    return problem("functions", message, INSTALL)
+        workers = views.workers(client, _policy())
+    except RequestError:
+        return None
+    return {name for worker in workers if worker.is_alive for name in worker.queue_names}
+
+
+def _ask(client: "Client", function: str) -> object:
+    """Call a function without arguments; its answer may be any JSON."""
+    from meshhook._calls.base import Call  # noqa: PLC0415 - heavy
+    from meshhook._transport import SyncTransport  # noqa: PLC0415 - heavy
+
+    return SyncTransport(client, _policy()).run(Call(function, {}, lambda answer: answer))
+
+
+def _policy() -> "RepeatPolicy":
+    """Repeat what failed at once, and nothing that was waited for."""
+    from meshhook import RepeatPolicy  # noqa: PLC0415 - heavy
+
+    return RepeatPolicy(tries=2, total_seconds=ANSWER_SECONDS / 2)
 
 
 def _show(finding: Finding) -> None:

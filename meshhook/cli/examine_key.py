@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHECK = "key"
+_QUOTES = "\"'"
 _WHERE = "take the secret key (sb_secret_...) of the dashboard's Project Settings > API Keys"
 
 
@@ -28,6 +29,9 @@ def examine_key(key: str, url: str, now: datetime) -> Finding:
     Returns:
         The first thing that is wrong with it, or that nothing is.
     """
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        fix = "drop the quotes around the value of SUPABASE_KEY"
+        return problem(_CHECK, "SUPABASE_KEY has quotes as a part of its value", fix)
     if key.startswith("sb_publishable_"):
         return problem(_CHECK, "SUPABASE_KEY is a publishable key, which may call nothing", _WHERE)
     if key.startswith("sb_secret_"):
@@ -44,9 +48,8 @@ def _wrong_with(claims: dict[str, Any], url: str, now: datetime) -> Iterator[Fin
         yield problem(_CHECK, f"SUPABASE_KEY is a key of the role {role}, not service_role", _WHERE)
     expiry = claims.get("exp")
     if isinstance(expiry, int | float) and expiry <= now.timestamp():
-        since = datetime.fromtimestamp(expiry, UTC).isoformat()
-        yield problem(_CHECK, f"SUPABASE_KEY has expired at {since}", _WHERE)
-    host, _, domain = (urlsplit(url).hostname or "").partition(".")
+        yield problem(_CHECK, f"SUPABASE_KEY has expired at {_time(expiry)}", _WHERE)
+    host, _, domain = _host(url).partition(".")
     project = claims.get("ref")
     if domain == "supabase.co" and project and project != host:
         yield problem(
@@ -56,10 +59,24 @@ def _wrong_with(claims: dict[str, Any], url: str, now: datetime) -> Iterator[Fin
         )
 
 
+def _time(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):  # before the first year that Python knows
+        return str(seconds)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _claims(key: str) -> dict[str, Any] | None:
     try:
         _, payload, _ = key.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return claims if isinstance(claims, dict) else None

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
+
+from meshhook._advice import INSTALL_AGAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Status = Literal["ok", "warning", "problem"]
 
 INSTALL = "meshhook migrations install, then supabase db push"
+"""What puts MeshHook's SQL into a project that has none of it."""
+
+REPAIR = f'{INSTALL_AGAIN} (or: meshhook migrations print | psql "$DATABASE_URL")'
+"""What restores MeshHook's SQL where the files are there and were applied once."""
 
 
 @attrs.frozen
@@ -17,7 +26,7 @@ class Finding:
 
     Attributes:
         check: What was looked at.
-        status: ``ok``; ``warning`` for what works and will not for ever; ``problem``.
+        status: ``ok``; ``warning`` for a problem that will grow; ``problem``.
         message: What was found.
         fix: What to do about it; empty where nothing is.
     """
@@ -34,10 +43,16 @@ def ok(check: str, message: str) -> Finding:
 
 
 def warning(check: str, message: str, fix: str) -> Finding:
-    """Return the finding that something will not go well for ever."""
+    """Return the finding that something works and will become a problem."""
     return Finding(check, "warning", message, fix)
 
 
 def problem(check: str, message: str, fix: str) -> Finding:
     """Return the finding that something is wrong."""
     return Finding(check, "problem", message, fix)
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first three of some names, and how many more there are."""
+    told = ", ".join(names[:3])
+    return f"{told} and {len(names) - 3} more" if len(names) > 3 else told  # noqa: PLR2004 - a few

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -52,20 +52,22 @@ class Installed:
 
 
 def compare(
-    facts: Mapping[str, Any], expected: Mapping[str, str], schema_version: int | None
+    there: Mapping[str, str],
+    version: int | None,
+    expected: Mapping[str, str],
+    schema_version: int | None,
 ) -> Installed:
     """Compare the functions of a database with those that it should have.
 
     Args:
-        facts: What `meshhook_doctor` answered.
+        there: What the text of each function there comes to.
+        version: The version of MeshHook's SQL there.
         expected: What the text of each function should come to.
         schema_version: The version of MeshHook's SQL that this MeshHook has.
 
     Returns:
         What the database has.
     """
-    there: Mapping[str, str] = facts.get("functions") or {}
-    version = facts.get("schema_version")
     changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
     missing = expected.keys() - there.keys()
     return Installed(
@@ -91,16 +93,20 @@ def ask(settings: Settings) -> Installed:
         MeshHookError: It cannot be asked.
     """
     from meshhook import MissingFunctionsError, RepeatPolicy, migrations  # noqa: PLC0415 - heavy
-    from meshhook._calls.base import Call, object_of  # noqa: PLC0415 - heavy
+    from meshhook._calls.base import Call  # noqa: PLC0415 - heavy
     from meshhook._transport import SyncTransport  # noqa: PLC0415 - heavy
-    from meshhook.cli.expected_functions import expected_functions  # noqa: PLC0415 - heavy
+    from meshhook.cli import diagnosis  # noqa: PLC0415 - heavy
+    from meshhook.cli.expected import expected_functions  # noqa: PLC0415 - heavy
 
     versions = [one.schema_version or 0 for one in migrations.shipped()]
     with settings.connect() as client:
         transport = SyncTransport(client, RepeatPolicy(tries=2))
         try:
-            facts = transport.run(Call("meshhook_doctor", {}, object_of))
+            answer = transport.run(Call("meshhook_doctor", {}, lambda any_json: any_json))
         except MissingFunctionsError as error:
             return Installed(problem=str(error))
+    facts = diagnosis.decode(answer)
+    if facts.is_strange:
+        return Installed(problem=f"meshhook_doctor was changed by hand: {INSTALL_AGAIN}")
     expected = expected_functions(migrations.migration_files())
-    return compare(facts, expected, max(versions, default=None))
+    return compare(facts.functions, facts.schema_version, expected, max(versions, default=None))

@@ -14,6 +14,7 @@ from meshhook._transport import SyncTransport, _no_answer, role_of
 if TYPE_CHECKING:
     from supabase import Client
 
+    from meshhook import RepeatPolicy
     from meshhook.models import WorkerInfo
 
 
@@ -58,11 +59,12 @@ def _page(client: Client, view: str, offset: int) -> list[dict[str, Any]]:
     return rows
 
 
-def workers(client: Client) -> list[WorkerInfo]:
+def workers(client: Client, policy: RepeatPolicy | None = None) -> list[WorkerInfo]:
     """List the workers of all queues.
 
     Args:
         client: A client of the project.
+        policy: When to repeat the call; as every call if None.
 
     Returns:
         The workers that were seen within a day.
@@ -71,4 +73,4 @@ def workers(client: Client) -> list[WorkerInfo]:
         RequestError: The request failed.
     """
     of_one = queues.workers("")
-    return SyncTransport(client).run(Call(of_one.function, {}, of_one.decode))
+    return SyncTransport(client, policy).run(Call(of_one.function, {}, of_one.decode))

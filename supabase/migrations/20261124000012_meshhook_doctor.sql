@@ -67,6 +67,51 @@ $$;
 comment on function meshhook._doctor_open_doors() is
   'Return what of MeshHook and its queues anon or authenticated may use.';
 
+-- What the SDK calls and reads as service_role, and the two functions behind the views.
+create or replace function meshhook._doctor_lost_rights()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with needed(kind, name, lost) as (
+    select 'function', p.oid::pg_catalog.regprocedure::pg_catalog.text, not has_function_privilege(r.oid, p.oid, 'execute')
+    from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    join pg_catalog.pg_roles r on r.rolname = 'service_role'
+    where (n.nspname = 'public' and starts_with(p.proname, 'meshhook_'))
+      or (n.nspname = 'meshhook' and p.proname in ('_queue_monitoring', '_job_statistics'))
+    union all
+    select 'view', c.oid::pg_catalog.regclass::pg_catalog.text, not has_table_privilege(r.oid, c.oid, 'select')
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    join pg_catalog.pg_roles r on r.rolname = 'service_role'
+    where n.nspname = 'public' and c.relname in ('queue_monitoring', 'job_statistics')
+  )
+  select coalesce(
+    jsonb_agg(jsonb_build_object('kind', d.kind, 'name', d.name) order by d.kind, d.name) filter (where d.lost), '[]'
+  )
+  from needed d
+$$;
+comment on function meshhook._doctor_lost_rights() is
+  'Return what service_role needs and may not use.';
+
+create or replace function meshhook._doctor_relations()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(n.nspname || '.' || c.relname order by n.nspname, c.relname), '[]')
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  where (n.nspname = 'meshhook' and c.relkind in ('r', 'p', 'i', 'I', 'v'))
+    or (n.nspname = 'public' and c.relkind = 'v' and c.relname in ('queue_monitoring', 'job_statistics'))
+$$;
+comment on function meshhook._doctor_relations() is 'Return which of MeshHook''s tables, indexes and views are there.';
+
+-- Read from the catalogue alone, so it is answered for a table that this role may not read, too. Triggers of
+-- MeshHook, PGMQ and Postgres itself are not told; those of others run with every job.
 create or replace function meshhook._doctor_table(p_name text)
 returns jsonb
 language sql
@@ -78,14 +123,47 @@ as $$
     'bytes', pg_total_relation_size(c.oid),
     'live_tuples', coalesce(t.n_live_tup, 0),
     'dead_tuples', coalesce(t.n_dead_tup, 0),
-    'unlogged', c.relpersistence = 'u'
+    'unlogged', c.relpersistence = 'u',
+    'partitioned', c.relkind = 'p',
+    'owner', pg_get_userbyid(c.relowner),
+    'missing_rights', (
+      select coalesce(jsonb_agg(w.name order by w.position), '[]')
+      from unnest(array['select', 'insert', 'update', 'delete']) with ordinality w(name, position)
+      where not has_table_privilege(c.oid, w.name)
+    ),
+    'indexed', (
+      select coalesce(jsonb_agg(distinct k.attname), '[]')
+      from pg_catalog.pg_index i
+      join pg_catalog.pg_attribute k on k.attrelid = c.oid and k.attnum = i.indkey[0]
+      where i.indrelid = c.oid and i.indisvalid and i.indpred is null
+    ),
+    'broken_indexes', (
+      select coalesce(jsonb_agg(x.relname order by x.relname), '[]')
+      from pg_catalog.pg_index i
+      join pg_catalog.pg_class x on x.oid = i.indexrelid
+      where i.indrelid = c.oid and not i.indisvalid
+    ),
+    'triggers', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object('name', g.tgname, 'function', g.tgfoid::pg_catalog.regprocedure::pg_catalog.text)
+          order by g.tgname
+        ),
+        '[]'
+      )
+      from pg_catalog.pg_trigger g
+      join pg_catalog.pg_proc p on p.oid = g.tgfoid
+      join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+      where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled <> 'D'
+        and n.nspname not in ('meshhook', 'pgmq')
+    )
   )
   from pg_catalog.pg_class c
   left join pg_catalog.pg_stat_all_tables t on t.relid = c.oid
   where c.oid = to_regclass(p_name)
 $$;
 comment on function meshhook._doctor_table(text) is
-  'Return the size of a table and how much of it is dead; null where there is none.';
+  'Return the size of a table, how much of it is dead, its owner, what this role may not do in it, the columns that indexes begin with, and triggers of others; null where there is none.';
 
 -- Everything here but the depth reads the ends of an index, or a thousand rows at the most.
 create or replace function meshhook._doctor_queue(p_queue_name text)
@@ -127,16 +205,14 @@ begin
     'invisible_jobs', v_depth.pending - v_depth.visible,
     'overdue_seconds', meshhook._age(v_due),
     'lapsed_jobs', v_lapsed,
-    'oldest_archived_seconds', meshhook._age(v_archived),
-    'table', meshhook._doctor_table(format('pgmq.%I', 'q_' || p_queue_name)),
-    'archive', meshhook._doctor_table(format('pgmq.%I', 'a_' || p_queue_name))
+    'oldest_archived_seconds', meshhook._age(v_archived)
   );
-exception when undefined_table or insufficient_privilege then
-  return jsonb_build_object('broken', sqlerrm);
+exception when others then
+  return jsonb_build_object('broken', jsonb_build_object('code', sqlstate, 'message', sqlerrm));
 end
 $$;
 comment on function meshhook._doctor_queue(text) is
-  'Return the depth of a queue, how long its jobs are overdue, its lapsed leases, and the state of its tables.';
+  'Return the depth of a queue, how long its jobs are overdue, and its lapsed leases; or why it cannot be read.';
 
 create or replace function meshhook._doctor_queues()
 returns jsonb
@@ -148,9 +224,11 @@ as $$
     jsonb_agg(
       meshhook._doctor_queue(lower(m.queue_name)) || jsonb_build_object(
         'queue_name', m.queue_name,
+        'table', meshhook._doctor_table(format('pgmq.%I', 'q_' || lower(m.queue_name))),
+        'archive', meshhook._doctor_table(format('pgmq.%I', 'a_' || lower(m.queue_name))),
         'settings', to_jsonb(q),
         'is_dlq', exists (select from meshhook.queues o where o.dlq_name = m.queue_name),
-        'has_dlq', exists (select from pgmq.meta d where d.queue_name = q.dlq_name),
+        'has_dlq', exists (select from meshhook._pgmq_queues() d where d.queue_name = q.dlq_name),
         'finished_jobs', (
           select sum(t.completed + t.dead_lettered) from meshhook.totals t where t.queue_id = q.queue_id
         )
@@ -159,7 +237,7 @@ as $$
     ),
     '[]'
   )
-  from pgmq.meta m
+  from meshhook._pgmq_queues() m
   left join meshhook.queues q on q.queue_name = m.queue_name
 $$;
 comment on function meshhook._doctor_queues() is 'Return the facts of every queue.';
@@ -204,6 +282,8 @@ $$;
 comment on function meshhook._doctor_history() is
   'Return the age of the oldest finished job that nothing prunes, and its queue; null for one that was dropped.';
 
+-- Each part is read by itself: where something of MeshHook is missing, changed or out of reach, that part tells
+-- the error and the others still tell what they know.
 create or replace function public.meshhook_doctor()
 returns jsonb
 language plpgsql
@@ -211,20 +291,50 @@ stable
 security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
 set search_path = ''
 as $$
-begin
-  return public.meshhook_version() || jsonb_build_object(
+declare
+  v_facts pg_catalog.jsonb := jsonb_build_object(
     'now', clock_timestamp(),
+    'role', current_user,
+    'has_schema', to_regnamespace('meshhook') is not null,
     'has_pgmq', to_regclass('pgmq.meta') is not null and to_regprocedure('pgmq.create(text)') is not null,
+    'pgmq_version', (select e.extversion from pg_catalog.pg_extension e where e.extname = 'pgmq'),
+    'postgres_version', current_setting('server_version'),
     'statement_timeout_ms', (
       select s.setting::bigint from pg_catalog.pg_settings s where s.name = 'statement_timeout'
-    ),
-    'functions', meshhook._doctor_functions(),
-    'open_doors', meshhook._doctor_open_doors(),
-    'queues', case when to_regclass('pgmq.meta') is null then '[]' else meshhook._doctor_queues() end,
-    'history', meshhook._doctor_table('meshhook.jobs'),
-    'oldest_history', meshhook._doctor_history(),
-    'prunes', meshhook._doctor_prunes()
+    )
   );
+  v_failed pg_catalog.jsonb := '{}';
+  v_part record;
+  v_value pg_catalog.jsonb;
+begin
+  for v_part in
+    select p.name, p.query
+    from (
+      values
+        ('schema_version', $q$ select public.meshhook_version() -> 'schema_version' $q$),
+        ('functions', 'select meshhook._doctor_functions()'),
+        ('relations', 'select meshhook._doctor_relations()'),
+        ('open_doors', 'select meshhook._doctor_open_doors()'),
+        ('lost_rights', 'select meshhook._doctor_lost_rights()'),
+        (
+          'queues',
+          case when to_regclass('pgmq.meta') is null then $q$ select '[]'::pg_catalog.jsonb $q$
+          else 'select meshhook._doctor_queues()' end
+        ),
+        ('history', $q$ select meshhook._doctor_table('meshhook.jobs') $q$),
+        ('oldest_history', 'select meshhook._doctor_history()'),
+        ('prunes', 'select to_jsonb(meshhook._doctor_prunes())')
+    ) p(name, query)
+  loop
+    begin
+      execute v_part.query into v_value;
+      v_facts := v_facts || jsonb_build_object(v_part.name, v_value);
+    exception when others then
+      v_failed := v_failed
+        || jsonb_build_object(v_part.name, jsonb_build_object('code', sqlstate, 'message', sqlerrm));
+    end;
+  end loop;
+  return v_facts || jsonb_build_object('failed', v_failed);
 end
 $$;
 comment on function public.meshhook_doctor() is

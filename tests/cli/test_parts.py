@@ -15,6 +15,7 @@ import pytest
 
 from meshhook import WorkerStats
 from meshhook.cli import diagnosis, logs, output, worker_run
+from meshhook.cli.expected import Expected
 from meshhook.cli.redaction import hide
 from meshhook.cli.status_line import StatusLine
 from meshhook.cli.supervise import Backoff
@@ -245,21 +246,27 @@ def facts(**more: Any) -> dict[str, Any]:
     """Return the facts of a project that is well."""
     return {
         "now": "2027-01-01T00:00:00+00:00",
+        "role": "postgres",
+        "has_schema": True,
         "has_pgmq": True,
         "pgmq_version": "1.5.1",
         "statement_timeout_ms": 8000,
         "functions": {},
+        "relations": [],
         "open_doors": [],
+        "lost_rights": [],
         "queues": [],
         "history": None,
         "oldest_history": None,
         "prunes": 0,
+        "failed": {},
         **more,
     }
 
 
 def findings(**more: Any) -> dict[str, Finding]:
-    return {one.check: one for one in diagnosis.diagnose(facts(**more), {}, [], [])}
+    decoded = diagnosis.decode(facts(**more))
+    return {one.check: one for one in diagnosis.diagnose(decoded, Expected(), [], [])}
 
 
 @pytest.mark.parametrize(
@@ -291,7 +298,8 @@ def test_pg_cron_may_prune() -> None:
 def test_functions_are_compared_by_their_text(
     there: dict[str, str], expected: dict[str, str], status: str
 ) -> None:
-    (found, *_) = diagnosis.diagnose(facts(functions=there), expected, [], [])
+    decoded = diagnosis.decode(facts(functions=there))
+    (found, *_) = diagnosis.diagnose(decoded, Expected(functions=expected), [], [])
 
     assert (found.check, found.status) == ("functions", status)
 
@@ -299,5 +307,10 @@ def test_functions_are_compared_by_their_text(
 def test_a_slow_answer_is_not_taken_for_a_clock_that_is_off() -> None:
     here = datetime(2027, 1, 1, tzinfo=UTC) - timedelta(seconds=8)
 
-    assert diagnosis.clock(facts(), here, 0.1).status == "warning"
-    assert diagnosis.clock(facts(), here, 10.0).status == "ok"
+    quick = diagnosis.clock(diagnosis.decode(facts()), here, 0.1)
+    slow = diagnosis.clock(diagnosis.decode(facts()), here, 10.0)
+
+    assert quick
+    assert quick.status == "warning"
+    assert slow
+    assert slow.status == "ok"

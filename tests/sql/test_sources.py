@@ -224,6 +224,7 @@ def call_everything(api: Api) -> None:
     api.call("meshhook_list_queues")
     api.call("meshhook_version")
     api.call("meshhook_doctor")
+    api.call("meshhook_count_dead_letters", dlq_name=queue.dlq.name)
     api.call("meshhook_allow_user_enqueue", queue_name=queue.name)
     user = '{"sub": "0a11ce00-0000-4000-8000-000000000001"}'
     api.value("select set_config('request.jwt.claims', %s, false)", user)
