@@ -227,7 +227,7 @@ def _enqueue_arguments(
         batch = send(jobs, how.idempotency_key)
     made = {name: told[name] for name in _ID_NAMES} if told else {}
     if how.as_json:
-        output.show_json({**output.plain(batch), **made})
+        output.show_json({"msg_ids": batch.msg_ids, "duplicate": batch.duplicate, **made})
         return
     for msg_id in batch.msg_ids:
         output.say(str(msg_id))

@@ -70,7 +70,7 @@ def test_jobs_of_arguments_and_of_a_file_wait_for_their_time(shell: Shell, tmp_p
     shell.run("enqueue", "--file", str(file), "--run-at", nine.isoformat())
     again = shell.run("enqueue", "--file", str(file), "--run-at", nine.isoformat(), "--json")
 
-    jobs = shell.run("jobs", "list", "--json").json
+    jobs = shell.run("jobs", "list", "--json").json["jobs"]
     assert [datetime.fromisoformat(job["vt"]) for job in jobs] == [nine, nine]
     assert again.json["known"] == 1
 
@@ -342,7 +342,7 @@ def test_a_job_of_its_metadata_alone_gets_its_ids(shell: Shell, queue_name: str)
     assert first["msg_ids"] == [1]
     assert first["run_id"] != second["run_id"]
     assert {first["workflow_id"], first["project_id"]} == {second["workflow_id"]}
-    assert shell.run("jobs", "find", first["run_id"], "--json").json[0]["msg_id"] == 1
+    assert shell.run("jobs", "find", first["run_id"], "--json").json["jobs"][0]["msg_id"] == 1
 
     given = "5f0c7a52-7d5b-4c0e-9c29-3f6f4e0f9f5e"
     third = enqueue("--run-id", given, "--project-id", given)

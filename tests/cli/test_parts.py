@@ -247,6 +247,7 @@ def facts(**more: Any) -> dict[str, Any]:
     return {
         "now": "2027-01-01T00:00:00+00:00",
         "role": "postgres",
+        "schema_version": 1,
         "has_schema": True,
         "has_pgmq": True,
         "pgmq_version": "1.5.1",

@@ -527,8 +527,9 @@ def test_a_failed_attempt_is_shown(shell: Shell, app_dir: Path, queue_name: str,
     assert text.replace("job 1", "job 2") in bare.err
     assert "Traceback" not in bare.err
     if form == "json":
-        line = json.loads(shown.err.splitlines()[0])
-        assert (line["level"], line["error_type"]) == ("warning", "ValueError")
+        lines = [json.loads(line) for line in shown.err.splitlines() if line.startswith("{")]
+        (line,) = [line for line in lines if line["level"] == "warning"]
+        assert line["error_type"] == "ValueError"
         assert line["error_message"] == "ValueError: no such customer"
         assert line["exception"].startswith("Traceback")
 
