@@ -33,14 +33,11 @@ from tests.jobs import job_data
 Mistake = Callable[["World"], Awaitable[object]]
 
 NOT_HERE = {
-    "a wrong queue name": "tests of did-you-mean in SQL",
-    "a timedelta as delay": "it works; see the tests of delays",
-    "run_at=": "it works; see the tests of delays",
-    "return Retry(60)": "tests of control in the worker",
-    "an async def handler that blocks": "tests of the watchdog",
-    "a wrong signature on the command line": "tests of the command line",
+    "return Retry(60)": "tests/worker/test_answers.py",
+    "an async def handler that blocks": "tests/network/test_blocked_loop.py",
+    "a wrong signature on the command line": "tests/cli/test_worker.py",
 }
-"""Those of the 28 that have their tests where they belong."""
+"""Those that have their tests where they belong."""
 
 
 @attrs.frozen
@@ -289,6 +286,11 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
         meshhook.PermissionDeniedError,
         "(service role) key",
     ),
+    "a queue's name with a slip": (
+        lambda world: meshhook.QueueService(world.client, "workflow_job").enqueue(job_data()),
+        meshhook.QueueNotFoundError,
+        'The queue "workflow_job" does not exist. (HTTP 400, MH001). Did you mean "workflow_jobs"?',
+    ),
     "a queue's name in capitals": (
         lambda world: meshhook.QueueService(world.client, "Emails").enqueue(job_data()),
         meshhook.InvalidInputError,
@@ -381,6 +383,16 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str]] = {
         lambda world: world.queue.enqueue(job_data(), "60"),  # type: ignore[arg-type]
         meshhook.InvalidInputError,
         "delay_seconds is '60': give a number of seconds from 0 to 31622400",
+    ),
+    "a time without a zone": (
+        lambda world: world.queue.enqueue(job_data(), run_at=datetime(2027, 1, 1)),  # noqa: DTZ001 - the mistake
+        meshhook.InvalidInputError,
+        "run_at is datetime.datetime(2027, 1, 1, 0, 0): give it a time zone, such as",
+    ),
+    "a time and a delay": (
+        lambda world: world.queue.enqueue(job_data(), 60, run_at=datetime(2027, 1, 1, tzinfo=UTC)),
+        meshhook.InvalidInputError,
+        ": give run_at or delay_seconds, not both",
     ),
     "a handler without an argument": (
         as_handler(no_argument),
