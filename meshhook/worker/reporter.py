@@ -295,7 +295,7 @@ class Reporter:
         given_up = f", {len(report.given_up)} given up" if report.given_up else ""
         self._state(
             "worker_stopped",
-            f": {report.finished} finished, {report.released} handed back{given_up}",
+            f": {report.finished} finished meanwhile, {report.released} handed back{given_up}",
         )
 
     def _state(self, kind: EventKind, detail: str) -> None:

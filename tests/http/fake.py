@@ -147,9 +147,9 @@ class FakeSupabase:
         """Let a service go by this fake's time instead of sleeping."""
         made, time = service._transport, self.time
         service._transport = (
-            SyncTransport(made._client, made._policy, time.sleep, time)
+            SyncTransport(made.client, made._policy, time.sleep, time)
             if self.is_sync
-            else AsyncTransport(made._client, made._policy, time.sleep_async, time)
+            else AsyncTransport(made.client, made._policy, time.sleep_async, time)
         )
         return service
 

@@ -308,7 +308,7 @@ async def test_a_repeat_sends_what_was_given_at_the_call(supabase: FakeSupabase)
 
 async def test_a_closed_client_is_no_outage(supabase: FakeSupabase) -> None:
     queue = await supabase.queue()
-    http = queue._transport._client.options.httpx_client
+    http = queue._transport.client.options.httpx_client
     if supabase.is_sync:
         http.close()
     else:

@@ -245,7 +245,7 @@ def tell_tries(services: Services, tried: anyio.Event) -> None:
     tries = 0
     is_sync = isinstance(services.queue, InThread)
     service = services.queue._service if is_sync else services.queue
-    http = service._transport._client.postgrest.session
+    http = service._transport.client.postgrest.session
 
     def count() -> None:
         nonlocal tries
