@@ -29,6 +29,8 @@ def _version() -> str | None:
 class Presence:
     """What goes with a claim or an extension every few seconds, so that the worker is seen.
 
+    A drain is often over in a moment: one that is does not tell of itself, and says no good-bye.
+
     Args:
         settings: What the worker was told.
         reporter: What knows how many handlers run.
@@ -36,7 +38,8 @@ class Presence:
 
     def __init__(self, settings: Settings, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._next = 0.0
+        self._next = 0.0 if settings.drain is None else time.monotonic() + INTERVAL_SECONDS
+        self._was_seen = False
         lease_seconds = settings.vt_seconds or 30.0
         self._fixed: dict[str, Any] = {
             "worker_id": uuid.uuid4().hex,
@@ -59,10 +62,10 @@ class Presence:
         if now < self._next:
             return None
         self._next = now + INTERVAL_SECONDS
+        self._was_seen = True
         return {**self._fixed, "running": self._reporter.count("running")}
 
     def farewell(self) -> dict[str, Any] | None:
         """Return what has the worker forgotten, None if it was never seen; nothing is due after."""
-        was_seen = self._next > 0
         self._next = math.inf
-        return {**self._fixed, "is_stopped": True} if was_seen else None
+        return {**self._fixed, "is_stopped": True} if self._was_seen else None
