@@ -7,9 +7,11 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import anyio
 import httpx
@@ -159,7 +161,7 @@ def orders(stack: LocalStack, admin: psycopg.Connection) -> Iterator[LocalStack]
 def test_triggers_enqueue_in_the_transaction_of_the_insert(
     orders: LocalStack, meshhook_queue: QueueUnderTest
 ) -> None:
-    by_row, by_statement, by_hand, in_transaction = blocks("enqueue-from-sql.md", "sql")
+    by_row, by_statement, by_hand, at_nine, in_transaction = blocks("enqueue-from-sql.md", "sql")
     run_sql(orders, by_row)
     run_sql(orders, "grant insert, select on public.orders to authenticated")
 
@@ -179,8 +181,14 @@ def test_triggers_enqueue_in_the_transaction_of_the_insert(
 
     run_sql(orders, by_hand)
     meshhook_queue.assert_enqueued(delay_seconds=3600, count=1)
+    run_sql(orders, at_nine)
+    meshhook_queue.assert_enqueued(count=6)
+    run_id = "1c1f5f0e-3a0b-4a38-8b7d-0f6f0f2a7d10"
+    (due,) = [job.vt for job in meshhook_queue.jobs() if job.run_id == run_id]
+    assert due is not None
+    assert due.astimezone(ZoneInfo("Europe/Berlin")).time() == time(9)
     run_sql(orders, in_transaction)
-    meshhook_queue.assert_enqueued(count=7)
+    meshhook_queue.assert_enqueued(count=8)
     assert len(meshhook_queue.drain_sync(lambda _: None).succeeded) == 6
 
 

@@ -125,6 +125,8 @@ class Ledger:
 
     def _note_extensions(self, exchange: Exchange, answer: Any) -> None:
         sent = exchange.request.data
+        if not sent["msg_ids"]:
+            return  # a worker says good-bye with it
         receipts = zip(sent["msg_ids"], sent["read_cts"], answer["statuses"], strict=True)
         for msg_id, read_ct, status in receipts:
             if status == "ok":

@@ -255,4 +255,4 @@ def test_the_plugin_imports_only_pytest_when_it_is_loaded() -> None:
     source = inspect.getsource(pytest_meshhook)
 
     eager = re.findall(r"^(?:from|import) (\S+)", source, re.MULTILINE)
-    assert set(eager) == {"__future__", "typing", "pytest"}
+    assert set(eager) == {"__future__", "os", "typing", "pytest"}
