@@ -117,6 +117,8 @@ PRIVATE_FUNCTIONS = [
     "_doctor_prunes",
     "_doctor_queue",
     "_doctor_queues",
+    "_doctor_lost_rights",
+    "_doctor_relations",
     "_doctor_table",
     "_drop_pgmq_queue",
     "_due_from",
