@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import pty
 import subprocess
@@ -177,6 +178,22 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("SUPABASE_", "MESHHOOK_")) or name in {"NO_COLOR", "FORCE_COLOR"}:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Put back what a command that ran in this process has set up, for the tests of other files."""
+    loggers = [logging.getLogger(name) for name in (None, "meshhook", "httpx", "httpcore", "hpack")]
+    root = loggers[0]
+    levels = [logger.level for logger in loggers]
+    handlers = root.handlers[:]
+    filters = [handler.filters[:] for handler in handlers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    root.handlers[:] = handlers
+    for handler, kept in zip(handlers, filters, strict=True):
+        handler.filters[:] = kept
 
 
 @pytest.fixture

@@ -129,15 +129,12 @@ def test_settings_of_the_backoff_are_none_unless_one_is_given() -> None:
 @contextmanager
 def bare_logging() -> Iterator[logging.Logger]:
     """Have a root logger as in a process of its own, without the handlers of pytest."""
-    root, meshhook = logging.getLogger(), logging.getLogger("meshhook")
-    handlers, level, meshhook_level = root.handlers[:], root.level, meshhook.level
-    root.handlers.clear()
+    root = logging.getLogger()
+    handlers, root.handlers[:] = root.handlers[:], []
     try:
         yield root
     finally:
         root.handlers[:] = handlers
-        root.setLevel(level)
-        meshhook.setLevel(meshhook_level)
 
 
 @pytest.mark.parametrize("form", logs.FORMATS)

@@ -145,8 +145,6 @@ def test_a_queue_that_pgmqs_list_has_lost_keeps_its_jobs_settings_and_history(
     queue.acknowledge(queue.claim_one())
     before = queue.rows()
     queue.api.connection.execute("delete from pgmq.meta where queue_name = 'orders'")
-    with refused("MH001"):
-        queue.send({})
 
     answer = queue.create()
 
@@ -154,6 +152,23 @@ def test_a_queue_that_pgmqs_list_has_lost_keeps_its_jobs_settings_and_history(
     assert queue.rows() == before
     assert ids(queue.find_jobs("done")) == [1]
     assert queue.claim_one()["message"]["run_id"] == "waits"
+
+
+def test_a_queue_that_pgmqs_list_has_lost_is_listed_again_by_the_next_change(
+    queue: JobQueue,
+) -> None:
+    """So are the queues of a project that was paused and restored."""
+    queue.send({"run_id": "waits"})
+    lost = "delete from pgmq.meta where starts_with(queue_name, 'orders') returning queue_name"
+    names = {row["queue_name"] for row in queue.api.look(lost)}
+    assert names == {"orders", "orders_dlq"}
+
+    listed = {one["queue_name"] for one in queue.api.call("meshhook_list_queues")}
+    assert (names <= listed, queue.totals()["pending_jobs"]) == (True, 1)
+    assert queue.claim_one()["message"]["run_id"] == "waits"
+
+    found = queue.api.value("select count(*) from pgmq.meta where queue_name = 'orders'")
+    assert found == 1
 
 
 def test_indexes_that_are_missing_are_made_again(queue: JobQueue) -> None:
