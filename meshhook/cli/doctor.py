@@ -94,14 +94,14 @@ def examine(settings: Settings, queues: list[str], sample_seconds: float) -> Ite
 
 
 def _examine_project(client: "Client", queues: list[str], sample: float) -> Iterator[Finding]:
-    from meshhook.cli import diagnosis  # noqa: PLC0415 - heavy
+    from meshhook.cli import diagnosis, views  # noqa: PLC0415 - heavy
     from meshhook.cli.expected import expected  # noqa: PLC0415 - heavy
     from meshhook.cli.failures import failure  # noqa: PLC0415 - heavy
     from meshhook.exceptions import MeshHookError  # noqa: PLC0415 - heavy
     from meshhook.migrations import migration_files  # noqa: PLC0415 - heavy
 
     def ask(function: str) -> object:
-        return _ask(client, function)
+        return views.ask(client, function, _policy())
 
     begin, here = time.monotonic(), _now()
     told = set()
@@ -137,14 +137,6 @@ def _served(client: "Client") -> set[str] | None:
     except RequestError:
         return None
     return {name for worker in workers if worker.is_alive for name in worker.queue_names}
-
-
-def _ask(client: "Client", function: str) -> object:
-    """Call a function without arguments; its answer may be any JSON."""
-    from meshhook._calls.base import Call  # noqa: PLC0415 - heavy
-    from meshhook._transport import SyncTransport  # noqa: PLC0415 - heavy
-
-    return SyncTransport(client, _policy()).run(Call(function, {}, lambda answer: answer))
 
 
 def _policy() -> "RepeatPolicy":

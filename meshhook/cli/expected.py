@@ -81,11 +81,6 @@ def expected(files: Iterable[Path]) -> Expected:
     )
 
 
-def expected_functions(files: Iterable[Path]) -> Mapping[str, str]:
-    """Return what the text of each function comes to; see `expected`."""
-    return expected(files).functions
-
-
 def _functions(text: str) -> Iterator[tuple[str, str]]:
     for statement in _FUNCTION.finditer(text):
         if statement["dropped"]:

@@ -93,20 +93,17 @@ def ask(settings: Settings) -> Installed:
         MeshHookError: It cannot be asked.
     """
     from meshhook import MissingFunctionsError, RepeatPolicy, migrations  # noqa: PLC0415 - heavy
-    from meshhook._calls.base import Call  # noqa: PLC0415 - heavy
-    from meshhook._transport import SyncTransport  # noqa: PLC0415 - heavy
-    from meshhook.cli import diagnosis  # noqa: PLC0415 - heavy
-    from meshhook.cli.expected import expected_functions  # noqa: PLC0415 - heavy
+    from meshhook.cli import diagnosis, views  # noqa: PLC0415 - heavy
+    from meshhook.cli.expected import expected  # noqa: PLC0415 - heavy
 
     versions = [one.schema_version or 0 for one in migrations.shipped()]
     with settings.connect() as client:
-        transport = SyncTransport(client, RepeatPolicy(tries=2))
         try:
-            answer = transport.run(Call("meshhook_doctor", {}, lambda any_json: any_json))
+            answer = views.ask(client, "meshhook_doctor", RepeatPolicy(tries=2))
         except MissingFunctionsError as error:
             return Installed(problem=str(error))
     facts = diagnosis.decode(answer)
     if facts.is_strange:
         return Installed(problem=f"meshhook_doctor was changed by hand: {INSTALL_AGAIN}")
-    expected = expected_functions(migrations.migration_files())
-    return compare(facts.functions, facts.schema_version, expected, max(versions, default=None))
+    functions = expected(migrations.migration_files()).functions
+    return compare(facts.functions, facts.schema_version, functions, max(versions, default=None))

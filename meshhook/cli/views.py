@@ -59,6 +59,23 @@ def _page(client: Client, view: str, offset: int) -> list[dict[str, Any]]:
     return rows
 
 
+def ask(client: Client, function: str, policy: RepeatPolicy) -> object:
+    """Call a function without arguments.
+
+    Args:
+        client: A client of the project.
+        function: The function.
+        policy: When to repeat the call.
+
+    Returns:
+        Its answer, which may be any JSON: the function may have been replaced.
+
+    Raises:
+        RequestError: The request failed.
+    """
+    return SyncTransport(client, policy).run(Call(function, {}, lambda answer: answer))
+
+
 def workers(client: Client, policy: RepeatPolicy | None = None) -> list[WorkerInfo]:
     """List the workers of all queues.
 

@@ -57,8 +57,8 @@ begin
   return (
     select c.queue_name
     from (
-      select m.queue_name::pg_catalog.text as queue_name, meshhook._unlike(p_queue_name, m.queue_name) as unlike
-      from pgmq.meta m
+      select m.queue_name, meshhook._unlike(p_queue_name, m.queue_name) as unlike
+      from meshhook._pgmq_queues() m
       where v_reaches_all
         or exists (
           select
