@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from meshhook._transport import RepeatPolicy
+from meshhook._http.transport import RepeatPolicy
 from meshhook.connection import connect, connect_sync
 from meshhook.dlq_service import DLQService
 from meshhook.exceptions import (
@@ -64,6 +64,7 @@ if typing.TYPE_CHECKING:
     from meshhook.worker import (
         CurrentJob,
         DeadLetter,
+        DrainReport,
         JobHandler,
         Retry,
         Snooze,
@@ -73,6 +74,8 @@ if typing.TYPE_CHECKING:
         WorkerStats,
         create_job_handler,
         current_job,
+        drain,
+        drain_sync,
     )
 
 __all__ = [
@@ -86,6 +89,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterJob",
     "DeadLetterMessage",
+    "DrainReport",
     "EnqueueBatch",
     "EnqueueResult",
     "ErrorCount",
@@ -140,14 +144,17 @@ __all__ = [
     "connect_sync",
     "create_job_handler",
     "current_job",
+    "drain",
+    "drain_sync",
     "list_queues",
     "list_queues_sync",
 ]
 
-_OF_THE_WORKER = frozenset(
+_LAZY = frozenset(
     {
         "CurrentJob",
         "DeadLetter",
+        "DrainReport",
         "JobHandler",
         "Retry",
         "Snooze",
@@ -157,13 +164,15 @@ _OF_THE_WORKER = frozenset(
         "WorkerStats",
         "create_job_handler",
         "current_job",
+        "drain",
+        "drain_sync",
     }
 )
 
 
 def __getattr__(name: str) -> typing.Any:
-    # A third of the import is the worker, which whoever only enqueues does not need.
-    if name not in _OF_THE_WORKER:
+    # A third of the import is the worker, which a program that only enqueues does not need.
+    if name not in _LAZY:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     from meshhook import worker  # noqa: PLC0415 - not before it is asked for

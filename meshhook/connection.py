@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
-import httpx
 from supabase import (
     AsyncClient,
     AsyncClientOptions,
@@ -18,9 +17,10 @@ from supabase import (
     create_client,
 )
 
-from meshhook._advice import role_of
 from meshhook._entered import AsyncBlock, PlainBlock
 from meshhook._environment import env_file, setting
+from meshhook._http import clients
+from meshhook._http.advice import role_of
 from meshhook.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ __all__ = ["connect", "connect_sync"]
 
 URL_VARIABLE = "SUPABASE_URL"
 KEY_VARIABLES = ("SUPABASE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
-
-# The read time is above the 8 seconds after which hosted Supabase cuts a statement off, so that the
-# cause of a slow call is told by the database and not guessed by the client.
-TIMEOUT = httpx.Timeout(20.0, connect=5.0)
-LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30.0)
 
 
 @attrs.frozen
@@ -155,8 +150,7 @@ def connect_sync(url: str | None = None, key: str | None = None) -> SyncConnecti
 async def _opened(url: str | None, key: str | None) -> AsyncIterator[AsyncClient]:
     given, url, key = _given(url, key), None, None
     target = _target(given)
-    hooks = {"request": [async_send_key_once]}
-    async with httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
+    async with clients.async_http_client() as http:
         try:
             client = await acreate_client(
                 target.url, target.key, AsyncClientOptions(httpx_client=http)
@@ -170,8 +164,7 @@ async def _opened(url: str | None, key: str | None) -> AsyncIterator[AsyncClient
 def _opened_sync(url: str | None, key: str | None) -> Iterator[Client]:
     given, url, key = _given(url, key), None, None
     target = _target(given)
-    hooks = {"request": [send_key_once]}
-    with httpx.Client(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks) as http:
+    with clients.sync_http_client() as http:
         try:
             client = create_client(target.url, target.key, ClientOptions(httpx_client=http))
         except (SupabaseException, ValueError) as error:
@@ -209,7 +202,7 @@ def _problem(target: _Target) -> str | None:
     if missing:
         what = " and ".join(missing)
         return f"{what} not set: give url and key, or set them in the environment or in .env."
-    if not _is_http(target.url):
+    if not clients.is_http_url(target.url):
         # It may be the key, or the database's URL with its password.
         return "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
     if not target.key.isascii() or not target.key.isprintable():
@@ -224,24 +217,3 @@ def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         # The text does not quote it: it may hold the key.
         raise ConfigurationError(f"{name} must be a text, not {type(value).__name__}.")
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError):
-        return False
-    return parsed.scheme in {"http", "https"} and bool(parsed.host)
-
-
-def send_key_once(request: httpx.Request) -> None:
-    """Take a key that is no JWT out of the header for JWTs."""
-    # The new keys are no JWTs. Supabase takes them in "apikey"; as a bearer token, where
-    # supabase-py puts them too, some of its gateways refuse them.
-    if request.headers.get("authorization", "").startswith("Bearer sb_"):
-        del request.headers["authorization"]
-
-
-async def async_send_key_once(request: httpx.Request) -> None:
-    """Do what `send_key_once` does, for an async client."""
-    send_key_once(request)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshhook import _validation as check
 from meshhook._calls import dead_letters, queues, settle
-from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._inputs import check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -69,7 +69,9 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
+        return await self._transport.call(
+            dead_letters.list_page(self.dlq_name, limit, after_msg_id)
+        )
 
     async def iterate_dead_letter_jobs(self, page_size: int = 100) -> AsyncIterator[DeadLetterJob]:
         """Go through all dead letters, oldest first, page by page.
@@ -101,7 +103,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(dead_letters.get(self.dlq_name, msg_id))
+        return await self._transport.call(dead_letters.get(self.dlq_name, msg_id))
 
     async def replay_dead_letter_job(
         self, msg_id: int, target_queue: str | None = None
@@ -119,7 +121,7 @@ class DLQService:
             JobNotFoundError: There is no dead letter under that id.
             RequestError: The call failed, or its queue is gone.
         """
-        return await self._transport.run(
+        return await self._transport.call(
             dead_letters.replay_one(self.dlq_name, msg_id, target_queue)
         )
 
@@ -140,7 +142,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(dead_letters.replay(self.dlq_name, msg_ids, target_queue))
+        return await self._transport.call(dead_letters.replay(self.dlq_name, msg_ids, target_queue))
 
     async def delete_dead_letter_job(self, msg_id: int) -> bool:
         """Delete a dead letter.
@@ -154,7 +156,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(settle.delete(self.dlq_name, msg_id))
+        return await self._transport.call(settle.delete(self.dlq_name, msg_id))
 
     async def get_dlq_metrics(self) -> DLQMetrics:
         """Measure the dead letter queue.
@@ -165,7 +167,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(dead_letters.metrics(self.dlq_name))
+        return await self._transport.call(dead_letters.metrics(self.dlq_name))
 
     async def count_by_error_type(self, limit: int = 100) -> ErrorCounts:
         """Count all dead letters by the first line of their errors, in the database.
@@ -180,7 +182,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(dead_letters.count_by_error(self.dlq_name, limit))
+        return await self._transport.call(dead_letters.count_by_error(self.dlq_name, limit))
 
     async def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
         """Group the oldest dead letters by the first line of their errors.
@@ -198,7 +200,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(dead_letters.by_error(self.dlq_name, limit))
+        return await self._transport.call(dead_letters.by_error(self.dlq_name, limit))
 
     async def purge_dlq(self) -> int:
         """Delete every dead letter.
@@ -209,7 +211,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(queues.purge(self.dlq_name))
+        return await self._transport.call(queues.purge(self.dlq_name))
 
     async def move_to_dead_letter(
         self, job: Job, error_message: str, error_stack: str | None = None
@@ -227,7 +229,7 @@ class DLQService:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(
+        return await self._transport.call(
             settle.dead_letter(
                 settle.queue_of(job), job, error_message, error_stack, dlq_name=self.dlq_name
             )

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from meshhook import _telemetry as telemetry
-from meshhook import _validation as check
-from meshhook._calls import claim, enqueue, lookup, queues, settle
+from meshhook import _telemetry
+from meshhook._calls import claim, enqueue, jobs, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
-from meshhook._chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
-from meshhook._transport import AsyncTransport, RepeatPolicy, async_client
-from meshhook.queue_control import QueueControl
+from meshhook._enqueue.batch import Batch
+from meshhook._enqueue.chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
+from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._inputs import check
+from meshhook.queue_admin import QueueControl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
-    from meshhook.buffered import EnqueueBuffer
+    from meshhook.enqueue_buffer import EnqueueBuffer
     from meshhook.models import (
         EnqueueBatch,
         EnqueueResult,
@@ -96,8 +97,8 @@ class QueueService(QueueControl):
             InvalidInputError: With everything that is wrong with the input; nothing was sent.
             RequestError: The call failed.
         """
-        with telemetry.sending(self.queue_name) as sent:
-            result = await self._transport.run(
+        with _telemetry.sending(self.queue_name) as sent:
+            result = await self._transport.call(
                 enqueue.one(
                     self.queue_name,
                     job_data,
@@ -151,7 +152,7 @@ class QueueService(QueueControl):
             PartialEnqueueError: A call of several failed. It says what went in and how to go on.
             RequestError: The only call failed.
         """
-        batch = enqueue.Batch(
+        batch = Batch(
             self.queue_name,
             jobs,
             delay_seconds,
@@ -163,8 +164,8 @@ class QueueService(QueueControl):
         for _ in batch.check():
             await anyio.sleep(0)  # noqa: ASYNC115 - anyio.lowlevel takes a millisecond to import
         while not batch.done:
-            with batch.interruption(), telemetry.sending(self.queue_name) as sent:
-                chunk = await self._transport.run(batch.next_call(sent.trace))
+            with batch.interruption(), _telemetry.sending(self.queue_name) as sent:
+                chunk = await self._transport.call(batch.next_call(sent.trace))
                 sent.msg_ids = chunk.msg_ids
             batch.add(chunk)
         return batch.result
@@ -205,12 +206,12 @@ class QueueService(QueueControl):
             RequestError: As a `PartialEnqueueError`, by what is called next on the buffer or at the
                 end of its block: jobs did not go in. It has them.
         """
-        from meshhook import buffered  # noqa: PLC0415 - optional: a cold start does without it
+        from meshhook import enqueue_buffer  # noqa: PLC0415 - optional: a cold start does without it
 
-        return buffered.EnqueueBuffer(
+        return enqueue_buffer.EnqueueBuffer(
             self.queue_name,
             self._transport,
-            buffered.Limits(
+            enqueue_buffer.Limits(
                 max_jobs=max_jobs,
                 max_bytes=max_bytes,
                 max_delay_seconds=max_delay_seconds,
@@ -233,7 +234,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(claim.one(self.queue_name, vt_seconds))
+        return await self._transport.call(claim.one(self.queue_name, vt_seconds))
 
     async def dequeue_many(self, quantity: int, vt_seconds: float | timedelta = 30) -> list[Job]:
         """Claim the jobs that have been due longest; see `dequeue`.
@@ -248,7 +249,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(claim.many(self.queue_name, quantity, vt_seconds))
+        return await self._transport.call(claim.many(self.queue_name, quantity, vt_seconds))
 
     async def acknowledge(self, job_or_msg_id: Job | int) -> bool:
         """Delete a processed job.
@@ -277,7 +278,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(
+        return await self._transport.call(
             settle.acknowledge(self.queue_name, check.several("jobs", jobs))
         )
 
@@ -293,7 +294,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(settle.archive(self.queue_name, job_or_msg_id))
+        return await self._transport.call(settle.archive(self.queue_name, job_or_msg_id))
 
     async def retry(
         self,
@@ -321,7 +322,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(
+        return await self._transport.call(
             settle.retry(
                 self.queue_name,
                 job_or_msg_id,
@@ -352,7 +353,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(
+        return await self._transport.call(
             settle.release(self.queue_name, job_or_msg_id, delay_seconds, run_at=run_at)
         )
 
@@ -370,7 +371,7 @@ class QueueService(QueueControl):
             RequestError: The call failed.
         """
         return (
-            await self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
+            await self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
         )[0]
 
     async def delete_job(self, msg_id: int) -> bool:
@@ -385,7 +386,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(settle.delete(self.queue_name, msg_id))
+        return await self._transport.call(settle.delete(self.queue_name, msg_id))
 
     async def cancel_job(self, msg_id: int) -> bool:
         """Cancel a job, waiting or running.
@@ -403,7 +404,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(settle.cancel(self.queue_name, msg_id))
+        return await self._transport.call(settle.cancel(self.queue_name, msg_id))
 
     async def get_job(self, msg_id: int) -> JobRecord | None:
         """Look up one job: waiting, running or finished, with each of its failed attempts.
@@ -417,7 +418,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(lookup.job(self.queue_name, msg_id))
+        return await self._transport.call(jobs.job(self.queue_name, msg_id))
 
     async def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
         """Look up the jobs of a run, oldest first.
@@ -435,7 +436,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
+        return await self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
 
     async def list_jobs(
         self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
@@ -455,8 +456,8 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(
-            lookup.jobs_in_state(self.queue_name, state, limit, before_msg_id)
+        return await self._transport.call(
+            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
         )
 
     async def get_queue_metrics(self) -> QueueMetrics:
@@ -468,7 +469,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.run(lookup.queue_metrics(self.queue_name))
+        return await self._transport.call(jobs.queue_metrics(self.queue_name))
 
     @staticmethod
     async def list_queues(client: AsyncClient) -> list[QueueInfo]:
@@ -483,7 +484,7 @@ class QueueService(QueueControl):
         Raises:
             RequestError: The call failed.
         """
-        return await AsyncTransport(async_client(client, "QueueService")).run(queues.list_all())
+        return await AsyncTransport(async_client(client, "QueueService")).call(queues.list_all())
 
 
 list_queues = QueueService.list_queues

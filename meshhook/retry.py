@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import RetryConfig, RetryInfo
 

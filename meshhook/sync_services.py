@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshhook import _telemetry as telemetry
-from meshhook import _validation as check
-from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
+from meshhook import _telemetry
+from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
-from meshhook._chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
+from meshhook._enqueue.batch import Batch
+from meshhook._enqueue.chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
+from meshhook._http.transport import RepeatPolicy, SyncTransport, sync_client
+from meshhook._inputs import check
 from meshhook._parity import documented_by
-from meshhook._transport import RepeatPolicy, SyncTransport, sync_client
 from meshhook.dlq_service import DEFAULT_DLQ, DLQService
-from meshhook.queue_control import QueueControl
+from meshhook.queue_admin import QueueControl
 from meshhook.queue_service import DEFAULT_QUEUE, QueueService
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from supabase import Client
 
-    from meshhook.buffered import SyncEnqueueBuffer
+    from meshhook.enqueue_buffer import SyncEnqueueBuffer
     from meshhook.models import (
         DeadLetterJob,
         DLQMetrics,
@@ -72,7 +73,7 @@ class SyncQueueControl:
         has_dead_letters: bool | None = None,
         retention_days: float | None = None,
     ) -> QueueInfo:
-        return self._transport.run(
+        return self._transport.call(
             queues.create(
                 self.queue_name,
                 dlq_name=dlq_name,
@@ -98,7 +99,7 @@ class SyncQueueControl:
         has_dead_letters: bool | None = None,
         retention_days: float | None = None,
     ) -> QueueInfo:
-        return self._transport.run(
+        return self._transport.call(
             queues.configure(
                 self.queue_name,
                 dlq_name=dlq_name,
@@ -113,24 +114,24 @@ class SyncQueueControl:
         )
 
     def pause_queue(self) -> bool:
-        return self._transport.run(queues.pause(self.queue_name))
+        return self._transport.call(queues.pause(self.queue_name))
 
     def resume_queue(self) -> bool:
-        return self._transport.run(queues.resume(self.queue_name))
+        return self._transport.call(queues.resume(self.queue_name))
 
     def purge_queue(self) -> int:
-        return self._transport.run(queues.purge(self.queue_name))
+        return self._transport.call(queues.purge(self.queue_name))
 
     def prune_history(
         self, older_than_days: float | None = None, max_rows: int = 10_000
     ) -> PruneResult:
-        return self._transport.run(queues.prune(self.queue_name, older_than_days, max_rows))
+        return self._transport.call(queues.prune(self.queue_name, older_than_days, max_rows))
 
     def drop_queue(self, *, drop_dlq: bool = False) -> bool:
-        return self._transport.run(queues.drop(self.queue_name, drop_dlq=drop_dlq))
+        return self._transport.call(queues.drop(self.queue_name, drop_dlq=drop_dlq))
 
     def list_workers(self) -> list[WorkerInfo]:
-        return self._transport.run(queues.workers(self.queue_name))
+        return self._transport.call(queues.workers(self.queue_name))
 
 
 @documented_by(QueueService)
@@ -168,8 +169,8 @@ class SyncQueueService(SyncQueueControl):
         idempotency_key: str | None = None,
         idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> EnqueueResult:
-        with telemetry.sending(self.queue_name) as sent:
-            result = self._transport.run(
+        with _telemetry.sending(self.queue_name) as sent:
+            result = self._transport.call(
                 enqueue.one(
                     self.queue_name,
                     job_data,
@@ -193,7 +194,7 @@ class SyncQueueService(SyncQueueControl):
         idempotency_keys: Iterable[str | None] | None = None,
         idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> EnqueueBatch:
-        batch = enqueue.Batch(
+        batch = Batch(
             self.queue_name,
             jobs,
             delay_seconds,
@@ -205,8 +206,8 @@ class SyncQueueService(SyncQueueControl):
         for _ in batch.check():
             pass
         while not batch.done:
-            with batch.interruption(), telemetry.sending(self.queue_name) as sent:
-                chunk = self._transport.run(batch.next_call(sent.trace))
+            with batch.interruption(), _telemetry.sending(self.queue_name) as sent:
+                chunk = self._transport.call(batch.next_call(sent.trace))
                 sent.msg_ids = chunk.msg_ids
             batch.add(chunk)
         return batch.result
@@ -219,12 +220,12 @@ class SyncQueueService(SyncQueueControl):
         max_delay_seconds: float | timedelta = BUFFER_SECONDS,
         grace_seconds: float | timedelta = BUFFER_GRACE_SECONDS,
     ) -> SyncEnqueueBuffer:
-        from meshhook import buffered  # noqa: PLC0415 - optional: a cold start does without it
+        from meshhook import enqueue_buffer  # noqa: PLC0415 - optional: a cold start does without it
 
-        return buffered.SyncEnqueueBuffer(
+        return enqueue_buffer.SyncEnqueueBuffer(
             self.queue_name,
             self._transport,
-            buffered.Limits(
+            enqueue_buffer.Limits(
                 max_jobs=max_jobs,
                 max_bytes=max_bytes,
                 max_delay_seconds=max_delay_seconds,
@@ -233,19 +234,21 @@ class SyncQueueService(SyncQueueControl):
         )
 
     def dequeue(self, vt_seconds: float | timedelta = 30) -> Job | None:
-        return self._transport.run(claim.one(self.queue_name, vt_seconds))
+        return self._transport.call(claim.one(self.queue_name, vt_seconds))
 
     def dequeue_many(self, quantity: int, vt_seconds: float | timedelta = 30) -> list[Job]:
-        return self._transport.run(claim.many(self.queue_name, quantity, vt_seconds))
+        return self._transport.call(claim.many(self.queue_name, quantity, vt_seconds))
 
     def acknowledge(self, job_or_msg_id: Job | int) -> bool:
         return (self.acknowledge_many([job_or_msg_id]))[0]
 
     def acknowledge_many(self, jobs: Iterable[Job | int]) -> list[bool]:
-        return self._transport.run(settle.acknowledge(self.queue_name, check.several("jobs", jobs)))
+        return self._transport.call(
+            settle.acknowledge(self.queue_name, check.several("jobs", jobs))
+        )
 
     def archive_job(self, job_or_msg_id: Job | int) -> bool:
-        return self._transport.run(settle.archive(self.queue_name, job_or_msg_id))
+        return self._transport.call(settle.archive(self.queue_name, job_or_msg_id))
 
     def retry(
         self,
@@ -256,7 +259,7 @@ class SyncQueueService(SyncQueueControl):
         *,
         run_at: datetime | None = None,
     ) -> bool:
-        return self._transport.run(
+        return self._transport.call(
             settle.retry(
                 self.queue_name,
                 job_or_msg_id,
@@ -274,38 +277,40 @@ class SyncQueueService(SyncQueueControl):
         *,
         run_at: datetime | None = None,
     ) -> bool:
-        return self._transport.run(
+        return self._transport.call(
             settle.release(self.queue_name, job_or_msg_id, delay_seconds, run_at=run_at)
         )
 
     def extend(self, job_or_msg_id: Job | int, vt_seconds: float | timedelta = 30) -> bool:
-        return (self._transport.run(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)))[0]
+        return (self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)))[
+            0
+        ]
 
     def delete_job(self, msg_id: int) -> bool:
-        return self._transport.run(settle.delete(self.queue_name, msg_id))
+        return self._transport.call(settle.delete(self.queue_name, msg_id))
 
     def cancel_job(self, msg_id: int) -> bool:
-        return self._transport.run(settle.cancel(self.queue_name, msg_id))
+        return self._transport.call(settle.cancel(self.queue_name, msg_id))
 
     def get_job(self, msg_id: int) -> JobRecord | None:
-        return self._transport.run(lookup.job(self.queue_name, msg_id))
+        return self._transport.call(jobs.job(self.queue_name, msg_id))
 
     def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
-        return self._transport.run(lookup.jobs_of_run(self.queue_name, run_id, limit))
+        return self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
 
     def list_jobs(
         self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
     ) -> list[JobRecord]:
-        return self._transport.run(
-            lookup.jobs_in_state(self.queue_name, state, limit, before_msg_id)
+        return self._transport.call(
+            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
         )
 
     def get_queue_metrics(self) -> QueueMetrics:
-        return self._transport.run(lookup.queue_metrics(self.queue_name))
+        return self._transport.call(jobs.queue_metrics(self.queue_name))
 
     @staticmethod
     def list_queues(client: Client) -> list[QueueInfo]:
-        return SyncTransport(sync_client(client, "SyncQueueService")).run(queues.list_all())
+        return SyncTransport(sync_client(client, "SyncQueueService")).call(queues.list_all())
 
 
 @documented_by(DLQService)
@@ -335,7 +340,7 @@ class SyncDLQService:
     def list_dead_letter_jobs(
         self, limit: int = 100, *, after_msg_id: int = 0
     ) -> list[DeadLetterJob]:
-        return self._transport.run(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
+        return self._transport.call(dead_letters.list_page(self.dlq_name, limit, after_msg_id))
 
     def iterate_dead_letter_jobs(self, page_size: int = 100) -> Iterator[DeadLetterJob]:
         after = 0
@@ -344,35 +349,35 @@ class SyncDLQService:
             after = page[-1].msg_id
 
     def get_dead_letter_job(self, msg_id: int) -> DeadLetterJob | None:
-        return self._transport.run(dead_letters.get(self.dlq_name, msg_id))
+        return self._transport.call(dead_letters.get(self.dlq_name, msg_id))
 
     def replay_dead_letter_job(self, msg_id: int, target_queue: str | None = None) -> ReplayResult:
-        return self._transport.run(dead_letters.replay_one(self.dlq_name, msg_id, target_queue))
+        return self._transport.call(dead_letters.replay_one(self.dlq_name, msg_id, target_queue))
 
     def replay_multiple_jobs(
         self, msg_ids: Iterable[int], target_queue: str | None = None
     ) -> ReplaySummary:
-        return self._transport.run(dead_letters.replay(self.dlq_name, msg_ids, target_queue))
+        return self._transport.call(dead_letters.replay(self.dlq_name, msg_ids, target_queue))
 
     def delete_dead_letter_job(self, msg_id: int) -> bool:
-        return self._transport.run(settle.delete(self.dlq_name, msg_id))
+        return self._transport.call(settle.delete(self.dlq_name, msg_id))
 
     def get_dlq_metrics(self) -> DLQMetrics:
-        return self._transport.run(dead_letters.metrics(self.dlq_name))
+        return self._transport.call(dead_letters.metrics(self.dlq_name))
 
     def count_by_error_type(self, limit: int = 100) -> ErrorCounts:
-        return self._transport.run(dead_letters.count_by_error(self.dlq_name, limit))
+        return self._transport.call(dead_letters.count_by_error(self.dlq_name, limit))
 
     def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
-        return self._transport.run(dead_letters.by_error(self.dlq_name, limit))
+        return self._transport.call(dead_letters.by_error(self.dlq_name, limit))
 
     def purge_dlq(self) -> int:
-        return self._transport.run(queues.purge(self.dlq_name))
+        return self._transport.call(queues.purge(self.dlq_name))
 
     def move_to_dead_letter(
         self, job: Job, error_message: str, error_stack: str | None = None
     ) -> bool:
-        return self._transport.run(
+        return self._transport.call(
             settle.dead_letter(
                 settle.queue_of(job), job, error_message, error_stack, dlq_name=self.dlq_name
             )

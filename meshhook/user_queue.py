@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshhook import _validation as check
 from meshhook._calls import user_enqueue
-from meshhook._parity import documented_by
-from meshhook._transport import (
+from meshhook._http.transport import (
     AsyncTransport,
     RepeatPolicy,
     SyncTransport,
     async_client,
     sync_client,
 )
+from meshhook._inputs import check
+from meshhook._parity import documented_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ class UserQueue:
             RejectedError: The message is larger than the queue allows.
             RequestError: The call failed.
         """
-        return await self._transport.run(
+        return await self._transport.call(
             user_enqueue.one(
                 self.queue_name,
                 job_data,
@@ -116,7 +116,7 @@ class SyncUserQueue:
         run_at: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> bool:
-        return self._transport.run(
+        return self._transport.call(
             user_enqueue.one(
                 self.queue_name,
                 job_data,

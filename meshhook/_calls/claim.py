@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from meshhook import _validation as check
 from meshhook._calls.base import Call, given, request_id
+from meshhook._inputs import check
 from meshhook.models import Job, JobMessage
 
 if TYPE_CHECKING:

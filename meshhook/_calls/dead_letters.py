@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from meshhook import _validation as check
 from meshhook._calls.base import Call, given, known, list_of, request_id
-from meshhook._calls.lookup import attempt_records
+from meshhook._calls.jobs import attempt_records
+from meshhook._inputs import check
 from meshhook.exceptions import JobNotFoundError, QueueNotFoundError
 from meshhook.models import (
     DeadLetterJob,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from meshhook import _validation as check
 from meshhook._calls.base import Call, exactly, given, known, list_of, optional_time, request_id
+from meshhook._inputs import check
 from meshhook.models import PruneResult, QueueInfo, WorkerInfo
 
 if TYPE_CHECKING:

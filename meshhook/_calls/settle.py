@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from meshhook import _validation as check
 from meshhook._calls import timing
 from meshhook._calls.base import Call, exactly, given, list_of, request_id
+from meshhook._inputs import check
 from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import Job
 

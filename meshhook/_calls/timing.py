@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 from meshhook.exceptions import InvalidInputError, Problem
 
 if TYPE_CHECKING:

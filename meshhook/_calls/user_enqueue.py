@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meshhook import _job_data as payload
-from meshhook import _validation as check
 from meshhook._calls import timing
 from meshhook._calls.base import Call, exactly, object_of, request_id
+from meshhook._inputs import check, payload
 from meshhook.exceptions import Problem
 
 if TYPE_CHECKING:

@@ -10,9 +10,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from meshhook.cli import dev, dlq, doctor, drain, enqueue, jobs, migrations, queues, stats, worker
+from meshhook.cli import dev, dlq, jobs, migrations, queues, stats
+from meshhook.cli.doctor import command as doctor
+from meshhook.cli.enqueue import command as enqueue
 from meshhook.cli.exits import CommandError, ExitCode, exit_code
 from meshhook.cli.output import flat, note, say
+from meshhook.cli.worker import command as worker
+from meshhook.cli.worker import drain
 
 GROUPS = {"jobs": jobs, "queues": queues, "dlq": dlq, "migrations": migrations}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from meshhook.cli import settings as project
+from meshhook.cli import project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

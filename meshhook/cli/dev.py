@@ -144,7 +144,7 @@ def _watcher(stack: "LocalStack", folder: Path) -> "Callable[[], None]":
     """Return what looks for new migrations and applies them; one that is broken is told."""
     from meshhook.cli.watch import Watch  # noqa: PLC0415 - heavy
     from meshhook.local import LocalStackError  # noqa: PLC0415 - an optional extra
-    from meshhook.local.migrate import (  # noqa: PLC0415 - an optional extra
+    from meshhook_local.migrate import (  # noqa: PLC0415 - an optional extra
         apply_migrations,
         migrations_in,
     )

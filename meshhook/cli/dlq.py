@@ -9,7 +9,7 @@ from meshhook.cli import complete, output
 from meshhook.cli.attempts import show_attempts
 from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
-from meshhook.cli.settings import Settings
+from meshhook.cli.project import Settings
 from meshhook.cli.walk import Walk
 
 if TYPE_CHECKING:

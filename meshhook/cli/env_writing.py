@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from meshhook import _environment as environment
+from meshhook import _environment
 from meshhook.cli import output
 from meshhook.cli.exits import CommandError, usage
 from meshhook.connection import KEY_VARIABLES, URL_VARIABLE
@@ -39,7 +39,7 @@ def check_target(file: Path) -> None:
         return
     if not file.is_file():
         raise usage(f"--write-env {file} is not a file")
-    values = environment.read(file)
+    values = _environment.read(file)
     found = [name for name in (URL_VARIABLE, KEY_VARIABLE) if values.get(name, "").strip()]
     if found and not _is_local(values.get(URL_VARIABLE, "")):
         # What stands there is not shown: either variable may hold a key.
@@ -92,7 +92,7 @@ def updated(text: str, values: Mapping[str, str]) -> str:
     """
     parts = []
     missing = dict(values)
-    for binding in environment.bindings(text):
+    for binding in _environment.bindings(text):
         name = binding.key or ""
         parts.append(_line(binding, values[name]) if name in values else binding.original.string)
         missing.pop(name, None)

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from meshhook._advice import INSTALL_AGAIN
+from meshhook._http.advice import INSTALL_AGAIN
+from meshhook.cli import views
+from meshhook.cli.doctor.expected import expected
+from meshhook.cli.doctor.facts import decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from meshhook.cli.settings import Settings
+    from meshhook.cli.project import Settings
 
 _PUSH = f"supabase db push; if that finds nothing to apply: {INSTALL_AGAIN}"
 
@@ -93,8 +96,6 @@ def ask(settings: Settings) -> Installed:
         MeshHookError: It cannot be asked.
     """
     from meshhook import MissingFunctionsError, RepeatPolicy, migrations  # noqa: PLC0415 - heavy
-    from meshhook.cli import diagnosis, views  # noqa: PLC0415 - heavy
-    from meshhook.cli.expected import expected  # noqa: PLC0415 - heavy
 
     versions = [one.schema_version or 0 for one in migrations.shipped()]
     with settings.connect() as client:
@@ -102,7 +103,7 @@ def ask(settings: Settings) -> Installed:
             answer = views.ask(client, "meshhook_doctor", RepeatPolicy(tries=2))
         except MissingFunctionsError as error:
             return Installed(problem=str(error))
-    facts = diagnosis.decode(answer)
+    facts = decode(answer)
     if facts.is_strange:
         return Installed(problem=f"meshhook_doctor was changed by hand: {INSTALL_AGAIN}")
     functions = expected(migrations.migration_files()).functions

@@ -9,7 +9,7 @@ from meshhook.cli import output
 from meshhook.cli.attempts import show_attempts
 from meshhook.cli.exits import CommandError
 from meshhook.cli.options import JsonOption, LimitOption, with_queue
-from meshhook.cli.settings import Settings
+from meshhook.cli.project import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

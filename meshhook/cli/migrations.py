@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from meshhook import migrations
-from meshhook._advice import INSTALL_AGAIN
+from meshhook._http.advice import INSTALL_AGAIN
 from meshhook.cli import installed, output
 from meshhook.cli.exits import CommandError, ExitCode, exit_code, usage
 from meshhook.cli.options import DryRunOption, JsonOption, with_project
-from meshhook.cli.settings import Settings
+from meshhook.cli.project import Settings
 from meshhook.exceptions import MeshHookError
 
 app = typer.Typer(help="MeshHook's SQL, and how it gets into your project.")

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meshhook.cli import complete
-from meshhook.cli import settings as project
+from meshhook.cli import complete, project
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]

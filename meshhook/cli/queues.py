@@ -7,7 +7,7 @@ import typer
 from meshhook.cli import complete, output
 from meshhook.cli.exits import CommandError
 from meshhook.cli.options import JsonOption, YesOption, with_project
-from meshhook.cli.settings import Settings
+from meshhook.cli.project import Settings
 
 if TYPE_CHECKING:
     from meshhook.models import QueueInfo

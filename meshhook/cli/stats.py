@@ -10,7 +10,7 @@ import typer
 
 from meshhook.cli import complete, output
 from meshhook.cli.options import JsonOption, with_project
-from meshhook.cli.settings import Settings
+from meshhook.cli.project import Settings
 from meshhook.exceptions import OutageError
 
 if TYPE_CHECKING:

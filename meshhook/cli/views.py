@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from meshhook import _answers
 from meshhook._calls import queues
 from meshhook._calls.base import Call
-from meshhook._transport import SyncTransport, _no_answer, role_of
+from meshhook._http import answers
+from meshhook._http.transport import SyncTransport, _no_answer, role_of
 
 if TYPE_CHECKING:
     from supabase import Client
@@ -52,10 +52,10 @@ def _page(client: Client, view: str, offset: int) -> list[dict[str, Any]]:
         response = client.postgrest.session.send(request)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _no_answer(view, error) from error
-    answer = _answers.Answer(response.status_code, response.headers, response.content)
+    answer = answers.Answer(response.status_code, response.headers, response.content)
     if not response.is_success:
-        raise _answers.failure(view, answer, role_of(request))
-    rows: list[dict[str, Any]] = _answers.data(view, answer)
+        raise answers.failure(view, answer, role_of(request))
+    rows: list[dict[str, Any]] = answers.data(view, answer)
     return rows
 
 
@@ -73,7 +73,7 @@ def ask(client: Client, function: str, policy: RepeatPolicy) -> object:
     Raises:
         RequestError: The request failed.
     """
-    return SyncTransport(client, policy).run(Call(function, {}, lambda answer: answer))
+    return SyncTransport(client, policy).call(Call(function, {}, lambda answer: answer))
 
 
 def workers(client: Client, policy: RepeatPolicy | None = None) -> list[WorkerInfo]:
@@ -90,4 +90,4 @@ def workers(client: Client, policy: RepeatPolicy | None = None) -> list[WorkerIn
         RequestError: The request failed.
     """
     of_one = queues.workers("")
-    return SyncTransport(client, policy).run(Call(of_one.function, {}, of_one.decode))
+    return SyncTransport(client, policy).call(Call(of_one.function, {}, of_one.decode))

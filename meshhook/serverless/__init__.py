@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from meshhook.serverless.asgi import asgi_app
 from meshhook.serverless.aws import lambda_handler
-from meshhook.serverless.drain import DrainReport, drain, drain_from_environment, drain_sync
+from meshhook.serverless.environment import drain_from_environment
 from meshhook.serverless.kick import kick_sql
 from meshhook.serverless.wsgi import wsgi_app
+from meshhook.worker.draining import DrainReport, drain, drain_sync
 
 __all__ = [
     "DrainReport",

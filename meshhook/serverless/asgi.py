@@ -9,10 +9,10 @@ import attrs
 
 from meshhook.exceptions import MeshHookError
 from meshhook.serverless import http
-from meshhook.serverless.drain import DrainOptions, drain_connected
+from meshhook.serverless.environment import drain_connected
 
 if TYPE_CHECKING:
-    from meshhook.serverless.drain import Handler
+    from meshhook.worker.draining import DrainOptions, Handler
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

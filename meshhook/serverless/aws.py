@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 import anyio
 import attrs
 
-from meshhook import _validation as check
-from meshhook.serverless.drain import DrainOptions, drain_connected
+from meshhook._inputs import check
+from meshhook.serverless.environment import drain_connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshhook.serverless.drain import Handler
+    from meshhook.worker.draining import DrainOptions, Handler
 
 
 class LambdaContext(Protocol):

@@ -6,7 +6,7 @@ import re
 import string
 from typing import TYPE_CHECKING
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 from meshhook.exceptions import Problem
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import attrs
 
 from meshhook.exceptions import MeshHookError
 from meshhook.serverless import http
-from meshhook.serverless.drain import DrainOptions, drain_connected
+from meshhook.serverless.environment import drain_connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from meshhook.serverless.drain import Handler
+    from meshhook.worker.draining import DrainOptions, Handler
 
     StartResponse = Callable[[str, list[tuple[str, str]]], Any]
     App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

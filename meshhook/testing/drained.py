@@ -57,7 +57,7 @@ class DrainResult:
 
     Attributes:
         jobs: Each attempt in the order in which it was settled.
-        report: The numbers, as `meshhook.serverless.drain` gives them.
+        report: The numbers, as `meshhook.drain` gives them.
     """
 
     jobs: tuple[WorkedJob, ...]

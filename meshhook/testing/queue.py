@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import anyio
 from psycopg import sql
 
-from meshhook import _validation as check
-from meshhook.serverless import drain, drain_sync
+from meshhook._inputs import check
 from meshhook.sync_services import SyncDLQService, SyncQueueService
 from meshhook.testing.drained import Recorder
 from meshhook.testing.expectation import Expectation, describe
+from meshhook.worker import drain, drain_sync
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from supabase import AsyncClient, Client
 
     from meshhook.models import DeadLetterJob, JobRecord
-    from meshhook.serverless.drain import DrainOptions, Handler
     from meshhook.testing.drained import DrainResult
+    from meshhook.worker.draining import DrainOptions, Handler
 
 PAGE = 1000
 
@@ -153,7 +153,7 @@ class QueueUnderTest:
 
         Args:
             handler: What jobs are handed to, as for `meshhook.Worker`.
-            **options: As for `meshhook.serverless.drain`, but for the queue's name and the hook.
+            **options: As for `meshhook.drain`, but for the queue's name and the hook.
 
         Returns:
             What happened, job by job.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshhook.worker.context import CurrentJob, current_job
 from meshhook.worker.control import DeadLetter, Retry, Snooze
+from meshhook.worker.draining import DrainReport, drain, drain_sync
 from meshhook.worker.events import WorkerEvent
 from meshhook.worker.handler import JobHandler, create_job_handler
 from meshhook.worker.stats import StopReport, WorkerStats
@@ -12,6 +13,7 @@ from meshhook.worker.worker import Worker
 __all__ = [
     "CurrentJob",
     "DeadLetter",
+    "DrainReport",
     "JobHandler",
     "Retry",
     "Snooze",
@@ -21,4 +23,6 @@ __all__ = [
     "WorkerStats",
     "create_job_handler",
     "current_job",
+    "drain",
+    "drain_sync",
 ]

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
-import attrs
 
-from meshhook._calls.exchange import exchange
+from meshhook._calls.settle_and_claim import exchange
 from meshhook.exceptions import RejectedError, RequestError
 from meshhook.worker.health import Backoff, Repeated
-from meshhook.worker.held import HeldJob
+from meshhook.worker.in_flight import HeldJob
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
-    from meshhook._calls.exchange import Exchange
-    from meshhook._transport import Transport
-    from meshhook.worker.held import Hand
+    from meshhook._calls.settle_and_claim import Exchange
+    from meshhook._http.transport import Transport
+    from meshhook.worker.heartbeat import Presence
+    from meshhook.worker.in_flight import Hand
     from meshhook.worker.prefetch import Prefetch
-    from meshhook.worker.presence import Presence
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
+    from meshhook.worker.settings import Drain
     from meshhook.worker.settle import Batch, Settler
 
 MAX_CLAIM = 500
@@ -37,19 +36,6 @@ LINGER_SECONDS = 0.02
 
 LINGER_SHARE = 0.05
 """How much of the time that jobs take it waits at the most."""
-
-
-@attrs.frozen
-class Drain:
-    """When a worker that does not work for ever has done enough.
-
-    Attributes:
-        max_jobs: How many jobs it claims at the most.
-        begin_until: Until when a job may begin, on the clock of `time.monotonic`.
-    """
-
-    max_jobs: float = math.inf
-    begin_until: float = math.inf
 
 
 class Asked:
@@ -318,7 +304,7 @@ class Claimer:
     async def _ask(self, call: Call[Exchange], lane: Lane) -> Exchange:
         await anyio.lowlevel.checkpoint_if_cancelled()
         with anyio.CancelScope(shield=True) as lane.asking:
-            return await self._transport.run(call)
+            return await self._transport.call(call)
         # Aborted: the wait that this is a part of is cancelled too, and says so here.
         await anyio.lowlevel.checkpoint()
         raise AssertionError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from meshhook.models import Job
-    from meshhook.worker.held import HeldJob
+    from meshhook.worker.in_flight import HeldJob
 
 __all__ = ["CurrentJob", "current_job"]
 

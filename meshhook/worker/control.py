@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 from meshhook.exceptions import InvalidInputError, Problem, made_again
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from meshhook.worker.execute import Executor
-    from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.in_flight import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.settle import Settler
 

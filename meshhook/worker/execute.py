@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
-from meshhook import _telemetry as telemetry
-from meshhook import _validation as check
+from meshhook import _telemetry
 from meshhook._calls.settle import Outcome
+from meshhook._inputs import check
 from meshhook.exceptions import JobTimeoutError
 from meshhook.worker import context
 from meshhook.worker.control import DeadLetter, JobControl, Retry, Snooze, answer_returned
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from meshhook.models import JobMessage
     from meshhook.retry import RetryStrategy
     from meshhook.worker.handler import JobHandler
-    from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.in_flight import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.threads import HandlerThreads
 
@@ -102,9 +102,9 @@ class Executor:
         return self._judge(held, await self._invoke(held))
 
     async def _invoke(self, held: HeldJob) -> Ended:
-        if not telemetry.is_used():
+        if not _telemetry.is_used():
             return await self._run_handler(held)
-        with telemetry.processing(held.job) as attempt:
+        with _telemetry.processing(held.job) as attempt:
             ended = await self._run_handler(held)
             attempt.seconds = ended.seconds
             if ended.error is not None and not isinstance(_answer(ended.error), Snooze):

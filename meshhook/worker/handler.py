@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from meshhook._calls import queues as calls
+from meshhook._calls import queues
 from meshhook.exceptions import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook._transport import Transport
+    from meshhook._http.transport import Transport
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
 
@@ -56,7 +56,7 @@ class Housekeeper:
 
     async def _prune(self, queue_name: str) -> None:
         try:
-            while (await self._transport.run(calls.prune(queue_name, max_rows=MAX_ROWS))).more:
+            while (await self._transport.call(queues.prune(queue_name, max_rows=MAX_ROWS))).more:
                 await anyio.lowlevel.checkpoint()
         except RequestError as error:
             self._reporter.pruning_failed(queue_name, error)

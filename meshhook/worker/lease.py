@@ -14,9 +14,9 @@ from meshhook.exceptions import RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook._transport import Transport
-    from meshhook.worker.held import Hand, HeldJob
-    from meshhook.worker.presence import Presence
+    from meshhook._http.transport import Transport
+    from meshhook.worker.heartbeat import Presence
+    from meshhook.worker.in_flight import Hand, HeldJob
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
 
@@ -86,7 +86,7 @@ class LeaseKeeper:
         call = settle.extend(queue.name, receipts, queue.vt_seconds, self._presence.due())
         try:
             with anyio.fail_after(seconds):
-                still_held = await self._transport.run(call)
+                still_held = await self._transport.call(call)
         except (RequestError, TimeoutError) as error:
             self._note_failure(error, asked_at)
             self._lose_those_over(jobs)

@@ -16,7 +16,7 @@ import anyio
 
 if TYPE_CHECKING:
     from meshhook.worker.dispatch import Dispatcher
-    from meshhook.worker.held import Hand, HeldJob
+    from meshhook.worker.in_flight import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
 
 MAX_PREFETCH = 2000

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from meshhook import _validation as check
 from meshhook._calls.settle import ERROR_MESSAGE_LIMIT
+from meshhook._inputs import check
 from meshhook.worker.events import EventKind, WorkerEvent
 from meshhook.worker.failure import FailedOutcome
 from meshhook.worker.stats import WorkerStats
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meshhook.worker.events import HookCaller
     from meshhook.worker.failure import Failure
     from meshhook.worker.health import Health, Kind
-    from meshhook.worker.held import HeldJob
+    from meshhook.worker.in_flight import HeldJob
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.stats import StopReport
 

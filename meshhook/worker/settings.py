@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import uuid
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from meshhook import _validation as check
+from meshhook._inputs import check
 from meshhook.retry import RetryStrategy
 from meshhook.worker.handler import create_job_handler
 from meshhook.worker.queues import queue_weights
@@ -18,15 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from meshhook._transport import Transport
+    from meshhook._http.transport import Transport
     from meshhook.models import JobMessage, RetryConfig
-    from meshhook.worker.claim import Drain
     from meshhook.worker.events import ErrorHook, Hook
     from meshhook.worker.handler import JobHandler
 
 MAX_CONCURRENCY = 10_000
 MAX_NAME = 200
 MAX_POLL_INTERVAL_MS = 3_600_000
+
+
+@attrs.frozen
+class Drain:
+    """The limits of a drain.
+
+    Attributes:
+        max_jobs: How many jobs it claims, at most.
+        begin_until: Until when a job may start, on the clock of `time.monotonic`.
+    """
+
+    max_jobs: float = math.inf
+    begin_until: float = math.inf
 
 
 @attrs.frozen(kw_only=True)

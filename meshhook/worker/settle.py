@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from meshhook._calls.settle import Outcome
-    from meshhook._transport import Transport
-    from meshhook.worker.held import Hand, HeldJob
+    from meshhook._http.transport import Transport
+    from meshhook.worker.in_flight import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
 
     Settlement = tuple[HeldJob, Outcome]
@@ -202,7 +202,7 @@ class Settler:
         while True:
             sent_at = time.monotonic()
             try:
-                statuses = await self._transport.run(repeated.call())
+                statuses = await self._transport.call(repeated.call())
             except RejectedError:
                 self._reporter.answered("settle")
                 raise

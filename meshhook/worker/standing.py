@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from meshhook.worker.held import HeldJob
+    from meshhook.worker.in_flight import HeldJob
 
 # The frame below which everything is the handler's; its locals know the job.
 _HANDLER_CALL = Executor._call_handler.__code__  # noqa: SLF001 - ours

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from meshhook._calls import settle
-from meshhook._twin import Twin
+from meshhook._http.twin import Twin
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.claim import Claimer
 from meshhook.worker.dispatch import Dispatcher
 from meshhook.worker.events import MAX_ERRORS_WAITING, HookCaller
 from meshhook.worker.execute import Executor
 from meshhook.worker.health import Health
-from meshhook.worker.held import Hand
+from meshhook.worker.heartbeat import Presence
 from meshhook.worker.housekeeping import Housekeeper
+from meshhook.worker.in_flight import Hand
 from meshhook.worker.lease import LeaseKeeper
 from meshhook.worker.prefetch import Prefetch
-from meshhook.worker.presence import Presence
 from meshhook.worker.queues import Turns, WorkedQueue
 from meshhook.worker.reporter import Reporter
 from meshhook.worker.settle import Settler
@@ -280,7 +280,7 @@ class Supervisor:
         patience = min(FAREWELL_SECONDS, self._settings.settle_seconds / 5)
         until = min(until, anyio.current_time() + patience)
         with anyio.CancelScope(deadline=until), contextlib.suppress(MeshHookError):
-            await self._settings.transport.run(call)
+            await self._settings.transport.call(call)
 
     def _limit(self, seconds: float) -> float:
         return min(HURRY_SECONDS, seconds) if self._hurry_asked.is_set() else seconds

@@ -14,9 +14,9 @@ from meshhook.worker.lease import EXTENSIONS_IN_A_LEASE, TRIES_IN_AN_INTERVAL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook._twin import Twin
-    from meshhook.worker.held import Hand, HeldJob
-    from meshhook.worker.presence import Presence
+    from meshhook._http.twin import Twin
+    from meshhook.worker.heartbeat import Presence
+    from meshhook.worker.in_flight import Hand, HeldJob
     from meshhook.worker.reporter import Reporter
 
 
@@ -101,7 +101,7 @@ class ThreadLeaseKeeper:
         self._next_try[queue.name] = asked_at + interval / TRIES_IN_AN_INTERVAL
         try:
             call = settle.extend(queue.name, receipts, queue.vt_seconds, self._presence.due())
-            still_held = self._transport.run(call, interval)
+            still_held = self._transport.call(call, interval)
         except MeshHookError as error:
             self._note_failure(queue.name, error)
             return

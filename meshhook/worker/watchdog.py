@@ -26,7 +26,7 @@ from meshhook.worker.standing import Standing, standing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook.worker.held import Hand
+    from meshhook.worker.in_flight import Hand
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.thread_lease import ThreadLeaseKeeper

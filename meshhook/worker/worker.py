@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from meshhook._calls import lookup
+from meshhook._calls import jobs
 from meshhook._entered import AsyncBlock
-from meshhook._transport import NEVER, AsyncTransport, async_client
+from meshhook._http.transport import NEVER, AsyncTransport, async_client
 from meshhook.worker.run import Run
 from meshhook.worker.settings import make_settings
 from meshhook.worker.stats import StopReport, WorkerStats
@@ -176,7 +176,7 @@ class Worker(AsyncBlock):
             RequestError: A call failed.
         """
         transport = self._settings.transport
-        return [await transport.run(lookup.queue_metrics(name)) for name in self._settings.weights]
+        return [await transport.call(jobs.queue_metrics(name)) for name in self._settings.weights]
 
     async def run(self) -> StopReport:
         """Work until SIGTERM, SIGINT or `stop`.

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from meshhook import SyncQueueService
-from meshhook.cli import doctor
-from meshhook.cli.expected import expected
+from meshhook.cli.doctor import command as doctor
+from meshhook.cli.doctor.expected import expected
 from meshhook.local import LocalStack
 from meshhook.migrations import migration_files
 from tests.cli.conftest import Ended, Shell, job_lines
@@ -329,7 +329,7 @@ def test_a_backlog_that_grows(
 ) -> None:
     shell.run("enqueue", stdin=job_lines(1))
     monkeypatch.setattr(
-        "meshhook.cli.doctor.time.sleep",
+        "meshhook.cli.doctor.command.time.sleep",
         lambda _: service.enqueue_many([job_data() for _ in range(4)]),
     )
 
@@ -342,7 +342,7 @@ def test_a_backlog_that_grows(
 
 def test_a_backlog_that_does_not_grow(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.run("enqueue", stdin=job_lines(1))
-    monkeypatch.setattr("meshhook.cli.doctor.time.sleep", lambda _: None)
+    monkeypatch.setattr("meshhook.cli.doctor.command.time.sleep", lambda _: None)
 
     ended = shell.run("doctor", "--json", "--sample-seconds", "3")
 

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from meshhook import _answers
-from meshhook.cli import diagnosis, output
-from meshhook.cli.examine_key import examine_key
-from meshhook.cli.examine_url import examine_url
-from meshhook.cli.expected import Expected
-from meshhook.cli.failures import failure
-from meshhook.cli.findings import REPAIR, Finding
+from meshhook._http import answers
+from meshhook.cli import output
+from meshhook.cli.doctor import course, database
+from meshhook.cli.doctor.diagnose import diagnose
+from meshhook.cli.doctor.expected import Expected
+from meshhook.cli.doctor.facts import decode
+from meshhook.cli.doctor.failures import failure
+from meshhook.cli.doctor.findings import REPAIR, Finding
+from meshhook.cli.doctor.key import examine_key
+from meshhook.cli.doctor.url import examine_url
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 EXPECTED = Expected(
@@ -90,10 +93,10 @@ def facts(**queue: Any) -> dict[str, Any]:
 
 def look(answer: Any, served: set[str] | None = frozenset({"orders"})) -> list[Finding]:  # type: ignore[assignment]
     """Return all that is found in an answer, shown as it would be."""
-    decoded = diagnosis.decode(answer)
-    found = [*diagnosis.diagnose(decoded, EXPECTED, served, ["orders"])]
-    found += diagnosis.growth(decoded, decoded, 2.0)
-    if clock := diagnosis.clock(decoded, NOW, 0.1):
+    decoded = decode(answer)
+    found = [*diagnose(decoded, EXPECTED, served, ["orders"])]
+    found += course.growth(decoded, decoded, 2.0)
+    if clock := database.clock(decoded, NOW, 0.1):
         found.append(clock)
     output.plain(found)
     return [one for one in found if one.status != "ok" and output.printable(one.message)]
@@ -236,21 +239,21 @@ def test_a_backlog_of_workers_that_are_there_is_told_once() -> None:
     ],
 )
 def test_the_advice_for_a_backlog_that_grows(served: set[str], fix: str) -> None:
-    before = diagnosis.decode(facts())
-    after = diagnosis.decode(facts(visible_jobs=9))
+    before = decode(facts())
+    after = decode(facts(visible_jobs=9))
 
-    (found,) = diagnosis.growth(before, after, 2.0, served)
+    (found,) = course.growth(before, after, 2.0, served)
 
     assert found.fix == fix
-    assert list(diagnosis.growth(before, after, 2.0, served, {"workers orders"})) == []
+    assert list(course.growth(before, after, 2.0, served, {"workers orders"})) == []
 
 
 def test_a_backlog_that_grows_in_a_queue_that_is_paused_is_no_wonder() -> None:
     settings = {**facts()["queues"][0]["settings"], "paused_at": NOW.isoformat()}
-    before = diagnosis.decode(facts(settings=settings))
-    after = diagnosis.decode(facts(settings=settings, visible_jobs=9))
+    before = decode(facts(settings=settings))
+    after = decode(facts(settings=settings, visible_jobs=9))
 
-    assert list(diagnosis.growth(before, after, 2.0)) == []
+    assert list(course.growth(before, after, 2.0)) == []
 
 
 def test_the_course_of_a_queue_that_is_not_meshhook_s_is_none_of_its_business() -> None:
@@ -290,17 +293,17 @@ def test_the_part_that_the_database_could_not_read_is_told_with_its_cause() -> N
     assert found.fix == "give the role postgres that right, as the owner of what is named"
 
 
-def refused(status: int, code: str, message: str, *, answers: str = "") -> Finding:
+def refused(status: int, code: str, message: str, *, answering: str = "") -> Finding:
     """Return what is found where the call of the doctor has failed, and one other call answers."""
     body = json.dumps({"code": code, "message": message, "hint": None, "details": None})
     missing = json.dumps({"code": "PGRST202", "message": "no such function"})
 
     def ask(function: str) -> Any:
-        if function == answers:
+        if function == answering:
             return {"schema_version": 1}
-        raise _answers.failure(function, _answers.Answer(404, {}, missing.encode()))
+        raise answers.failure(function, answers.Answer(404, {}, missing.encode()))
 
-    error = _answers.failure("meshhook_doctor", _answers.Answer(status, {}, body.encode()))
+    error = answers.failure("meshhook_doctor", answers.Answer(status, {}, body.encode()))
     return failure(error, ask, 10.0)
 
 

@@ -16,12 +16,12 @@ import attrs
 import psycopg
 import pytest
 
-from meshhook.cli import doctor
-from meshhook.cli.findings import INSTALL, REPAIR
+from meshhook.cli.doctor import command as doctor
+from meshhook.cli.doctor.findings import INSTALL, REPAIR
 from meshhook.local import LocalStack
-from meshhook.local._binaries import pgmq_sql
-from meshhook.local.migrate import apply_migrations, migrations_in
 from meshhook.migrations import migration_files
+from meshhook_local.binaries import pgmq_sql
+from meshhook_local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell, job_lines
 from tests.clock import Clock
 

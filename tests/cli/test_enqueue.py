@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshhook import EnqueueBatch, SyncQueueService, UnreachableError
-from meshhook.cli import json_lines
+from meshhook.cli.enqueue import json_lines
 from meshhook.cli.exits import CommandError
 from tests.cli.conftest import Shell, job_lines, job_text
 

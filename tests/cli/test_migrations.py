@@ -10,7 +10,7 @@ import pytest
 
 from meshhook import migrations
 from meshhook.local import LocalStack
-from meshhook.local.migrate import apply_migrations, migrations_in
+from meshhook_local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, tzinfo=UTC)

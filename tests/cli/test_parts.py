@@ -14,19 +14,24 @@ import anyio
 import pytest
 
 from meshhook import WorkerStats
-from meshhook.cli import diagnosis, logs, output, worker_run
-from meshhook.cli.expected import Expected
+from meshhook.cli import output
+from meshhook.cli.doctor import database
+from meshhook.cli.doctor.diagnose import diagnose
+from meshhook.cli.doctor.expected import Expected
+from meshhook.cli.doctor.facts import decode
 from meshhook.cli.redaction import hide
-from meshhook.cli.status_line import StatusLine
-from meshhook.cli.supervise import Backoff
 from meshhook.cli.watch import Watch
-from meshhook.cli.worker_options import WorkerOptions, queue_weights, retry_settings
+from meshhook.cli.worker import logs
+from meshhook.cli.worker import run as worker_run
+from meshhook.cli.worker.options import WorkerOptions, queue_weights, retry_settings
+from meshhook.cli.worker.processes import Backoff
+from meshhook.cli.worker.status_line import StatusLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from meshhook.cli.findings import Finding
+    from meshhook.cli.doctor.findings import Finding
 
 
 @pytest.mark.parametrize(
@@ -263,8 +268,8 @@ def facts(**more: Any) -> dict[str, Any]:
 
 
 def findings(**more: Any) -> dict[str, Finding]:
-    decoded = diagnosis.decode(facts(**more))
-    return {one.check: one for one in diagnosis.diagnose(decoded, Expected(), [], [])}
+    decoded = decode(facts(**more))
+    return {one.check: one for one in diagnose(decoded, Expected(), [], [])}
 
 
 @pytest.mark.parametrize(
@@ -296,8 +301,8 @@ def test_pg_cron_may_prune() -> None:
 def test_functions_are_compared_by_their_text(
     there: dict[str, str], expected: dict[str, str], status: str
 ) -> None:
-    decoded = diagnosis.decode(facts(functions=there))
-    (found, *_) = diagnosis.diagnose(decoded, Expected(functions=expected), [], [])
+    decoded = decode(facts(functions=there))
+    (found, *_) = diagnose(decoded, Expected(functions=expected), [], [])
 
     assert (found.check, found.status) == ("functions", status)
 
@@ -305,8 +310,8 @@ def test_functions_are_compared_by_their_text(
 def test_a_slow_answer_is_not_taken_for_a_clock_that_is_off() -> None:
     here = datetime(2027, 1, 1, tzinfo=UTC) - timedelta(seconds=8)
 
-    quick = diagnosis.clock(diagnosis.decode(facts()), here, 0.1)
-    slow = diagnosis.clock(diagnosis.decode(facts()), here, 10.0)
+    quick = database.clock(decode(facts()), here, 0.1)
+    slow = database.clock(decode(facts()), here, 10.0)
 
     assert quick
     assert quick.status == "warning"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meshhook.cli import settings
+from meshhook.cli import project as settings
 from meshhook.cli.redaction import redact
 from meshhook.connection import KEY_VARIABLES
 from meshhook.local import LocalStack

@@ -20,8 +20,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from meshhook.local import _binaries, postgres
-from meshhook.local._binaries import Binaries
+from meshhook_local import binaries, postgres
+from meshhook_local.binaries import Binaries
 from tests.sql.databases import Database, Server
 from tests.sql.pgmq_versions import PLAIN, write_extension
 
@@ -49,7 +49,7 @@ def pytest_configure() -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"postgres-{version}-"))
     atexit.register(shutil.rmtree, folder)
     copy = copied(programs, folder)
-    account = _binaries._unprivileged_account() if os.geteuid() == 0 else None
+    account = binaries._unprivileged_account() if os.geteuid() == 0 else None
     patch = pytest.MonkeyPatch()
     patch.setattr(postgres, "find_binaries", lambda: Binaries(copy, account))
     if version < FIRST_WITH_EXTENSION_PATHS:
@@ -59,7 +59,7 @@ def pytest_configure() -> None:
         patch.setattr(Server, "create", _creates_after_clearing(extensions))
         (copy / "initdb").rename(copy / "initdb.real")
         (copy / "initdb").write_text(_WITHOUT_NEW_FLAGS)
-    _binaries._open_to_all(folder)
+    binaries._open_to_all(folder)
     for program in copy.iterdir():
         program.chmod(0o755)
 

@@ -11,7 +11,7 @@ import pytest
 from supabase import AsyncClient
 
 from meshhook import DLQService, QueueService
-from meshhook.serverless import drain
+from meshhook.worker import drain
 from tests.jobs import job_data
 from tests.sql.client import Api, JobQueue
 

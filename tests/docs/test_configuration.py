@@ -11,13 +11,16 @@ import attrs
 import pytest
 
 import meshhook
-from meshhook import _chunks, connection, monitoring, serverless
+from meshhook import monitoring, serverless
 from meshhook._calls import base, claim, settle
+from meshhook._enqueue import chunks
+from meshhook._http import clients
+from meshhook._inputs import sizes
 from meshhook.local import LocalStack
-from meshhook.serverless.drain import MAX_MARGIN_SECONDS, DrainOptions
 from meshhook.worker import claim as worker_claim
-from meshhook.worker import events, health, held, housekeeping, lease, presence, settings
+from meshhook.worker import events, health, heartbeat, housekeeping, in_flight, lease, settings
 from meshhook.worker import settle as worker_settle
+from meshhook.worker.draining import MAX_MARGIN_SECONDS, DrainOptions
 from tests.docs.messages import PACKAGE
 from tests.docs.snippets import DOCS
 
@@ -94,13 +97,13 @@ def test_the_options_of_a_drain_are_told() -> None:
     [
         ("The jobs of one claim by a worker", f"{worker_claim.MAX_CLAIM}"),
         ("The messages of one claim together", f"{claim.MAX_BYTES // 2**20} MiB"),
-        ("The messages of one call of `enqueue_many`", f"{_chunks.MAX_BYTES // 2**20} MiB"),
-        ("A message, at the most", f"{_chunks.MAX_MESSAGE_BYTES // 2**20} MiB"),
-        ("The messages that a worker holds", f"{held.MAX_BYTES // 2**20} MiB"),
+        ("The messages of one call of `enqueue_many`", f"{chunks.MAX_BYTES // 2**20} MiB"),
+        ("A message, at the most", f"{sizes.MAX_MESSAGE_BYTES // 2**20} MiB"),
+        ("The messages that a worker holds", f"{in_flight.MAX_BYTES // 2**20} MiB"),
         ("The outcomes of one settle by a worker", f"{worker_settle.MAX_BATCH:,}"),
         ("How long an outcome waits", f"{worker_settle.LINGER_SECONDS * 1000:g} ms"),
         ("Extensions in each visibility timeout", f"{lease.EXTENSIONS_IN_A_LEASE}"),
-        ("How often a worker tells of itself", f"{presence.INTERVAL_SECONDS:g} s"),
+        ("How often a worker tells of itself", f"{heartbeat.INTERVAL_SECONDS:g} s"),
         ("How often a worker deletes history", f"{housekeeping.INTERVAL_SECONDS:,.0f} s"),
         ("The pause of a worker in an outage", f"{health.CEILING_SECONDS:g} s"),
         ("How long a worker waits for an expired key", f"{health.EXPIRED_KEY_SECONDS:g} s"),
@@ -113,9 +116,9 @@ def test_the_options_of_a_drain_are_told() -> None:
         ("How long `on_event` or `on_error` may take", f"{events.HOOK_SECONDS:g} s"),
         ("The events that wait for a slow `on_event`", f"{events.MAX_WAITING:,}"),
         ("The errors that wait for a slow `on_error`", f"{events.MAX_ERRORS_WAITING:,}"),
-        ("How long `connect()` waits for a connection", f"{connection.TIMEOUT.connect:g} s"),
-        ("How long `connect()` waits for an answer", f"{connection.TIMEOUT.read:g} s"),
-        ("The connections of one `connect()`", f"{connection.LIMITS.max_connections}"),
+        ("How long `connect()` waits for a connection", f"{clients.TIMEOUT.connect:g} s"),
+        ("How long `connect()` waits for an answer", f"{clients.TIMEOUT.read:g} s"),
+        ("The connections of one `connect()`", f"{clients.LIMITS.max_connections}"),
     ],
 )
 def test_a_fixed_number_is_the_code_s(what: str, how_much: str) -> None:

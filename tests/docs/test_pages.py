@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 import meshhook
 from meshhook.cli.app import app
 from meshhook.local import LocalStack
-from meshhook.serverless import drain
+from meshhook.worker import drain
 from tests.docs import sentry
 from tests.docs.programs import run
 from tests.docs.snippets import DOCS, ROOT, Snippet, all_snippets, pages, snippets

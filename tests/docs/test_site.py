@@ -53,7 +53,7 @@ def test_a_public_name_is_in_the_reference(name: str) -> None:
 
 # The tree of the errors, and what a drain can be told, though nobody needs its name.
 @pytest.mark.parametrize(
-    "path", sorted(DESCRIBED - {"meshhook.exceptions", "meshhook.serverless.drain.DrainOptions"})
+    "path", sorted(DESCRIBED - {"meshhook.exceptions", "meshhook.worker.draining.DrainOptions"})
 )
 def test_nothing_private_is_in_the_reference(path: str) -> None:
     module, _, name = path.rpartition(".")

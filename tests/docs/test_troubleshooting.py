@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from meshhook import _advice, _encoding, exceptions
+from meshhook import exceptions
+from meshhook._http import advice
+from meshhook._inputs import encoding
 from meshhook.exceptions import MeshHookError
 from tests.docs import messages
 from tests.docs.snippets import DOCS
@@ -22,8 +24,8 @@ CLASSES = [
 ]  # fmt: skip
 
 ADVICE = [
-    *(text for name, text in vars(_advice).items() if name.isupper() and isinstance(text, str)),
-    *_advice.BY_CLASS.values(),
+    *(text for name, text in vars(advice).items() if name.isupper() and isinstance(text, str)),
+    *advice.BY_CLASS.values(),
 ]
 SDK = messages.sdk_messages()
 SQL = messages.sql_messages()
@@ -49,7 +51,7 @@ def test_every_text_of_the_sql_is_explained(text: str) -> None:
     assert f"`{text}`" in PAGE, f"it is in {SQL[text]}"
 
 
-@pytest.mark.parametrize("fix", sorted({*ADVICE} - {_advice.INSTALL_AGAIN}))
+@pytest.mark.parametrize("fix", sorted({*ADVICE} - {advice.INSTALL_AGAIN}))
 def test_every_fix_of_a_failed_call_is_quoted(fix: str) -> None:
     assert f'"{fix}"' in WORDS
 
@@ -57,11 +59,11 @@ def test_every_fix_of_a_failed_call_is_quoted(fix: str) -> None:
 @pytest.mark.parametrize(
     "fix",
     [
-        *_encoding.ADVICE.values(),
-        _encoding.SCALAR_ADVICE,
-        _encoding.SET_ADVICE,
-        _encoding.ANY_ADVICE,
-        _encoding.NO_NUMBER,
+        *encoding.ADVICE.values(),
+        encoding.SCALAR_ADVICE,
+        encoding.SET_ADVICE,
+        encoding.ANY_ADVICE,
+        encoding.NO_NUMBER,
     ],
 )
 def test_every_fix_of_a_value_that_is_not_sent_is_explained(fix: str) -> None:

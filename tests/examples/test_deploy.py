@@ -21,8 +21,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from meshhook import SyncQueueService
-from meshhook.local._waiting import wait_until
 from meshhook.testing import QueueUnderTest
+from meshhook_local.waiting import wait_until
 from tests.docs.snippets import ROOT
 from tests.examples.conftest import EXAMPLES, MailService
 from tests.jobs import job_data

@@ -22,9 +22,9 @@ from fastapi import FastAPI
 
 from meshhook import QueueService, SyncQueueService
 from meshhook.local import LocalStack
-from meshhook.local._waiting import wait_until
 from meshhook.serverless import kick_sql
 from meshhook.testing import QueueClock, QueueUnderTest
+from meshhook_local.waiting import wait_until
 from tests.docs.snippets import ROOT, Snippet, all_snippets
 from tests.jobs import job_data
 

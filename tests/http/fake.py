@@ -18,7 +18,7 @@ from supabase import (
 )
 
 from meshhook import DLQService, QueueService, RepeatPolicy, SyncDLQService, SyncQueueService
-from meshhook._transport import AsyncTransport, SyncTransport
+from meshhook._http.transport import AsyncTransport, SyncTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

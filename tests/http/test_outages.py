@@ -17,8 +17,8 @@ from meshhook import (
     ServerUnavailableError,
     StatementTimeoutError,
     UnreachableError,
+    exceptions,
 )
-from meshhook import exceptions as errors
 from tests.http.fake import HTML, FakeSupabase, answers, breaks, call, fails, says
 from tests.http.operations import OPERATIONS, Operation
 from tests.unit.examples import job_data
@@ -60,26 +60,26 @@ BAD_ANSWER = {
     "500 55P03": (fails(500, "55P03"), ServerUnavailableError),
 }
 OUTAGES = {**NO_ANSWER, **BAD_ANSWER}
-NOT_MENDED_BY_WAITING: dict[str, tuple[Planned, type[errors.MeshHookError]]] = {
-    "a wrong key": (fails(401, "PGRST301"), errors.InvalidKeyError),
-    "a wrong key, by the gateway": (says("", 401), errors.InvalidKeyError),
+NOT_MENDED_BY_WAITING: dict[str, tuple[Planned, type[exceptions.MeshHookError]]] = {
+    "a wrong key": (fails(401, "PGRST301"), exceptions.InvalidKeyError),
+    "a wrong key, by the gateway": (says("", 401), exceptions.InvalidKeyError),
     "an expired key": (
         answers({"code": "PGRST303", "message": "JWT expired"}, 401),
-        errors.ExpiredKeyError,
+        exceptions.ExpiredKeyError,
     ),
-    "no permission": (fails(403, "42501"), errors.PermissionDeniedError),
-    "no functions": (fails(404, "PGRST202"), errors.MissingFunctionsError),
-    "no queue": (fails(400, "MH001"), errors.QueueNotFoundError),
-    "a wrong argument": (fails(400, "MH002"), errors.RejectedError),
-    "too much": (says("", 413), errors.RejectedError),
-    "a bug": (fails(500, "XX000"), errors.DatabaseError),
-    "a raise": (fails(400, "P0001"), errors.DatabaseError),
-    "a redirect": (says("", 307), errors.UnexpectedAnswerError),
-    "another server": (says(HTML, 404), errors.UnexpectedAnswerError),
-    "a page": (says(HTML, 200), errors.UnexpectedAnswerError),
-    "an unknown protocol": (breaks(httpx.UnsupportedProtocol), errors.ConfigurationError),
-    "a wrong header": (breaks(httpx.LocalProtocolError), errors.ConfigurationError),
-    "too many redirects": (breaks(httpx.TooManyRedirects), errors.ConfigurationError),
+    "no permission": (fails(403, "42501"), exceptions.PermissionDeniedError),
+    "no functions": (fails(404, "PGRST202"), exceptions.MissingFunctionsError),
+    "no queue": (fails(400, "MH001"), exceptions.QueueNotFoundError),
+    "a wrong argument": (fails(400, "MH002"), exceptions.RejectedError),
+    "too much": (says("", 413), exceptions.RejectedError),
+    "a bug": (fails(500, "XX000"), exceptions.DatabaseError),
+    "a raise": (fails(400, "P0001"), exceptions.DatabaseError),
+    "a redirect": (says("", 307), exceptions.UnexpectedAnswerError),
+    "another server": (says(HTML, 404), exceptions.UnexpectedAnswerError),
+    "a page": (says(HTML, 200), exceptions.UnexpectedAnswerError),
+    "an unknown protocol": (breaks(httpx.UnsupportedProtocol), exceptions.ConfigurationError),
+    "a wrong header": (breaks(httpx.LocalProtocolError), exceptions.ConfigurationError),
+    "too many redirects": (breaks(httpx.TooManyRedirects), exceptions.ConfigurationError),
 }
 # The pauses of the default policy without jitter, in seconds; each may be up to twice as long.
 PAUSES = [0.2, 0.4, 0.8, 1.6]
@@ -166,7 +166,7 @@ async def test_what_waiting_does_not_mend_is_sent_once(supabase: FakeSupabase, n
     supabase.plan(planned)
     queue = await supabase.queue()
 
-    with pytest.raises(errors.MeshHookError) as caught:
+    with pytest.raises(exceptions.MeshHookError) as caught:
         await call(queue, "enqueue", job_data())
 
     assert type(caught.value) is kind
@@ -178,7 +178,7 @@ async def test_what_stands_below_is_the_cause(supabase: FakeSupabase, name: str)
     supabase.plan(NOT_MENDED_BY_WAITING[name][0])
     queue = await supabase.queue()
 
-    with pytest.raises(errors.MeshHookError) as caught:
+    with pytest.raises(exceptions.MeshHookError) as caught:
         await call(queue, "get_job", 7)
 
     assert isinstance(caught.value.__cause__, APIError | httpx.HTTPError)
@@ -314,7 +314,7 @@ async def test_a_closed_client_is_no_outage(supabase: FakeSupabase) -> None:
     else:
         await http.aclose()
 
-    with pytest.raises(errors.ConfigurationError, match="closed"):
+    with pytest.raises(exceptions.ConfigurationError, match="closed"):
         await call(queue, "get_job", 7)
 
     assert supabase.time.pauses == []

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from meshhook import DLQService, QueueService, list_queues, list_queues_sync
-from meshhook.queue_control import QueueControl
+from meshhook.queue_admin import QueueControl
 from tests.http.fake import KEY, URL, FakeSupabase, answers, call, listed
 from tests.http.operations import OPERATIONS, OTHERS, Operation
 from tests.unit.builders import DEAD, DEAD_ROW, QUEUE, QUEUE_ROW

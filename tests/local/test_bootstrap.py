@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from meshhook.local.bootstrap import bootstrap
+from meshhook_local.bootstrap import bootstrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshhook.local._folders import make_run_folder
-from meshhook.local._waiting import wait_until
+from meshhook_local.folders import make_run_folder
+from meshhook_local.waiting import wait_until
 
 from .processes import alive, children, command_line
 

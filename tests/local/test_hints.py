@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshhook.local.gateway.hints import ARGUMENTS_SCORE, NAME_SCORE, closest
+from meshhook_local.gateway.hints import ARGUMENTS_SCORE, NAME_SCORE, closest
 
 FUNCTIONS = ["meshhook_claim", "meshhook_enqueue", "meshhook_settle", "Status"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from meshhook import migrations
 from meshhook.local import LocalStack, LocalStackError, MigrationFailedError
-from meshhook.local.migrate import apply_migrations, migrations_in
+from meshhook_local.migrate import apply_migrations, migrations_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from meshhook.local import LocalStack
-from meshhook.local._waiting import wait_until
+from meshhook_local.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from meshhook.local._waiting import wait_until
+from meshhook_local.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,9 +16,9 @@ from meshhook.local import (
     LocalStackError,
     MigrationFailedError,
     StartError,
-    _extra,
 )
-from meshhook.local._folders import lock_data_folder
+from meshhook_local import extra
+from meshhook_local.folders import lock_data_folder
 
 from .processes import children, command_line
 
@@ -62,7 +62,7 @@ def test_no_key_shows_in_a_repr(stack: LocalStack) -> None:
 def test_no_key_shows_on_a_command_line(stack: LocalStack) -> None:
     commands = "\n".join(command_line(pid) for pid in children(os.getpid()))
 
-    assert "meshhook.local.gateway" in commands
+    assert "meshhook_local.gateway" in commands
     assert not any(key in commands for key in [*stack.env().values()][2:])
 
 
@@ -214,7 +214,7 @@ def test_a_missing_folder_of_migrations_is_named(folder: Path) -> None:
 
 
 def test_the_extra_is_named_if_a_package_of_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_extra, "_PACKAGES", ("psycopg", "no_such_package"))
+    monkeypatch.setattr(extra, "_PACKAGES", ("psycopg", "no_such_package"))
 
     with pytest.raises(ImportError, match=r"no_such_package: pip install 'meshhook\[local\]'"):
-        _extra.require_extra()
+        extra.require_extra()

@@ -98,7 +98,7 @@ async def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `connect` make clients that wait a moment for an answer, and not twenty seconds."""
-    monkeypatch.setattr("meshhook.connection.TIMEOUT", IMPATIENT)
+    monkeypatch.setattr("meshhook._http.clients.TIMEOUT", IMPATIENT)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import pytest
 
 from meshhook import JobMessage, SyncQueueService, Worker, WorkerEvent, connect, connect_sync
 from meshhook.local import LocalStack
-from meshhook.serverless import DrainReport, drain, drain_sync
+from meshhook.serverless import DrainReport, drain_sync
+from meshhook.worker import drain
 from tests.jobs import job_data
 from tests.network import faults
 from tests.network.proxy import Proxy

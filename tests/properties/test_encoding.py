@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from meshhook import InvalidInputError
 from meshhook._calls import enqueue
-from meshhook._transport import _encoded
+from meshhook._enqueue import buffer
+from meshhook._http.transport import _encoded
 from tests.jobs import job_data
 from tests.properties.hostile import Hostile
 from tests.properties.profiles import thorough
@@ -130,10 +131,10 @@ def test_a_value_is_sent_as_documented_or_refused(value: Any) -> None:
         expected = as_documented(value)
     except RefusedError:
         with pytest.raises(InvalidInputError, match=r"metadata\.value"):
-            enqueue.job(data, 0, None, None)
+            buffer.checked_message(data, 0, None, None)
         return
 
-    message, size, *_ = enqueue.job(data, 0, None, None)
+    message, size, *_ = buffer.checked_message(data, 0, None, None)
 
     body = json.loads(_encoded(enqueue.buffered("q", [message], [0], "key")))
     assert body["messages"][0]["metadata"]["value"] == expected

@@ -11,7 +11,7 @@ from hypothesis import given
 from supabase import AsyncClient
 
 from meshhook import DLQService, JobMessage, QueueService
-from meshhook.serverless import drain
+from meshhook.worker import drain
 from tests.jobs import job_data
 from tests.properties.hostile import json_values
 from tests.properties.profiles import thorough

@@ -30,8 +30,9 @@ from meshhook import (
     connect_sync,
     create_job_handler,
 )
-from meshhook.serverless import asgi_app, drain, kick_sql, lambda_handler, wsgi_app
-from meshhook.serverless.drain import DrainOptions
+from meshhook.serverless import asgi_app, kick_sql, lambda_handler, wsgi_app
+from meshhook.worker import drain
+from meshhook.worker.draining import DrainOptions
 from tests.properties.hostile import ONE_OF_EACH, any_values, plain
 from tests.properties.profiles import thorough
 

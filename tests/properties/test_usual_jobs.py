@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshhook import _job_data as payload
+from meshhook._inputs import payload
 from tests.properties.profiles import thorough
 
 SOUND_TEXTS = st.text(alphabet="ab", max_size=3)

@@ -39,8 +39,8 @@ from meshhook import (
     Worker,
 )
 from meshhook.local import LocalStack
-from meshhook.serverless import drain
 from meshhook.user_queue import SyncUserQueue, UserQueue
+from meshhook.worker import drain
 from tests.security.leaks import leaks
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def trouble(
 async def test_no_error_of_a_connection_shows_the_key(
     trouble: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshhook.connection.TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr("meshhook._http.clients.TIMEOUT", httpx.Timeout(0.5))
 
     with pytest.raises(MeshHookError) as caught:
         async with meshhook.connect(*trouble) as client:
@@ -142,7 +142,7 @@ async def test_no_error_of_a_connection_shows_the_key(
 def test_no_error_of_a_sync_connection_shows_the_key(
     trouble: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshhook.connection.TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr("meshhook._http.clients.TIMEOUT", httpx.Timeout(0.5))
 
     with pytest.raises(MeshHookError) as caught, meshhook.connect_sync(*trouble) as client:
         SyncQueueService(client, "q", repeat_policy=ONCE).get_job(1)
@@ -210,7 +210,7 @@ async def test_no_log_shows_the_key_at_any_level(
 async def test_no_log_of_a_failure_shows_the_key(
     trouble: tuple[str, str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshhook.connection.TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr("meshhook._http.clients.TIMEOUT", httpx.Timeout(0.5))
     caplog.set_level(logging.NOTSET)
 
     try:
@@ -341,7 +341,7 @@ async def test_the_embedded_stack_writes_its_keys_into_no_file_and_no_command_li
     assert holding == {"keys.json"}  # which makes them last, and is its owner's alone
     assert mode == 0o600
     assert logs
-    assert any(b"meshhook.local.gateway" in command for command in commands)
+    assert any(b"meshhook_local.gateway" in command for command in commands)
     assert not any(secret in command for command in commands for secret in secrets)
 
 
@@ -398,12 +398,12 @@ def test_no_command_that_fails_shows_the_key(
 CRASHING_DEMO = """
 import runpy, sys
 import rich.traceback
-import meshhook.local.keys as keys
+import meshhook_local.keys as keys
 
 rich.traceback.install(show_locals=True, locals_max_length=None, locals_max_string=None)
 made = keys.make_keys()
 print("KEYS", made.secret_key, made.service_role_key, made.jwt_secret, sep="\\n", file=sys.stderr)
-import meshhook.local.stack as stack
+import meshhook_local.stack as stack
 stack.make_keys = lambda: made
 import meshhook
 async def crash(*args, **more):

@@ -22,7 +22,8 @@ from meshhook import (
     connect_sync,
 )
 from meshhook.local import LocalStack
-from meshhook.serverless import drain, drain_from_environment, drain_sync
+from meshhook.serverless import drain_from_environment, drain_sync
+from meshhook.worker import drain
 from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
 

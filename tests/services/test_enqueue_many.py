@@ -17,7 +17,7 @@ from meshhook import (
     UnreachableError,
     connect_sync,
 )
-from meshhook import _chunks as chunks
+from meshhook._enqueue import chunks
 from meshhook.exceptions import PartialEnqueueError
 from tests.jobs import job_data
 from tests.services.some_jobs import interrupted

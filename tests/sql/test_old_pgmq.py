@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from meshhook.local._binaries import find_binaries
+from meshhook_local.binaries import find_binaries
 from tests.sql.client import Api, JobQueue, ids, outcome
 from tests.sql.databases import Database, Server, on_older
 from tests.sql.pgmq_versions import HOSTED, OLDER, wheel_version

@@ -24,9 +24,10 @@ from meshhook import (
     ReplaySummary,
     WorkerInfo,
 )
-from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle, user_enqueue
-from meshhook._calls.exchange import Exchange, exchange
+from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle, user_enqueue
 from meshhook._calls.settle import Outcome
+from meshhook._calls.settle_and_claim import Exchange, exchange
+from meshhook._enqueue.batch import Batch
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, job_of
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ DLQ_DEPTH: dict[str, Any] = {
 
 def enqueue_many(*jobs_and_how: Any, **how: Any) -> Call[EnqueueBatch]:
     """Build the first call of a batch, as the services do."""
-    batch = enqueue.Batch(*jobs_and_how, **how)
+    batch = Batch(*jobs_and_how, **how)
     for _ in batch.check():
         pass
     return batch.next_call(None)
@@ -431,7 +432,7 @@ SETTLES = [
 LOOKUPS = [
     Built(
         "get job",
-        lambda: lookup.job("q", 7),
+        lambda: jobs.job("q", 7),
         "meshhook_get_job",
         {"queue_name": "q", "msg_id": 7},
         RECORD_ROW,
@@ -440,7 +441,7 @@ LOOKUPS = [
     ),
     Built(
         "find jobs",
-        lambda: lookup.jobs_of_run("q", RUN, 10),
+        lambda: jobs.jobs_of_run("q", RUN, 10),
         "meshhook_find_jobs",
         {"queue_name": "q", "run_id": RUN, "quantity": 10},
         [RECORD_ROW],
@@ -449,7 +450,7 @@ LOOKUPS = [
     ),
     Built(
         "list jobs",
-        lambda: lookup.jobs_in_state("q", "completed", 10, 8),
+        lambda: jobs.jobs_in_state("q", "completed", 10, 8),
         "meshhook_list_jobs",
         {"queue_name": "q", "state": "completed", "quantity": 10, "before_msg_id": 8},
         [RECORD_ROW],
@@ -458,7 +459,7 @@ LOOKUPS = [
     ),
     Built(
         "list all jobs of a queue",
-        lambda: lookup.jobs_in_state("q", None),
+        lambda: jobs.jobs_in_state("q", None),
         "meshhook_list_jobs",
         {"queue_name": "q", "quantity": 100},
         [],
@@ -467,7 +468,7 @@ LOOKUPS = [
     ),
     Built(
         "queue metrics",
-        lambda: lookup.queue_metrics("q"),
+        lambda: jobs.queue_metrics("q"),
         "meshhook_queue_metrics",
         {"queue_name": "q"},
         QUEUE_DEPTH,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshhook import InvalidInputError, Job, JobMessage
-from meshhook._validation import shown
+from meshhook._inputs.check import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,34 +8,34 @@ from typing import Any
 
 import pytest
 
-from meshhook import exceptions as errors
-from meshhook._advice import role_of
-from meshhook._answers import Answer, data, error_body, failure, retry_after_seconds
+from meshhook import exceptions
+from meshhook._http.advice import role_of
+from meshhook._http.answers import Answer, data, error_body, failure, retry_after_seconds
 from tests.unit.examples import named
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
 
-UNAVAILABLE = errors.ServerUnavailableError
-REJECTED = errors.RejectedError
-UNEXPECTED = errors.UnexpectedAnswerError
-DATABASE = errors.DatabaseError
+UNAVAILABLE = exceptions.ServerUnavailableError
+REJECTED = exceptions.RejectedError
+UNEXPECTED = exceptions.UnexpectedAnswerError
+DATABASE = exceptions.DatabaseError
 
 # Code, the status that PostgREST gives it, and the error.
-CODES: list[tuple[str, int, type[errors.RequestError]]] = [
+CODES: list[tuple[str, int, type[exceptions.RequestError]]] = [
     ("PGRST000", 503, UNAVAILABLE),
     ("PGRST001", 503, UNAVAILABLE),
     ("PGRST002", 503, UNAVAILABLE),
     ("PGRST003", 504, UNAVAILABLE),
     ("PGRST100", 400, UNEXPECTED),
     ("PGRST102", 400, UNEXPECTED),
-    ("PGRST106", 406, errors.MissingFunctionsError),
+    ("PGRST106", 406, exceptions.MissingFunctionsError),
     ("PGRST116", 406, UNEXPECTED),
-    ("PGRST202", 404, errors.MissingFunctionsError),
-    ("PGRST203", 300, errors.MissingFunctionsError),
+    ("PGRST202", 404, exceptions.MissingFunctionsError),
+    ("PGRST203", 300, exceptions.MissingFunctionsError),
     ("PGRST205", 404, UNEXPECTED),
-    ("PGRST300", 500, errors.InvalidKeyError),
-    ("PGRST301", 401, errors.InvalidKeyError),
-    ("PGRST302", 401, errors.InvalidKeyError),
+    ("PGRST300", 500, exceptions.InvalidKeyError),
+    ("PGRST301", 401, exceptions.InvalidKeyError),
+    ("PGRST302", 401, exceptions.InvalidKeyError),
     ("08000", 503, UNAVAILABLE),
     ("08006", 503, UNAVAILABLE),
     ("21000", 400, DATABASE),
@@ -46,13 +46,13 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
     ("23503", 409, REJECTED),
     ("23505", 409, REJECTED),
     ("23514", 400, REJECTED),
-    ("28000", 403, errors.PermissionDeniedError),
-    ("28P01", 403, errors.PermissionDeniedError),
+    ("28000", 403, exceptions.PermissionDeniedError),
+    ("28P01", 403, exceptions.PermissionDeniedError),
     ("3F000", 400, DATABASE),
     ("40001", 500, UNAVAILABLE),
     ("40P01", 500, UNAVAILABLE),
-    ("42501", 403, errors.PermissionDeniedError),
-    ("42501", 401, errors.PermissionDeniedError),
+    ("42501", 403, exceptions.PermissionDeniedError),
+    ("42501", 401, exceptions.PermissionDeniedError),
     ("42703", 400, DATABASE),
     ("42883", 404, DATABASE),
     ("42P01", 404, DATABASE),
@@ -65,13 +65,13 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
     ("54001", 500, REJECTED),
     ("55000", 500, DATABASE),
     ("55P03", 500, UNAVAILABLE),
-    ("57014", 500, errors.StatementTimeoutError),
+    ("57014", 500, exceptions.StatementTimeoutError),
     ("57P01", 503, UNAVAILABLE),
     ("57P01", 500, UNAVAILABLE),
     ("57P02", 500, UNAVAILABLE),
     ("57P03", 500, UNAVAILABLE),
     ("58030", 500, UNAVAILABLE),
-    ("MH001", 400, errors.QueueNotFoundError),
+    ("MH001", 400, exceptions.QueueNotFoundError),
     ("MH002", 400, REJECTED),
     ("MH003", 400, DATABASE),
     ("MH999", 400, DATABASE),
@@ -81,19 +81,19 @@ CODES: list[tuple[str, int, type[errors.RequestError]]] = [
 ]
 
 # Status and error where no code says more.
-STATUSES: list[tuple[int, type[errors.RequestError]]] = [
+STATUSES: list[tuple[int, type[exceptions.RequestError]]] = [
     (300, UNEXPECTED),
     (301, UNEXPECTED),
     (307, UNEXPECTED),
     (400, UNEXPECTED),
-    (401, errors.InvalidKeyError),
+    (401, exceptions.InvalidKeyError),
     (402, UNEXPECTED),
-    (403, errors.PermissionDeniedError),
+    (403, exceptions.PermissionDeniedError),
     (404, UNEXPECTED),
     (405, UNEXPECTED),
-    (408, errors.RequestTimeoutError),
+    (408, exceptions.RequestTimeoutError),
     (413, REJECTED),
-    (429, errors.RateLimitedError),
+    (429, exceptions.RateLimitedError),
     (500, UNAVAILABLE),
     (501, UNEXPECTED),
     (502, UNAVAILABLE),
@@ -113,7 +113,7 @@ BODIES = {
 }
 
 
-def refused(code: str | None, status: int = 400, **more: Any) -> errors.RequestError:
+def refused(code: str | None, status: int = 400, **more: Any) -> exceptions.RequestError:
     """Return the error for an answer as PostgREST gives it."""
     body = {"code": code, "message": "what went wrong", "details": None, "hint": None, **more}
     return failure("meshhook_x", Answer(status, {}, json.dumps(body).encode()))
@@ -121,7 +121,7 @@ def refused(code: str | None, status: int = 400, **more: Any) -> errors.RequestE
 
 @pytest.mark.parametrize(("code", "status", "kind"), CODES, ids=named)
 def test_the_code_says_which_error_it_is(
-    code: str, status: int, kind: type[errors.RequestError]
+    code: str, status: int, kind: type[exceptions.RequestError]
 ) -> None:
     error = refused(code, status, details="more", hint="try this")
 
@@ -135,7 +135,7 @@ def test_the_code_says_which_error_it_is(
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 @pytest.mark.parametrize(("status", "kind"), STATUSES, ids=named)
 def test_without_a_code_the_status_says_which_error_it_is(
-    status: int, kind: type[errors.RequestError], body: bytes
+    status: int, kind: type[exceptions.RequestError], body: bytes
 ) -> None:
     error = failure("meshhook_x", Answer(status, {}, body))
 
@@ -145,7 +145,7 @@ def test_without_a_code_the_status_says_which_error_it_is(
 
 @pytest.mark.parametrize(("status", "kind"), [(540, UNAVAILABLE), (544, UNAVAILABLE)], ids=named)
 def test_the_statuses_that_supabase_has_for_itself_are_outages(
-    status: int, kind: type[errors.RequestError]
+    status: int, kind: type[exceptions.RequestError]
 ) -> None:
     # 540 is a paused project and 544 a time-out of the gateway, by Supabase's documentation.
     assert type(failure("meshhook_x", Answer(status, {}, b'{"message":"paused"}'))) is kind
@@ -160,12 +160,12 @@ def test_a_code_that_only_repeats_the_status_is_no_cause(code: object) -> None:
 
 def test_a_transaction_that_may_only_read_is_an_outage() -> None:
     # What a project answers that has run out of disk, or has failed over to a replica.
-    assert isinstance(refused("25006", 405), errors.OutageError)
+    assert isinstance(refused("25006", 405), exceptions.OutageError)
 
 
 @pytest.mark.parametrize("code", ["PGRST301", "PGRST303"])
 def test_an_expired_token_is_told_from_a_wrong_one_whatever_its_code(code: str) -> None:
-    assert type(refused(code, 401, message="JWT expired")) is errors.ExpiredKeyError
+    assert type(refused(code, 401, message="JWT expired")) is exceptions.ExpiredKeyError
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,15 @@ def test_an_expired_token_is_told_from_a_wrong_one_whatever_its_code(code: str) 
 def test_a_token_that_has_not_expired_is_not_called_expired(message: str) -> None:
     error = refused("PGRST303", 401, message=message)
 
-    assert isinstance(error, errors.AuthenticationError)
-    assert not isinstance(error, errors.ExpiredKeyError)
+    assert isinstance(error, exceptions.AuthenticationError)
+    assert not isinstance(error, exceptions.ExpiredKeyError)
     assert "has not expired" not in str(error)
 
 
 def test_a_key_whose_role_does_not_exist_is_a_wrong_key_and_no_wrong_argument() -> None:
     error = refused("22023", 401, message='role "no_such_role" does not exist')
 
-    assert isinstance(error, errors.AuthenticationError)
+    assert isinstance(error, exceptions.AuthenticationError)
 
 
 @pytest.mark.parametrize(
@@ -221,12 +221,16 @@ def test_an_error_says_what_happened_and_what_to_do(
 @pytest.mark.parametrize(
     ("code", "message", "kind"),
     [
-        ("3F000", 'schema "meshhook" does not exist', errors.MissingFunctionsError),
-        ("42883", "function meshhook._queue(text) does not exist", errors.MissingFunctionsError),
-        ("42P01", 'relation "meshhook.jobs" does not exist', errors.MissingFunctionsError),
-        ("PGRST205", "no table 'public.job_statistics'", errors.MissingFunctionsError),
-        ("42P01", 'relation "pgmq.q_orders" does not exist', errors.QueueNotFoundError),
-        ("42P01", "Relation »pgmq.a_orders« existiert nicht", errors.QueueNotFoundError),
+        ("3F000", 'schema "meshhook" does not exist', exceptions.MissingFunctionsError),
+        (
+            "42883",
+            "function meshhook._queue(text) does not exist",
+            exceptions.MissingFunctionsError,
+        ),
+        ("42P01", 'relation "meshhook.jobs" does not exist', exceptions.MissingFunctionsError),
+        ("PGRST205", "no table 'public.job_statistics'", exceptions.MissingFunctionsError),
+        ("42P01", 'relation "pgmq.q_orders" does not exist', exceptions.QueueNotFoundError),
+        ("42P01", "Relation »pgmq.a_orders« existiert nicht", exceptions.QueueNotFoundError),
         ("42P01", 'relation "pgmq.meta" does not exist', DATABASE),
         ("42P01", 'relation "public.audit" does not exist', DATABASE),
         ("42883", "function public.mine() does not exist", DATABASE),
@@ -235,7 +239,7 @@ def test_an_error_says_what_happened_and_what_to_do(
     ids=named,
 )
 def test_what_is_not_there_decides_what_its_absence_means(
-    code: str, message: str, kind: type[errors.RequestError]
+    code: str, message: str, kind: type[exceptions.RequestError]
 ) -> None:
     assert type(refused(code, 404, message=message)) is kind
 
@@ -383,7 +387,7 @@ def test_the_argument_that_the_database_refused_is_named_where_it_says(
 ) -> None:
     error = refused("MH002", details=details)
 
-    assert isinstance(error, errors.RejectedError)
+    assert isinstance(error, exceptions.RejectedError)
     assert (error.field, error.value) == (field, value)
     assert error.details == details
 
@@ -410,7 +414,7 @@ def test_the_pause_that_an_answer_asks_for_is_read_if_it_is_in_seconds(
 
     error = failure("meshhook_x", answer)
 
-    assert isinstance(error, errors.OutageError)
+    assert isinstance(error, exceptions.OutageError)
     assert error.retry_after_seconds == seconds
 
 
@@ -437,7 +441,7 @@ def test_a_success_without_content_has_no_data() -> None:
     ids=["nothing", "html", "cut object", "cut text", "cut list", "not utf-8", "two", "deep"],
 )
 def test_a_success_that_is_no_json_is_an_error_and_not_data(body: bytes) -> None:
-    with pytest.raises(errors.UnexpectedAnswerError) as caught:
+    with pytest.raises(exceptions.UnexpectedAnswerError) as caught:
         data("meshhook_x", Answer(200, {}, body))
 
     assert (caught.value.function, caught.value.status) == ("meshhook_x", 200)
@@ -447,13 +451,13 @@ def test_a_success_that_is_no_json_is_an_error_and_not_data(body: bytes) -> None
 
 @pytest.mark.parametrize("status", [199, 300, 302, 400, 500])
 def test_every_other_status_is_raised(status: int) -> None:
-    with pytest.raises(errors.RequestError):
+    with pytest.raises(exceptions.RequestError):
         data("meshhook_x", Answer(status, {}, b"{}"))
 
 
 @pytest.mark.parametrize("status", [200, 500])
 def test_a_page_that_answers_for_supabase_is_quoted(status: int) -> None:
-    with pytest.raises(errors.RequestError, match="502 Bad Gateway"):
+    with pytest.raises(exceptions.RequestError, match="502 Bad Gateway"):
         data("meshhook_x", Answer(status, {}, HTML))
 
 

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from meshhook._buffered import Buffer, Entry
-from meshhook.buffered import EnqueueBuffer, Limits, SyncEnqueueBuffer
+from meshhook._enqueue.buffer import Buffer, Entry
+from meshhook.enqueue_buffer import EnqueueBuffer, Limits, SyncEnqueueBuffer
 
 
 class BufferMachine(RuleBasedStateMachine):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshhook import _validation as check
-from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
+from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle
+from meshhook._inputs import check
 from tests.unit.builders import BUILDERS, CLAIM, Built, enqueue_many
 from tests.unit.examples import fields_of, job_data, job_of, named, problems_of
 
@@ -196,9 +196,9 @@ def test_no_text_of_an_outcome_can_keep_the_others_from_being_settled(
         (lambda: settle.release("q", 1, -1), "delay_seconds"),
         (lambda: settle.extend("q", [1], -1), "vt_seconds"),
         (lambda: settle.delete("q", 0), "msg_id"),
-        (lambda: lookup.job("q", 0), "msg_id"),
-        (lambda: lookup.jobs_of_run("q", "x"), "run_id"),
-        (lambda: lookup.jobs_of_run("q", str(job_data()["run_id"]), 1001), "limit"),
+        (lambda: jobs.job("q", 0), "msg_id"),
+        (lambda: jobs.jobs_of_run("q", "x"), "run_id"),
+        (lambda: jobs.jobs_of_run("q", str(job_data()["run_id"]), 1001), "limit"),
         (lambda: queues.create("q", dlq_name="A"), "dlq_name"),
         (lambda: queues.create("q", vt_seconds=-1), "vt_seconds"),
         (lambda: dead_letters.list_page("q", 0, 0), "limit"),
@@ -270,9 +270,9 @@ def test_what_the_caller_gave_is_named_by_his_own_word_for_it(
         (lambda: queues.prune("q", -1), "older_than_days"),
         (lambda: queues.prune("q", 1, 0), "max_rows"),
         (lambda: settle.cancel("q", 0), "msg_id"),
-        (lambda: lookup.jobs_in_state("q", "gone"), "state"),
-        (lambda: lookup.jobs_in_state("q", None, 0), "limit"),
-        (lambda: lookup.jobs_in_state("q", None, 1, 0), "before_msg_id"),
+        (lambda: jobs.jobs_in_state("q", "gone"), "state"),
+        (lambda: jobs.jobs_in_state("q", None, 0), "limit"),
+        (lambda: jobs.jobs_in_state("q", None, 1, 0), "before_msg_id"),
         (lambda: queues.create("q", dlq_name="q"), "dlq_name"),
         (lambda: queues.drop("q", drop_dlq="no"), "drop_dlq"),  # type: ignore[arg-type]
         (lambda: settle.dead_letter("q", 1, "boom", dlq_name="q"), "dlq_name"),

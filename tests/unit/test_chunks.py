@@ -11,9 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meshhook import EnqueueBatch, InvalidInputError, RejectedError
-from meshhook import _chunks as chunks
 from meshhook._calls import enqueue
-from meshhook._transport import _encoded
+from meshhook._enqueue import chunks
+from meshhook._enqueue.batch import Batch
+from meshhook._http.transport import _encoded
+from meshhook._inputs import sizes
 from meshhook.exceptions import PartialEnqueueError
 from tests.jobs import job_data
 
@@ -57,7 +59,7 @@ def test_a_chunk_keeps_its_bounds_and_only_a_message_alone_may_be_larger(
 ) -> None:
     for chunk in split(messages, max_jobs, max_bytes):
         assert 1 <= len(chunk) <= max_jobs
-        assert chunks.size_of(chunk) <= max_bytes or len(chunk) == 1
+        assert sizes.size_of(chunk) <= max_bytes or len(chunk) == 1
 
 
 @given(MESSAGES, st.integers(1, 9), st.integers(1, 300))
@@ -68,7 +70,7 @@ def test_a_chunk_ends_only_where_the_next_message_does_not_fit(
 
     for chunk, following in itertools.pairwise(cut):
         longer = [*chunk, following[0]]
-        assert len(longer) > max_jobs or chunks.size_of(longer) > max_bytes
+        assert len(longer) > max_jobs or sizes.size_of(longer) > max_bytes
 
 
 @given(MESSAGES, st.integers(1, 9), st.integers(1, 300), st.data())
@@ -86,13 +88,13 @@ def test_what_is_left_after_a_chunk_is_cut_as_the_whole_was(
 @example([{"a": '"\\\n\x01ü€😀'}])
 def test_a_size_is_the_number_of_bytes_that_are_sent(messages: list[Any]) -> None:
     # The comma of the last message stands for one of the two brackets.
-    assert chunks.size_of(messages) == sent_bytes(messages) - 1
+    assert sizes.size_of(messages) == sent_bytes(messages) - 1
 
 
 def test_sizes_add_up() -> None:
     messages = [job_data(), job_data(metadata={"name": "ü"}), {}]
 
-    assert chunks.size_of(messages) == sum(chunks.size_of([message]) for message in messages)
+    assert sizes.size_of(messages) == sum(sizes.size_of([message]) for message in messages)
 
 
 def test_every_chunk_has_a_request_id_that_the_first_one_determines() -> None:
@@ -105,7 +107,7 @@ def test_every_chunk_has_a_request_id_that_the_first_one_determines() -> None:
     assert max(len(key) for key in keys) <= 255
 
 
-def calls_of(batch: enqueue.Batch, answers: int | None = None) -> list[dict[str, Any]]:
+def calls_of(batch: Batch, answers: int | None = None) -> list[dict[str, Any]]:
     """Send a batch's calls to nowhere, and return their parameters."""
     for _ in batch.check():
         pass
@@ -127,7 +129,7 @@ def large_jobs(count: int) -> list[dict[str, Any]]:
 def test_a_list_is_cut_at_ten_thousand_jobs() -> None:
     jobs = [job_data()] * 20_001
 
-    batch = enqueue.Batch("q", jobs)
+    batch = Batch("q", jobs)
 
     assert [len(params["messages"]) for params in calls_of(batch)] == [10_000, 10_000, 1]
     assert batch.result.msg_ids == tuple(range(1, 20_002))
@@ -137,7 +139,7 @@ def test_a_list_is_cut_at_ten_thousand_jobs() -> None:
 def test_a_list_is_cut_at_four_mebibytes() -> None:
     jobs = large_jobs(7)
 
-    sent = calls_of(enqueue.Batch("q", jobs))
+    sent = calls_of(Batch("q", jobs))
 
     assert [len(params["messages"]) for params in sent] == [3, 3, 1]
     assert [message for params in sent for message in params["messages"]] == jobs
@@ -146,14 +148,14 @@ def test_a_list_is_cut_at_four_mebibytes() -> None:
 def test_each_chunk_has_its_part_of_the_delays() -> None:
     jobs = large_jobs(5)
 
-    sent = calls_of(enqueue.Batch("q", jobs, [1, 2, 3, 4, 5]))
+    sent = calls_of(Batch("q", jobs, [1, 2, 3, 4, 5]))
 
     assert [params["delays"] for params in sent] == [[1, 2, 3], [4, 5]]
-    assert all(params["delay_seconds"] == 1.5 for params in calls_of(enqueue.Batch("q", jobs, 1.5)))
+    assert all(params["delay_seconds"] == 1.5 for params in calls_of(Batch("q", jobs, 1.5)))
 
 
 def test_an_empty_list_is_one_call() -> None:
-    (params,) = calls_of(enqueue.Batch("q", []))
+    (params,) = calls_of(Batch("q", []))
 
     assert params["messages"] == []
 
@@ -161,7 +163,7 @@ def test_an_empty_list_is_one_call() -> None:
 def test_the_first_chunk_goes_under_the_key_itself_and_all_are_remembered() -> None:
     jobs = large_jobs(4)
 
-    sent = calls_of(enqueue.Batch("q", jobs, idempotency_key="order 17", idempotency_seconds=5))
+    sent = calls_of(Batch("q", jobs, idempotency_key="order 17", idempotency_seconds=5))
 
     assert [params["request_id"] for params in sent] == ["order 17", chunks.next_key("order 17")]
     assert [params["remember_seconds"] for params in sent] == [5, 5]
@@ -170,7 +172,7 @@ def test_the_first_chunk_goes_under_the_key_itself_and_all_are_remembered() -> N
 def test_without_a_key_every_chunk_of_every_enqueue_has_another_id() -> None:
     jobs = large_jobs(4)
 
-    sent = [params for _ in range(2) for params in calls_of(enqueue.Batch("q", jobs))]
+    sent = [params for _ in range(2) for params in calls_of(Batch("q", jobs))]
 
     assert len({params["request_id"] for params in sent}) == 4
     assert not any("remember_seconds" in params for params in sent)
@@ -178,8 +180,8 @@ def test_without_a_key_every_chunk_of_every_enqueue_has_another_id() -> None:
 
 def test_what_did_not_go_in_goes_on_under_the_ids_that_it_would_have_had() -> None:
     jobs, delays = large_jobs(7), [1, 2, 3, 4, 5, 6, 7]
-    whole = calls_of(enqueue.Batch("q", jobs, delays, idempotency_key="order 17"))
-    batch = enqueue.Batch("q", jobs, delays, idempotency_key="order 17")
+    whole = calls_of(Batch("q", jobs, delays, idempotency_key="order 17"))
+    batch = Batch("q", jobs, delays, idempotency_key="order 17")
     calls_of(batch, answers=1)
     cause = RejectedError("no", function="meshhook_enqueue", status=413, code="X")
 
@@ -190,15 +192,13 @@ def test_what_did_not_go_in_goes_on_under_the_ids_that_it_would_have_had() -> No
     assert error.__cause__ is cause
     assert (error.enqueued, error.index, error.uncertain) == ((1, 2, 3), 3, 3)
     assert (error.status, error.code, error.function) == (413, "X", "meshhook_enqueue")
-    again = enqueue.Batch(
-        "q", error.jobs, error.delay_seconds, idempotency_key=error.idempotency_key
-    )
+    again = Batch("q", error.jobs, error.delay_seconds, idempotency_key=error.idempotency_key)
     assert calls_of(again) == whole[1:]
 
 
 def test_an_enqueue_of_one_call_fails_with_what_that_call_met() -> None:
     cause = RejectedError("no", function="meshhook_enqueue")
-    batch = enqueue.Batch("q", [job_data()])
+    batch = Batch("q", [job_data()])
     calls_of(batch, answers=0)
 
     with pytest.raises(RejectedError) as caught, batch.interruption():
@@ -228,7 +228,7 @@ def test_the_text_of_a_partial_enqueue_says_what_to_do() -> None:
 
 def test_jobs_of_a_buffer_that_are_in_are_counted_off_and_the_rest_is_cut_anew() -> None:
     jobs = [job_data() for _ in range(5)]
-    batch = enqueue.Batch("q", jobs, idempotency_key=enqueue.buffered_key())
+    batch = Batch("q", jobs, idempotency_key=enqueue.buffered_key())
     for _ in batch.check():
         pass
 
@@ -252,7 +252,7 @@ def test_jobs_of_a_buffer_that_are_in_are_counted_off_and_the_rest_is_cut_anew()
     ids=["a key of the caller's", "not remembered", "nothing", "more than were sent"],
 )
 def test_no_other_answer_may_have_another_number_of_ids(key: str, answer: dict[str, Any]) -> None:
-    batch = enqueue.Batch("q", [job_data() for _ in range(3)], idempotency_key=key)
+    batch = Batch("q", [job_data() for _ in range(3)], idempotency_key=key)
     for _ in batch.check():
         pass
 
@@ -264,19 +264,19 @@ def test_a_batch_names_every_problem_of_all_its_arguments() -> None:
     jobs = [*([job_data()] * 1500), job_data(run_id="x")]
 
     with pytest.raises(InvalidInputError) as caught:
-        list(enqueue.Batch("q", jobs, -1, idempotency_key="").check())
+        list(Batch("q", jobs, -1, idempotency_key="").check())
 
     fields = [problem.field for problem in caught.value.problems]
     assert fields == ["jobs[1500].run_id", "delay_seconds", "idempotency_key"]
 
 
 def test_a_message_beyond_the_maximum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "MAX_MESSAGE_BYTES", 5_000_000)
+    monkeypatch.setattr(sizes, "MAX_MESSAGE_BYTES", 5_000_000)
     whale = job_data(metadata={"text": "x" * 5_000_000})
     problem = "more than 5000000 bytes of JSON"
 
     with pytest.raises(InvalidInputError, match=rf"jobs\[1\] is {problem}"):
-        list(enqueue.Batch("q", [job_data(), whale, job_data()]).check())
+        list(Batch("q", [job_data(), whale, job_data()]).check())
     with pytest.raises(InvalidInputError, match=f"job_data is {problem}"):
         enqueue.one("q", whale)
 
@@ -284,7 +284,7 @@ def test_a_message_beyond_the_maximum_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_a_list_that_is_sent_leaves_the_jobs_as_they_were_given() -> None:
     jobs = [job_data()]
     before = [dict(job) for job in jobs]
-    batch = enqueue.Batch("q", jobs)
+    batch = Batch("q", jobs)
     list(batch.check())
 
     call = batch.next_call({"traceparent": "t"})
@@ -308,7 +308,7 @@ def test_the_text_of_a_chunk_is_the_chunk(
 def test_a_call_with_text_that_is_there_already_says_what_its_parameters_say(
     metadata: list[dict[str, str]],
 ) -> None:
-    batch = enqueue.Batch("q", [job_data(metadata=each) for each in metadata], 5)
+    batch = Batch("q", [job_data(metadata=each) for each in metadata], 5)
     for _ in batch.check():
         pass
 

@@ -15,7 +15,7 @@ from meshhook import (
     JobNotFoundError,
     QueueNotFoundError,
 )
-from meshhook._calls import claim, dead_letters, enqueue, lookup, queues, settle
+from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle
 from tests.unit.builders import (
     BUILDERS,
     CLAIM,
@@ -181,7 +181,7 @@ def test_a_claimed_job_has_the_attempt_that_this_delivery_is() -> None:
 
 def test_what_meshhook_keeps_for_itself_is_not_shown() -> None:
     job = claim.one("q", 30).decode(CLAIM)
-    record = lookup.job("q", 7).decode({**RECORD_ROW, "message": CLAIMED_ROW["message"]})
+    record = jobs.job("q", 7).decode({**RECORD_ROW, "message": CLAIMED_ROW["message"]})
     dead = dead_letters.get("q_dlq", 9).decode(DEAD_ROW)
 
     for found in (job, record, dead):
@@ -224,7 +224,7 @@ def test_a_time_that_is_none_is_not_taken_for_one(text: object) -> None:
 
 
 def test_the_life_of_a_job_is_read_as_far_as_it_has_come() -> None:
-    record = lookup.job("q", 7).decode(REPLAYED_RECORD_ROW)
+    record = jobs.job("q", 7).decode(REPLAYED_RECORD_ROW)
 
     assert record is not None
     assert attrs.asdict(record, recurse=False) == {
@@ -301,14 +301,14 @@ def test_a_number_that_a_newer_database_has_is_passed_over(name: str) -> None:
 def test_what_a_newer_database_knows_of_an_attempt_is_passed_over() -> None:
     row = {**RECORD_ROW, "attempts": [{**ATTEMPT_ROW, "brand_new": 1}]}
 
-    record = lookup.job("q", 7).decode(row)
+    record = jobs.job("q", 7).decode(row)
 
     assert record is not None
     assert record.attempts == (ATTEMPT,)
 
 
 def test_the_run_of_a_job_may_be_unknown() -> None:
-    record = lookup.job("q", 7).decode({**RECORD_ROW, "run_id": None})
+    record = jobs.job("q", 7).decode({**RECORD_ROW, "run_id": None})
 
     assert record is not None
     assert record.run_id is None

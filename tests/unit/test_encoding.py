@@ -17,10 +17,10 @@ import attrs
 import pydantic
 import pytest
 
-from meshhook import _chunks as chunks
-from meshhook import _job_data as check
 from meshhook._calls import enqueue, user_enqueue
-from meshhook._transport import _encoded
+from meshhook._enqueue import buffer
+from meshhook._http.transport import _encoded
+from meshhook._inputs import payload, sizes
 from tests.unit.examples import job_data, named, problems_of
 
 INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -113,7 +113,7 @@ def test_what_json_has_no_type_for_is_sent_as_text_wherever_it_stands(
 ) -> None:
     metadata = {"a": value, "b": [1, (value, {"c": value})]}
 
-    data = check.job_data(job_data(metadata=metadata, extra=value))
+    data = payload.job_data(job_data(metadata=metadata, extra=value))
 
     plain = {"a": sent, "b": [1, [sent, {"c": sent}]]}
     assert json.loads(json.dumps(data)) == job_data(metadata=plain, extra=sent)
@@ -123,12 +123,12 @@ def test_what_json_has_no_type_for_is_sent_as_text_wherever_it_stands(
 def test_what_is_measured_is_what_is_sent() -> None:
     data = job_data(metadata={"at": datetime(2026, 1, 1, tzinfo=UTC), "who": "Zoë"})
 
-    message, size, *_ = enqueue.job(data, 0, None, None)
+    message, size, *_ = buffer.checked_message(data, 0, None, None)
     body = _encoded(enqueue.buffered("q", [message], [0], "key"))
 
     assert json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() in body
     assert size == len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()) + 1
-    assert chunks.size_of([message]) == size
+    assert sizes.size_of([message]) == size
 
 
 def test_a_job_of_a_user_is_encoded_alike() -> None:
@@ -165,7 +165,7 @@ def test_a_job_of_a_user_is_encoded_alike() -> None:
 def test_what_cannot_be_sent_is_told_which_call_makes_it_so(
     value: object, shown: str, fix: str
 ) -> None:
-    (problem,) = problems_of(check.job_data, job_data(metadata={"items": [value]}))
+    (problem,) = problems_of(payload.job_data, job_data(metadata={"items": [value]}))
 
     assert (problem.field, problem.value, problem.fix) == ("metadata.items[0]", shown, fix)
 
@@ -173,7 +173,7 @@ def test_what_cannot_be_sent_is_told_which_call_makes_it_so(
 def test_an_enum_of_a_text_that_postgres_cannot_store_is_refused_as_that_text() -> None:
     bad: Any = enum.Enum("bad", {"NUL": "\0"})
 
-    (problem,) = problems_of(check.job_data, job_data(metadata={"a": bad.NUL}))
+    (problem,) = problems_of(payload.job_data, job_data(metadata={"a": bad.NUL}))
 
     assert (problem.field, problem.value) == ("metadata.a", "text with a NUL character")
 
@@ -190,6 +190,6 @@ def test_an_enum_of_a_text_that_postgres_cannot_store_is_refused_as_that_text() 
     ids=named,
 )
 def test_metadata_that_is_no_dict_is_one_problem(metadata: object, fix: str) -> None:
-    (problem,) = problems_of(check.job_data, job_data(metadata=metadata))
+    (problem,) = problems_of(payload.job_data, job_data(metadata=metadata))
 
     assert (problem.field, problem.fix) == ("metadata", fix)

@@ -8,24 +8,19 @@ import sys
 NEEDED = {
     # What the package itself is made of; each has to earn its place in a cold start.
     "meshhook",
-    "meshhook._advice",
-    "meshhook._answers",
     "meshhook._calls",
-    "meshhook._chunks",
+    "meshhook._enqueue",
+    "meshhook._entered",
     "meshhook._environment",
+    "meshhook._http",
+    "meshhook._inputs",
     "meshhook._parity",
     "meshhook._telemetry",
-    "meshhook._transport",
-    "meshhook._encoding",
-    "meshhook._entered",
-    "meshhook._job_data",
-    "meshhook._near_misses",
-    "meshhook._validation",
     "meshhook.connection",
     "meshhook.dlq_service",
     "meshhook.exceptions",
     "meshhook.models",
-    "meshhook.queue_control",
+    "meshhook.queue_admin",
     "meshhook.queue_service",
     "meshhook.retry",
     "meshhook.sync_services",
@@ -53,7 +48,7 @@ def test_the_import_adds_nothing_to_supabase_but_meshhook_and_its_dependencies()
 
     outside = {module.partition(".")[0] for module in added} - set(sys.stdlib_module_names)
     assert outside <= DEPENDENCIES
-    assert not added & {"meshhook.local", "opentelemetry", "prometheus_client", "trio"}
+    assert not added & {"meshhook_local", "opentelemetry", "prometheus_client", "trio"}
 
 
 def test_the_import_loads_nothing_of_meshhook_that_is_optional() -> None:
@@ -70,4 +65,4 @@ def test_a_buffer_is_loaded_when_it_is_asked_for() -> None:
         "meshhook.SyncQueueService(client, 'q').buffered()\n"
     )
 
-    assert "meshhook.buffered" in modules
+    assert "meshhook.enqueue_buffer" in modules

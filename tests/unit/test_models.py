@@ -29,8 +29,8 @@ from meshhook import (
     RetryConfig,
     RetryInfo,
 )
-from meshhook._answers import Answer
 from meshhook._calls import enqueue
+from meshhook._http.answers import Answer
 from tests.unit.examples import PROJECT, RUN, TIME, WORKFLOW, job_data, job_of, named
 
 SECRET = "4111111111111111"

@@ -16,7 +16,7 @@ from meshhook import (
     list_queues,
     list_queues_sync,
 )
-from meshhook.queue_control import QueueControl
+from meshhook.queue_admin import QueueControl
 from meshhook.sync_services import SyncQueueControl
 
 if TYPE_CHECKING:

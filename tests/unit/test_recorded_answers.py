@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshhook import exceptions as errors
-from meshhook._answers import Answer, data
+from meshhook import exceptions
+from meshhook._http.answers import Answer, data
 
 FILE = Path(__file__).parents[1] / "local" / "postgrest" / "answers.json"
 CASES: dict[str, Any] = {
@@ -18,12 +18,12 @@ CASES: dict[str, Any] = {
 FAILED = {name: answer for name, answer in CASES.items() if not 200 <= answer["status"] < 300}
 SUCCEEDED = {name: answer for name, answer in CASES.items() if name not in FAILED}
 
-MISSING = errors.MissingFunctionsError
-REJECTED = errors.RejectedError
-UNEXPECTED = errors.UnexpectedAnswerError
-DATABASE = errors.DatabaseError
-DENIED = errors.PermissionDeniedError
-KINDS: dict[str, type[errors.RequestError]] = {
+MISSING = exceptions.MissingFunctionsError
+REJECTED = exceptions.RejectedError
+UNEXPECTED = exceptions.UnexpectedAnswerError
+DATABASE = exceptions.DatabaseError
+DENIED = exceptions.PermissionDeniedError
+KINDS: dict[str, type[exceptions.RequestError]] = {
     "rpc missing function": MISSING,
     "rpc wrong argument name": MISSING,
     "rpc missing required argument": MISSING,
@@ -37,21 +37,21 @@ KINDS: dict[str, type[errors.RequestError]] = {
     "rpc text/plain": MISSING,
     "rpc forbidden to anon": DENIED,
     "rpc forbidden to authenticated": DENIED,
-    "jwt expired": errors.ExpiredKeyError,
-    "jwt forged": errors.InvalidKeyError,
-    "jwt garbage": errors.InvalidKeyError,
-    "jwt unknown role": errors.InvalidKeyError,
+    "jwt expired": exceptions.ExpiredKeyError,
+    "jwt forged": exceptions.InvalidKeyError,
+    "jwt garbage": exceptions.InvalidKeyError,
+    "jwt unknown role": exceptions.InvalidKeyError,
     "raise without code": DATABASE,
-    "raise own code": errors.QueueNotFoundError,
+    "raise own code": exceptions.QueueNotFoundError,
     "raise P0001": DATABASE,
     "raise PT404": DATABASE,
     "raise 42501": DENIED,
-    "raise 53300": errors.ServerUnavailableError,
-    "raise 57P01": errors.ServerUnavailableError,
+    "raise 53300": exceptions.ServerUnavailableError,
+    "raise 57P01": exceptions.ServerUnavailableError,
     "raise 22023": REJECTED,
     "unique violation": REJECTED,
-    "missing table": errors.QueueNotFoundError,
-    "statement timeout": errors.StatementTimeoutError,
+    "missing table": exceptions.QueueNotFoundError,
+    "statement timeout": exceptions.StatementTimeoutError,
     "unknown profile": MISSING,
     "view single object none": UNEXPECTED,
     "view unknown column": DATABASE,
@@ -80,7 +80,7 @@ def test_every_recorded_error_is_known_here() -> None:
 def test_a_recorded_error_becomes_the_error_that_it_is(name: str) -> None:
     answer = FAILED[name]
 
-    with pytest.raises(errors.RequestError) as caught:
+    with pytest.raises(exceptions.RequestError) as caught:
         data("meshhook_x", recorded(answer))
 
     assert type(caught.value) is KINDS[name]

@@ -16,7 +16,7 @@ import pytest
 
 from meshhook import create_job_handler
 from meshhook.worker.execute import Executor
-from meshhook.worker.held import Hand
+from meshhook.worker.in_flight import Hand
 from meshhook.worker.queues import WorkedQueue
 from meshhook.worker.standing import Standing, standing
 from meshhook.worker.watchdog import Watchdog

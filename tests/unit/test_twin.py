@@ -12,7 +12,7 @@ from supabase import AsyncClient, AsyncClientOptions, Client, ClientOptions
 
 from meshhook import ConfigurationError, connect
 from meshhook._calls import settle
-from meshhook._twin import Twin, _http_client
+from meshhook._http.twin import Twin, _http_client
 
 URL = "https://project.supabase.co"
 EXTEND = settle.extend("orders", [7], 30)
@@ -45,7 +45,7 @@ async def test_it_sends_the_headers_that_the_client_has_now(kind: str) -> None:
     twin = Twin(client)
     client.postgrest.headers["Authorization"] = "Bearer replaced"
 
-    assert twin.run(EXTEND, 10.0) == [True]
+    assert twin.call(EXTEND, 10.0) == [True]
     twin.close()
 
     (call,) = route.calls
@@ -60,7 +60,7 @@ async def test_a_key_that_is_no_jwt_is_sent_once_where_the_client_does_so() -> N
 
     async with connect(URL, "sb_secret_abc") as client:
         twin = Twin(client)
-        twin.run(EXTEND, 10.0)
+        twin.call(EXTEND, 10.0)
         twin.close()
 
     (call,) = route.calls
@@ -103,4 +103,4 @@ def test_a_transport_of_the_users_own_making_is_not_bypassed() -> None:
     client = async_client(httpx.AsyncClient(transport=httpx.MockTransport(answer)))
 
     with pytest.raises(ConfigurationError, match="HTTP transport is a MockTransport, which cannot"):
-        Twin(client).run(EXTEND, 10.0)
+        Twin(client).call(EXTEND, 10.0)

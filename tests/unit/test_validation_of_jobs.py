@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from meshhook import InvalidInputError, JobMessage
-from meshhook import _job_data as check
 from meshhook._calls import enqueue
-from meshhook._validation import run_id, shown
+from meshhook._inputs import payload
+from meshhook._inputs.check import run_id, shown
 from tests.unit.builders import enqueue_many
 from tests.unit.examples import (
     PROJECT,
@@ -31,20 +31,20 @@ IDS = ["run_id", "workflow_id", "project_id"]
 
 @pytest.mark.parametrize("wrap", [dict, MappingProxyType, JobMessage], ids=named)
 def test_any_mapping_is_taken_and_becomes_a_plain_dict(wrap: Any) -> None:
-    sent = check.job_data(wrap(job_data(attempt=2, metadata={"a": [1]}, more="x")))
+    sent = payload.job_data(wrap(job_data(attempt=2, metadata={"a": [1]}, more="x")))
 
     assert type(sent) is dict
     assert sent == job_data(attempt=2, metadata={"a": [1]}, more="x")
 
 
 def test_ids_may_be_given_as_uuid_objects_and_are_sent_as_text() -> None:
-    sent = check.job_data({name: uuid.UUID(text) for name, text in job_data().items()})
+    sent = payload.job_data({name: uuid.UUID(text) for name, text in job_data().items()})
 
     assert sent == {"run_id": RUN, "workflow_id": WORKFLOW, "project_id": PROJECT}
 
 
 def test_an_id_is_sent_in_one_spelling_so_that_find_jobs_finds_it() -> None:
-    sent = check.job_data(job_data(run_id=RUN.upper()))
+    sent = payload.job_data(job_data(run_id=RUN.upper()))
 
     assert sent["run_id"] == run_id(uuid.UUID(RUN))
 
@@ -73,7 +73,7 @@ def test_an_id_is_sent_in_one_spelling_so_that_find_jobs_finds_it() -> None:
     ids=named,
 )
 def test_an_id_that_is_no_uuid_is_refused(field: str, value: object) -> None:
-    (problem,) = problems_of(check.job_data, job_data(**{field: value}))
+    (problem,) = problems_of(payload.job_data, job_data(**{field: value}))
 
     assert problem.field == field
     assert problem.value == shown(value)
@@ -85,14 +85,14 @@ def test_a_missing_id_is_called_missing(field: str) -> None:
     data = job_data()
     del data[field]
 
-    (problem,) = problems_of(check.job_data, data)
+    (problem,) = problems_of(payload.job_data, data)
 
     assert str(problem) == f"{field} is missing: give a UUID, such as str(uuid.uuid4())"
 
 
 @pytest.mark.parametrize("given", [None, 5, "run", [1, 2], ..., b"data", Unprintable()], ids=named)
 def test_what_is_no_mapping_is_refused_as_a_whole(given: object) -> None:
-    (problem,) = problems_of(check.job_data, given)
+    (problem,) = problems_of(payload.job_data, given)
 
     assert problem.field == "job_data"
     assert problem.value == shown(given)
@@ -104,7 +104,7 @@ def test_what_is_no_mapping_is_refused_as_a_whole(given: object) -> None:
     "value", [0, -1, 1_000_001, 10**400, 1.0, True, "1", None, math.nan], ids=named
 )
 def test_an_attempt_that_is_no_whole_number_in_range_is_refused(field: str, value: object) -> None:
-    problem = problems_of(check.job_data, job_data(**{field: value}))[0]
+    problem = problems_of(payload.job_data, job_data(**{field: value}))[0]
 
     assert problem.field == field
     assert problem.value == shown(value)
@@ -128,7 +128,7 @@ def test_an_attempt_that_is_no_whole_number_in_range_is_refused(field: str, valu
     ids=named,
 )
 def test_a_field_that_meshhook_writes_itself_is_refused(field: str) -> None:
-    (problem,) = problems_of(check.job_data, job_data(**{field: None}))
+    (problem,) = problems_of(payload.job_data, job_data(**{field: None}))
 
     assert (problem.field, problem.value) == (field, "reserved")
     assert "metadata" in problem.fix
@@ -138,24 +138,24 @@ def test_a_field_that_meshhook_writes_itself_is_refused(field: str) -> None:
 def test_metadata_that_is_no_dict_is_refused(metadata: object) -> None:
     assert ("metadata", shown(metadata), "give a dict") in [
         (problem.field, problem.value, problem.fix)
-        for problem in problems_of(check.job_data, job_data(metadata=metadata))
+        for problem in problems_of(payload.job_data, job_data(metadata=metadata))
     ]
 
 
 def test_fields_of_the_sender_pass_at_the_top_as_well_as_under_metadata() -> None:
     data = job_data(priority=3, tags=["a", None], nested={"deep": {"er": 1.5}})
 
-    assert check.job_data(data) == data
+    assert payload.job_data(data) == data
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800"], ids=named)
 def test_a_field_whose_name_postgres_cannot_keep_is_refused(name: str) -> None:
-    assert len(problems_of(check.job_data, job_data(**{name: 1}))) == 1
+    assert len(problems_of(payload.job_data, job_data(**{name: 1}))) == 1
 
 
 @pytest.mark.parametrize("name", [5, None, ("a",), 10**5000, Unprintable()], ids=named)
 def test_a_field_whose_name_is_no_text_is_refused(name: Any) -> None:
-    (problem,) = problems_of(check.job_data, {**job_data(), name: 1})
+    (problem,) = problems_of(payload.job_data, {**job_data(), name: 1})
 
     assert problem.fix == "use text as keys"
 
@@ -164,7 +164,7 @@ def test_one_error_names_every_problem_of_a_job() -> None:
     data = job_data(run_id="x", attempt=0, read_count=1, metadata={"a": math.nan, "b": [b""]})
     del data["project_id"]
 
-    assert sorted(fields_of(check.job_data, data)) == [
+    assert sorted(fields_of(payload.job_data, data)) == [
         "attempt",
         "metadata.a",
         "metadata.b[0]",
@@ -177,7 +177,7 @@ def test_one_error_names_every_problem_of_a_job() -> None:
 def test_one_error_names_every_problem_of_many_jobs_by_position() -> None:
     jobs = [job_data(), job_data(run_id="x"), None, job_data(attempt=0, metadata={"a": {1}})]
 
-    assert fields_of(check.jobs_data, jobs) == [
+    assert fields_of(payload.jobs_data, jobs) == [
         "jobs[1].run_id",
         "jobs[2]",
         "jobs[3].attempt",
@@ -186,7 +186,7 @@ def test_one_error_names_every_problem_of_many_jobs_by_position() -> None:
 
 
 def test_the_text_of_an_error_has_field_value_and_fix_of_every_problem() -> None:
-    problems = problems_of(check.jobs_data, [job_data(attempt=0), job_data(run_id=5)])
+    problems = problems_of(payload.jobs_data, [job_data(attempt=0), job_data(run_id=5)])
 
     assert [str(problem) for problem in problems] == [
         "jobs[0].attempt is 0: give a whole number from 1 to 1000000",
@@ -199,7 +199,7 @@ def test_what_is_given_is_never_changed(metadata: dict[str, Any]) -> None:
     data = job_data(run_id=uuid.UUID(RUN), metadata=metadata, attempt=1)
     before = copy.deepcopy(data)
     try:
-        sent = check.job_data(data)
+        sent = payload.job_data(data)
     except ValueError:
         sent = {}
 
@@ -229,15 +229,15 @@ def test_an_enqueue_of_many_names_every_problem_of_all_its_arguments() -> None:
 
 
 def test_an_attempt_past_the_last_one_is_refused() -> None:
-    (problem,) = problems_of(check.job_data, job_data(attempt=4, max_attempts=3))
+    (problem,) = problems_of(payload.job_data, job_data(attempt=4, max_attempts=3))
 
     assert str(problem) == "attempt is 4: give at most max_attempts, 3"
-    assert check.job_data(job_data(attempt=3, max_attempts=3))["attempt"] == 3
+    assert payload.job_data(job_data(attempt=3, max_attempts=3))["attempt"] == 3
 
 
 def test_the_text_of_an_error_stays_short_while_its_problems_are_all_there() -> None:
     with pytest.raises(InvalidInputError) as caught:
-        check.jobs_data([{}] * 1000)
+        payload.jobs_data([{}] * 1000)
 
     assert len(caught.value.problems) == 3000
     assert str(caught.value).endswith("; and 2980 more problems")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from meshhook import _job_data as check
-from meshhook._validation import shown
+from meshhook._inputs import payload
+from meshhook._inputs.check import shown
 from tests.unit.examples import Unprintable, fields_of, job_data, named, nested, problems_of
 
 Pair = namedtuple("Pair", "left right")  # noqa: PYI024 - the plain kind has to pass too
@@ -29,7 +29,7 @@ class Word(enum.StrEnum):
 
 def problems_in(metadata: dict[Any, Any]) -> list[tuple[str, str]]:
     """Return field and value of each problem of a job with that metadata."""
-    problems = problems_of(check.job_data, job_data(metadata=metadata))
+    problems = problems_of(payload.job_data, job_data(metadata=metadata))
     return [(problem.field, problem.value) for problem in problems]
 
 
@@ -61,7 +61,7 @@ def problems_in(metadata: dict[Any, Any]) -> list[tuple[str, str]]:
     ids=named,
 )
 def test_whatever_json_can_say_passes_and_can_be_encoded(value: object) -> None:
-    sent = check.job_data(job_data(metadata={"value": value}))
+    sent = payload.job_data(job_data(metadata={"value": value}))
 
     assert json.loads(json.dumps(sent, allow_nan=False)) == json.loads(json.dumps(sent))
     assert sent["metadata"]["value"] is value
@@ -107,7 +107,7 @@ def test_a_fix_is_given_for_each_kind_of_problem() -> None:
     loop.append(loop)
     values = [math.nan, b"", {1}, 10**5000, "\0", "\ud800", loop, nested(201), {5: 1}]
 
-    problems = problems_of(check.job_data, job_data(metadata={"values": values}))
+    problems = problems_of(payload.job_data, job_data(metadata={"values": values}))
 
     assert len(problems) == len(values)
     assert len({problem.fix for problem in problems}) == len(values)
@@ -164,11 +164,11 @@ def test_one_value_in_several_places_is_no_cycle() -> None:
     shared = {"list": [1, 2]}
     metadata = {"a": shared, "b": [shared, shared], "c": {"d": shared}}
 
-    assert check.job_data(job_data(metadata=metadata))["metadata"] == metadata
+    assert payload.job_data(job_data(metadata=metadata))["metadata"] == metadata
 
 
 def test_nesting_passes_up_to_200_levels() -> None:
-    sent = check.job_data(job_data(metadata=nested(200)))
+    sent = payload.job_data(job_data(metadata=nested(200)))
 
     assert json.dumps(sent).count("{") == 201
 
@@ -184,7 +184,7 @@ def test_deeper_nesting_is_one_problem_and_never_a_recursion_error(levels: int) 
 def test_every_bad_part_is_found_not_only_the_first() -> None:
     metadata = {"a": [math.nan, {"b": b"", 5: 1}], "c": {"d": "\0"}}
 
-    assert sorted(fields_of(check.job_data, job_data(metadata=metadata))) == [
+    assert sorted(fields_of(payload.job_data, job_data(metadata=metadata))) == [
         "metadata.a[0]",
         "metadata.a[1].b",
         "metadata.a[1][5]",
@@ -194,7 +194,7 @@ def test_every_bad_part_is_found_not_only_the_first() -> None:
 
 @pytest.mark.parametrize("value", [b"", {1}, math.nan, "\0"], ids=named)
 def test_fields_beside_metadata_are_held_to_the_same(value: object) -> None:
-    assert fields_of(check.job_data, job_data(extra=[value])) == ["extra[0]"]
+    assert fields_of(payload.job_data, job_data(extra=[value])) == ["extra[0]"]
 
 
 def test_a_value_that_would_be_sent_over_and_over_is_refused_in_time() -> None:

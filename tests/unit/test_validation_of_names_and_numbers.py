@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshhook import InvalidInputError
-from meshhook import _validation as check
+from meshhook._inputs import check
 from tests.unit.examples import RUN, Unprintable, fields_of, named, problems_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from meshhook import AuthenticationError, JobMessage, QueueService
 from meshhook.worker import prefetch as module
 from meshhook.worker.claim import MAX_CLAIM
-from meshhook.worker.held import Hand
+from meshhook.worker.in_flight import Hand
 from meshhook.worker.prefetch import MAX_PREFETCH, Prefetch
 from tests.clock import Clock
 from tests.faults import FaultInjector, verbs
@@ -69,7 +69,7 @@ async def test_a_quiet_queue_is_asked_for_no_more_than_handlers_are_free(
 async def test_a_drain_claims_by_the_load_too(
     queue: QueueService, faults: FaultInjector, client: Any
 ) -> None:
-    from meshhook.serverless import drain  # noqa: PLC0415 - as an app would
+    from meshhook.worker import drain  # noqa: PLC0415 - as an app would
 
     await fill(queue, faults)
 
@@ -83,7 +83,7 @@ async def test_a_drain_claims_by_the_load_too(
 async def test_a_limited_drain_claims_no_more_than_its_limit(
     queue: QueueService, faults: FaultInjector, client: Any
 ) -> None:
-    from meshhook.serverless import drain  # noqa: PLC0415 - as an app would
+    from meshhook.worker import drain  # noqa: PLC0415 - as an app would
 
     await queue.enqueue_many([job_data() for _ in range(60)])
     faults.calls.clear()

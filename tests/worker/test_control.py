@@ -138,7 +138,7 @@ async def test_a_worker_without_room_is_seen_by_its_extensions(
     make_worker: MakeWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("meshhook.worker.presence.INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("meshhook.worker.heartbeat.INTERVAL_SECONDS", 0.0)
     await queue.enqueue(job_data())
 
     async def handler(_: JobMessage) -> None:

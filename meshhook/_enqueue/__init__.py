@@ -1,0 +1,1 @@
+"""Enqueueing many jobs: batches, chunks of a batch, and the buffer. No sending."""

@@ -1,0 +1,1 @@
+"""Sending calls to Supabase over HTTP, and reading the answers."""

@@ -1,0 +1,38 @@
+"""How large messages are in the body of a call, in bytes of JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from meshhook.exceptions import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""How large a message may be: the most that a claim can be asked for."""
+
+# Just as the transport encodes, so that what is measured is what is sent.
+encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def size_of(messages: Sequence[Any]) -> int:
+    """Return how many bytes messages take in the body of a call, each with its comma."""
+    return size_of_text(encode(messages))
+
+
+def size_of_text(text: str) -> int:
+    """Return how many bytes a list of messages takes that is encoded already."""
+    return (len(text) if text.isascii() else len(text.encode())) - 1
+
+
+def is_too_large(messages: Sequence[Any]) -> bool:
+    """Return whether a chunk is one message that is larger than a message may be."""
+    return len(messages) == 1 and size_of(messages) > MAX_MESSAGE_BYTES
+
+
+def too_large(field: str) -> Problem:
+    """Return the problem of a message that is larger than a message may be."""
+    fix = "put the bulk into Supabase Storage, and send where it is"
+    return Problem(field, f"more than {MAX_MESSAGE_BYTES} bytes of JSON", fix)

@@ -1,0 +1,1 @@
+"""`meshhook doctor`: looking a project over, without changing anything."""

@@ -1,0 +1,132 @@
+"""Whether the jobs of a queue get done: workers, backlogs, what workers that are gone left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshhook.cli import output
+from meshhook.cli.doctor.findings import Finding, ok, problem, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from meshhook.cli.doctor.facts import Facts, Queue
+
+OVERDUE_SECONDS = 300
+"""How long a job may be due before the backlog counts as a problem."""
+
+WAITING_SECONDS = 60
+"""How long a job may be due where no worker is seen."""
+
+_MORE = "more workers (--processes) or more --concurrency"
+
+
+def paused(queue: Queue) -> Iterator[Finding]:
+    """Tell of a queue that hands out nothing."""
+    if queue.paused_at is not None:
+        jobs = output.counted(queue.visible_jobs, "job")
+        message = f"paused since {output.when(queue.paused_at)}, with {jobs} due"
+        yield warning(f"queue {queue.name}", message, f"meshhook queues resume {queue.name}")
+
+
+def workers(
+    queue: Queue, served: Collection[str] | None, wanted: Sequence[str]
+) -> Iterator[Finding]:
+    """Tell whether somebody works on a queue; dead letters wait for people.
+
+    Args:
+        queue: The queue.
+        served: The queues that have a worker that is alive; None if that is not known.
+        wanted: The queues that have to have one.
+
+    Yields:
+        What is found: what comes of a lack of workers is told with that lack, once.
+    """
+    check = f"workers {queue.name}"
+    if served is not None and queue.name in served:
+        yield ok(check, "at least one is alive")
+    elif served is None or _is_idle(queue):
+        return
+    elif queue.overdue_seconds > WAITING_SECONDS or queue.lapsed_jobs:
+        yield problem(check, f"none is alive, and {_waiting(queue)}", _start(queue))
+    elif queue.name in wanted:
+        yield warning(check, "none is alive", _start(queue))
+
+
+def growth(
+    before: Facts,
+    after: Facts,
+    seconds: float,
+    served: Collection[str] | None = None,
+    told: Collection[str] = (),
+) -> Iterator[Finding]:
+    """Compare two looks at the queues.
+
+    Args:
+        before: What `meshhook_doctor` answered first.
+        after: What it answered later.
+        seconds: How much later.
+        served: The queues that have a worker that is alive; None if that is not known.
+        told: The checks that found something: a backlog whose cause is among them is not told
+            again.
+
+    Yields:
+        Each queue of MeshHook's whose backlog grows.
+    """
+    depths = {queue.name: queue.visible_jobs for queue in before.queues}
+    for queue in after.queues:
+        then, now = depths.get(queue.name), queue.visible_jobs
+        is_known = {f"workers {queue.name}", f"backlog {queue.name}"} & set(told)
+        if queue.is_dlq or not queue.is_known or queue.paused_at is not None or is_known:
+            continue
+        if then and now > then:
+            more = output.counted(now - then, "more due job")
+            yield warning(
+                f"backlog {queue.name}",
+                f"the backlog grows: {more} in {seconds:.0f} s, {now} in all",
+                f"{_MORE}, or fewer jobs"
+                if served is None or queue.name in served
+                else _start(queue),
+            )
+
+
+def _is_idle(queue: Queue) -> bool:
+    """Tell whether a queue needs no worker at the moment."""
+    is_unreadable = queue.broken is not None or bool(queue.gone)
+    return queue.is_dlq or queue.paused_at is not None or is_unreadable
+
+
+def backlog(queue: Queue, served: Collection[str] | None) -> Iterator[Finding]:
+    """Tell whether the workers of a queue keep up; where none is alive, `workers` says it all.
+
+    Args:
+        queue: The queue.
+        served: The queues that have a worker that is alive; None if that is not known.
+
+    Yields:
+        What is found.
+    """
+    if _is_idle(queue) or (served is not None and queue.name not in served):
+        return
+    if queue.overdue_seconds > OVERDUE_SECONDS:
+        yield problem(f"backlog {queue.name}", _waiting(queue), _MORE)
+    elif queue.lapsed_jobs:
+        yield problem(f"stuck {queue.name}", _left(queue), f"another worker: {_start(queue)}")
+
+
+def _waiting(queue: Queue) -> str:
+    waiting = f"{_due(queue)}, the first since {output.age(queue.overdue_seconds)}"
+    return f"{waiting}; {_left(queue)}" if queue.lapsed_jobs else waiting
+
+
+def _due(queue: Queue) -> str:
+    return f"{output.counted(queue.visible_jobs, 'job', 'are')} due"
+
+
+def _left(queue: Queue) -> str:
+    jobs = output.counted(queue.lapsed_jobs, "job", "were")
+    return f"{jobs} left unfinished by workers that are gone"
+
+
+def _start(queue: Queue) -> str:
+    return f"meshhook worker module:handler --queue {queue.name}"

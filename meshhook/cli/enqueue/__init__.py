@@ -1,0 +1,1 @@
+"""`meshhook enqueue`: one job from arguments, or many from a file."""

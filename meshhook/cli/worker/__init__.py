@@ -1,0 +1,1 @@
+"""`meshhook worker` and `meshhook drain`."""

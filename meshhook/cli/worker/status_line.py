@@ -1,0 +1,111 @@
+"""The status line of a worker on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+from rich.live import Live
+from rich.text import Text
+
+from meshhook.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+    from meshhook.cli.worker.run import Works
+    from meshhook.worker import WorkerStats
+
+REFRESH_SECONDS = 0.25
+RATE_SECONDS = 5.0
+
+
+class StatusLine:
+    """Shows a worker's numbers below its log lines, live.
+
+    Args:
+        worker: The worker, or a drain.
+    """
+
+    def __init__(self, worker: Works) -> None:
+        self._worker = worker
+        self._seen: deque[tuple[float, int]] = deque()
+
+    async def run(self) -> None:
+        """Show them, until cancelled."""
+        before = sys.stderr, sys.stdout
+        live = Live(
+            console=output.console(stderr=True),
+            auto_refresh=False,
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        with live, _log_handlers_follow(*before):
+            while True:
+                live.update(self.line(time.monotonic()), refresh=True)
+                await anyio.sleep(REFRESH_SECONDS)
+
+    def line(self, now: float) -> Text:
+        """Return the line.
+
+        Args:
+            now: The time on the clock of `time.monotonic`.
+
+        Returns:
+            The worker's state and its numbers.
+        """
+        stats = self._worker.get_stats()
+        parts = [
+            f"{stats.running} running",
+            f"{stats.succeeded} done",
+            f"{self._rate(stats, now):.1f}/s",
+            f"{stats.retried} retried",
+            output.counted(stats.moved_to_dlq, "dead letter"),
+        ]
+        if stats.lost:
+            parts.append(f"{output.counted(stats.lost, 'lease')} lost")
+        line = Text(f"{self._worker.name}  ", style="bold")
+        line.append(self._state(stats), style="red" if stats.unhealthy_since else "green")
+        line.append("  " + "  ".join(parts), style="not bold")
+        return line
+
+    def _state(self, stats: WorkerStats) -> str:
+        if stats.unhealthy_since is not None:
+            return f"waiting for Supabase since {output.when(stats.unhealthy_since)}"
+        if self._worker.is_stopping:
+            return "stopping"
+        return "working" if stats.running else "idle"
+
+    def _rate(self, stats: WorkerStats, now: float) -> float:
+        self._seen.append((now, stats.processed))
+        while self._seen[0][0] < now - RATE_SECONDS:
+            self._seen.popleft()
+        then, processed = self._seen[0]
+        return (stats.processed - processed) / (now - then) if now > then else 0.0
+
+
+@contextmanager
+def _log_handlers_follow(stderr: TextIO, stdout: TextIO) -> Iterator[None]:
+    """Have log handlers that write to these streams write to those that stand in their place now.
+
+    Otherwise their lines would begin in the middle of the status line.
+    """
+    with ExitStack() as stack:
+        for handler in _handlers():
+            for before, now in ((stderr, sys.stderr), (stdout, sys.stdout)):
+                if handler.stream is before:
+                    handler.setStream(now)
+                    stack.callback(handler.setStream, before)
+        yield
+
+
+def _handlers() -> Iterator[logging.StreamHandler[TextIO]]:
+    for logger in (logging.root, *tuple(logging.root.manager.loggerDict.values())):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler):
+                yield handler
