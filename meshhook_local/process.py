@@ -15,7 +15,7 @@ from meshhook_local.errors import StartError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_GUARD = Path(__file__).with_name("_guard.py")
+_GUARD = Path(__file__).with_name("guard.py")
 _GUARD_GRACE_SECONDS = 10.0
 _TAIL_LINES = 15
 

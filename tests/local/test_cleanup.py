@@ -81,7 +81,7 @@ def test_when_the_owner_fails_everything_goes() -> None:
 @pytest.mark.on_linux
 def test_when_the_guard_is_killed_the_database_goes() -> None:
     with owner(START + WAIT) as (_, told):
-        guards = [pid for pid in told["family"] if "_guard.py" in command_line(pid)]
+        guards = [pid for pid in told["family"] if "guard.py" in command_line(pid)]
         database = [pid for pid in told["family"] if "postgres" in command_line(pid)]
         assert len(guards) == 1
         assert len(database) > 1
@@ -102,7 +102,7 @@ def test_ctrl_c_does_not_reach_the_database_before_its_owner() -> None:
 def test_a_folder_that_was_left_behind_is_removed_by_the_next_start() -> None:
     with owner(START + WAIT) as (process, told):
         # The guard is dead first, so nobody is left to tidy up.
-        guards = [pid for pid in told["family"] if "_guard.py" in command_line(pid)]
+        guards = [pid for pid in told["family"] if "guard.py" in command_line(pid)]
         for pid in [*guards, *told["family"]]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -78,7 +78,9 @@ def test_a_public_name_has_a_docstring_that_begins_with_a_sentence(name: str) ->
 def test_a_function_says_what_each_parameter_is(name: str) -> None:
     described = sections(documentation(FUNCTIONS[name])).get("Args", "")
 
-    assert re.findall(r"^    (\w+): ", described, re.MULTILINE) == parameters(FUNCTIONS[name])
+    assert re.findall(r"^    (?:\*\*)?(\w+): ", described, re.MULTILINE) == parameters(
+        FUNCTIONS[name]
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
