@@ -441,7 +441,7 @@ def test_the_key_is_in_no_list_of_processes(shell: Shell, app_dir: Path, stack: 
     with running(shell, app_dir, "tasks:handle", "--processes", "2") as process:
         for pid in pids(process, 2):
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
-            assert b"worker_child" in line
+            assert b"meshhook.cli.worker.child" in line
             assert stack.secret_key.encode() not in line
 
 

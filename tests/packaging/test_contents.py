@@ -36,6 +36,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(files: dict[str, bytes]) 
 
     assert {name.split("/")[0] for name in files} == {
         "meshhook",
+        "meshhook_local",
         "pytest_meshhook",
         f"meshhook-{version}.dist-info",
     }
@@ -48,13 +49,13 @@ def test_the_wheel_holds_the_packages_and_nothing_else(files: dict[str, bytes]) 
 def test_the_wheel_holds_every_module(files: dict[str, bytes]) -> None:
     expected = {
         str(path.relative_to(ROOT)): path.read_bytes()
-        for package in ("meshhook", "pytest_meshhook")
+        for package in ("meshhook", "meshhook_local", "pytest_meshhook")
         for path in (ROOT / package).rglob("*")
         if path.is_file() and path.suffix in {".py", ".sql", ".typed"}
     }
 
     assert {name: files.get(name) for name in expected} == expected
-    assert "meshhook/py.typed" in expected
+    assert {"meshhook/py.typed", "meshhook_local/py.typed"} <= expected.keys()
 
 
 def test_the_wheel_holds_the_migrations(files: dict[str, bytes]) -> None:

@@ -290,7 +290,7 @@ async def test_whatever_the_sending_raises_hands_the_jobs_back(
     async def run(_: object) -> None:
         raise bug
 
-    monkeypatch.setattr(queue._transport, "run", run)
+    monkeypatch.setattr(queue._transport, "call", run)
     with pytest.raises(PartialEnqueueError) as caught:
         await produce(queue, jobs)
 
