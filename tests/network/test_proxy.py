@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import anyio
 import httpx
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from meshhook.local import LocalStack
 from tests.network import faults
 from tests.network.proxy import ConnectionFault, Fault, Proxy
+from tests.network.wire import Wire
 
 READ = "queue_monitoring"
 
@@ -107,6 +110,29 @@ async def test_a_port_that_refuses_connections_accepts_them_again(
             await http.get(f"/{READ}")
         proxy.accept()
         assert (await http.get(f"/{READ}")).status_code == 200
+
+
+async def test_a_connection_that_was_just_accepted_is_reset_too(
+    proxy: Proxy, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = proxy._serve
+
+    async def refuse_first(client: Wire) -> None:
+        proxy.refuse()
+        await serve(client)
+
+    monkeypatch.setattr(proxy, "_serve", refuse_first)
+    async with http:
+        with pytest.raises(RESET):
+            await http.get(f"/{READ}")
+    assert proxy.attempted(READ) == 0
+
+
+async def test_nobody_else_gets_the_port_while_it_refuses_connections(proxy: Proxy) -> None:
+    proxy.refuse()
+
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", proxy.port))
 
 
 async def test_a_request_that_is_held_is_forwarded_when_it_may_be(
