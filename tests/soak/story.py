@@ -26,6 +26,7 @@ class Execution:
         receipt: The delivery.
         attempt: Which attempt it was told it is.
         began: When.
+        is_plain: Whether the handler runs in a thread, which nothing can stop.
         ended: When; infinity if never.
         how: ``returned``, ``cancelled``, the class of what it raised, or nothing.
         late: Whether it ended after its time was up.
@@ -35,6 +36,7 @@ class Execution:
     receipt: Receipt
     attempt: int
     began: float
+    is_plain: bool
     ended: float = math.inf
     how: str = ""
     late: bool = False
@@ -161,7 +163,8 @@ def _tell_executions(story: Story, entries: Iterable[Entry]) -> None:
             continue
         receipt = entry.more["msg_id"], entry.more["read_ct"]
         if entry.what == "start":
-            execution = Execution(entry.who, receipt, entry.more["attempt"], entry.at)
+            more = entry.more["attempt"], entry.at, entry.more["is_plain"]
+            execution = Execution(entry.who, receipt, *more)
             story.executions.append(execution)
             running[entry.who, receipt] = execution
         else:
