@@ -47,8 +47,10 @@ class Exchange:
     async def forward(self) -> Message:
         """Have the gateway carry the request out, and return its whole answer."""
         self.sent_on = True
+        await self._proxy.dawdle()
         self.answer = await self._proxy.ask_gateway(self.request)
         self.answered_at = time.monotonic()
+        await self._proxy.dawdle()
         return self.answer
 
     async def pass_on(self) -> None:
@@ -90,6 +92,7 @@ class Proxy:
         observe: What is called with each exchange when it is over.
 
     Attributes:
+        slowness: How many times as long an answer takes as the gateway takes for it.
         port: Where it listens.
         requests: Every request that came in whole, in order.
     """
@@ -100,6 +103,8 @@ class Proxy:
         self._group = anyio.create_task_group()
         self._listener: socket.socket | None = None
         self._port_holder = bound_to(0)
+        self._gateway_seconds = 0.0
+        self.slowness = 1.0
         self._wires: set[Wire] = set()
         self._laid: list[_Laid] = []
         self._connection_fault: ConnectionFault | None = None
@@ -201,8 +206,17 @@ class Proxy:
         """Wait until so many connections were accepted in all."""
         await self._wait(lambda: self._connections >= times)
 
+    async def dawdle(self) -> None:
+        """Take one half of the time that slowness costs: on the way there, or on the way back.
+
+        How long the gateway takes is known from its last answer.
+        """
+        if self.slowness > 1:
+            await anyio.sleep((self.slowness - 1) / 2 * self._gateway_seconds)
+
     async def ask_gateway(self, request: Message) -> Message:
         """Send a request to the gateway and return its whole answer."""
+        begin = time.monotonic()
         gateway = await connect(self._target)
         try:
             await gateway.send(request.raw)
@@ -211,6 +225,7 @@ class Proxy:
             gateway.close()
         if answer is None:
             raise ConnectionError
+        self._gateway_seconds = time.monotonic() - begin
         self._forwarded.update(verbs(request.function))
         self._tell()
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import anyio
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from meshhook.local import LocalStack
 from tests.network import faults
 from tests.network.proxy import ConnectionFault, Fault, Proxy
-from tests.network.wire import Wire
+from tests.network.wire import Message, Wire
 
 READ = "queue_monitoring"
 
@@ -36,6 +37,30 @@ async def test_everything_passes_unchanged(
 
     assert [answer.content for answer in answers] == [expected.content] * 2
     assert (proxy.attempted(READ), proxy.forwarded(READ)) == (2, 2)
+
+
+async def test_a_slow_proxy_takes_a_multiple_of_the_gateways_time(
+    proxy: Proxy, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = proxy.ask_gateway
+    seconds: list[float] = []
+
+    async def ask_timed(request: Message) -> Message:
+        answer = await ask(request)
+        seconds.append(proxy._gateway_seconds)
+        return answer
+
+    monkeypatch.setattr(proxy, "ask_gateway", ask_timed)
+    async with http:
+        await http.get(f"/{READ}")
+        proxy.slowness = 9
+        begin = time.monotonic()
+        answer = await http.get(f"/{READ}")
+        took = time.monotonic() - begin
+
+    assert answer.status_code == 200
+    before, now = seconds
+    assert took >= 4 * before + now + 4 * now
 
 
 BROKEN: dict[str, tuple[Fault, type[Exception], int]] = {

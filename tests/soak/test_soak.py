@@ -345,3 +345,13 @@ def test_an_outage_long_ago_explains_nothing() -> None:
         books.journal.append(Entry(at, "soak", what, of_network("w0.")))
 
     assert len(books.account().problems) == 2
+
+
+def test_answers_that_are_slow_explain_nothing() -> None:
+    books = Books()
+    books.deliver_twice()
+    strike = {"strike": "slow answers", "whom": None, "kind": "slow answers"}
+    for what, at in {"strike": 1.5, "struck": 4}.items():
+        books.journal.append(Entry(at, "soak", what, strike))
+
+    assert len(books.account().problems) == 2
