@@ -131,9 +131,13 @@ def many(queue_name: str, quantity: int, vt_seconds: float | timedelta) -> Call[
 def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) -> Job:
     message = JobMessage(row["message"])
     state = message.pop("_meshhook", None)
-    # A failure that was told has left its error; a hand-back leaves the attempt as it is.
+    state = state if isinstance(state, dict) else {}
+    # A failure that was told has left its error. A hand-back writes the attempt, too, and keeps the
+    # error of an older failure; "lapsed" says that a delivery since then was never settled.
     is_suspect = row["attempt"] > 1 and (
-        message.get("attempt") != row["attempt"] or "last_error" not in message
+        message.get("attempt") != row["attempt"]
+        or "last_error" not in message
+        or state.get("lapsed") is True
     )
     # What the row says counts deliveries that nobody settled; the message cannot know of them.
     message["attempt"] = row["attempt"]
@@ -149,5 +153,5 @@ def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) 
         message=message,
         claimed=claimed,
         is_suspect=is_suspect,
-        trace=state.get("trace") if isinstance(state, dict) else None,
+        trace=state.get("trace"),
     )

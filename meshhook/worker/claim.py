@@ -237,7 +237,9 @@ class Claimer:
                 # What runs now may put more in the queue; it is looked at again when all is done.
                 with anyio.move_on_after(max(0.0, self._turns.next_due() - time.monotonic())):
                     await self._hand.wait_empty()
-            if not await self._poll_all() and self._hand.is_empty:
+            has_found = await self._poll_all()
+            # A claim without an answer says nothing, and may have jobs that only its repeat brings.
+            if not has_found and self._hand.is_empty and not self._first.unanswered:
                 return "empty"
 
     async def _poll_all(self) -> bool:

@@ -275,7 +275,7 @@ begin
             'attempt', h.attempt + 1,
             'last_error', h.error_message,
             'last_error_at', clock_timestamp(),
-            '_meshhook', %3$s || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
+            '_meshhook', %3$s - 'lapsed' || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id
@@ -307,6 +307,7 @@ comment on function meshhook._retry(meshhook.queues, jsonb) is
   'Let the jobs of the outcomes "retry" become visible again after their delays, one attempt on; return the positions that were settled, and their tally.';
 
 -- A job that is handed back at once gets its old place in the order: it has waited for its turn already.
+-- Writing the attempt hides that deliveries before this one lapsed, so "lapsed" says it, until a failure is told.
 create or replace function meshhook._release(p_queue meshhook.queues, p_outcomes jsonb)
 returns bigint[]
 language plpgsql
@@ -328,6 +329,8 @@ begin
         message = case when jsonb_typeof(h.message) = 'object' then h.message || jsonb_build_object(
             'attempt', h.attempt,
             '_meshhook', %3$s || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
+              || case when h.attempt > 1 and h.message -> 'attempt' is distinct from to_jsonb(h.attempt)
+                then '{"lapsed": true}'::pg_catalog.jsonb else '{}' end
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id

@@ -47,8 +47,10 @@ class Exchange:
     async def forward(self) -> Message:
         """Have the gateway carry the request out, and return its whole answer."""
         self.sent_on = True
+        await self._proxy.dawdle()
         self.answer = await self._proxy.ask_gateway(self.request)
         self.answered_at = time.monotonic()
+        await self._proxy.dawdle()
         return self.answer
 
     async def pass_on(self) -> None:
@@ -90,6 +92,7 @@ class Proxy:
         observe: What is called with each exchange when it is over.
 
     Attributes:
+        slowness: How many times as long an answer takes as the gateway takes for it.
         port: Where it listens.
         requests: Every request that came in whole, in order.
     """
@@ -99,6 +102,9 @@ class Proxy:
         self._observe = observe
         self._group = anyio.create_task_group()
         self._listener: socket.socket | None = None
+        self._port_holder = bound_to(0)
+        self._gateway_seconds = 0.0
+        self.slowness = 1.0
         self._wires: set[Wire] = set()
         self._laid: list[_Laid] = []
         self._connection_fault: ConnectionFault | None = None
@@ -106,7 +112,7 @@ class Proxy:
         self._forwarded: Counter[str] = Counter()
         self._connections = 0
         self._news = anyio.Event()
-        self.port = 0
+        self.port = int(self._port_holder.getsockname()[1])
         self.requests: list[Message] = []
 
     async def __aenter__(self) -> Self:
@@ -121,6 +127,7 @@ class Proxy:
         traceback: TracebackType | None,
     ) -> bool | None:
         self.refuse()
+        self._port_holder.close()
         self._group.cancel_scope.cancel()
         return await self._group.__aexit__(kind, error, traceback)
 
@@ -163,14 +170,14 @@ class Proxy:
             anyio.notify_closing(self._listener)
             self._listener.close()
             self._listener = None
+            self._port_holder = bound_to(self.port)
         self.reset_all()
 
     def accept(self) -> None:
         """Accept connections again, on the same port."""
         if self._listener is None:
-            listener = socket.create_server(("127.0.0.1", self.port), backlog=_BACKLOG)
-            listener.setblocking(False)
-            self.port = int(listener.getsockname()[1])
+            listener = self._port_holder
+            listener.listen(_BACKLOG)
             self._listener = listener
             self._group.start_soon(self._accept_from, listener)
 
@@ -199,8 +206,17 @@ class Proxy:
         """Wait until so many connections were accepted in all."""
         await self._wait(lambda: self._connections >= times)
 
+    async def dawdle(self) -> None:
+        """Take one half of the time that slowness costs: on the way there, or on the way back.
+
+        How long the gateway takes is known from its last answer.
+        """
+        if self.slowness > 1:
+            await anyio.sleep((self.slowness - 1) / 2 * self._gateway_seconds)
+
     async def ask_gateway(self, request: Message) -> Message:
         """Send a request to the gateway and return its whole answer."""
+        begin = time.monotonic()
         gateway = await connect(self._target)
         try:
             await gateway.send(request.raw)
@@ -209,6 +225,7 @@ class Proxy:
             gateway.close()
         if answer is None:
             raise ConnectionError
+        self._gateway_seconds = time.monotonic() - begin
         self._forwarded.update(verbs(request.function))
         self._tell()
         return answer
@@ -218,10 +235,12 @@ class Proxy:
             while listener is self._listener:
                 await anyio.wait_readable(listener)
                 with contextlib.suppress(OSError):  # The client has left the queue.
-                    self._group.start_soon(self._serve, Wire(listener.accept()[0]))
+                    client = Wire(listener.accept()[0])
+                    # Known at once: what resets all connections may come before its task begins.
+                    self._wires.add(client)
+                    self._group.start_soon(self._serve, client)
 
     async def _serve(self, client: Wire) -> None:
-        self._wires.add(client)
         self._connections += 1
         self._tell()
         try:
@@ -265,3 +284,16 @@ class Proxy:
                 if self._news.is_set():
                     self._news = anyio.Event()
                 await self._news.wait()
+
+
+def bound_to(port: int) -> socket.socket:
+    """Return a socket that has a port and does not listen yet; 0 for any port.
+
+    A port that nobody holds while it refuses connections could become the near end of somebody's
+    outgoing connection, and could not be listened on again for as long as that lasts.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", port))
+    holder.setblocking(False)
+    return holder

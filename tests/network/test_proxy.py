@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
 import anyio
 import httpx
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from meshhook.local import LocalStack
 from tests.network import faults
 from tests.network.proxy import ConnectionFault, Fault, Proxy
+from tests.network.wire import Message, Wire
 
 READ = "queue_monitoring"
 
@@ -33,6 +37,30 @@ async def test_everything_passes_unchanged(
 
     assert [answer.content for answer in answers] == [expected.content] * 2
     assert (proxy.attempted(READ), proxy.forwarded(READ)) == (2, 2)
+
+
+async def test_a_slow_proxy_takes_a_multiple_of_the_gateways_time(
+    proxy: Proxy, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = proxy.ask_gateway
+    seconds: list[float] = []
+
+    async def ask_timed(request: Message) -> Message:
+        answer = await ask(request)
+        seconds.append(proxy._gateway_seconds)
+        return answer
+
+    monkeypatch.setattr(proxy, "ask_gateway", ask_timed)
+    async with http:
+        await http.get(f"/{READ}")
+        proxy.slowness = 9
+        begin = time.monotonic()
+        answer = await http.get(f"/{READ}")
+        took = time.monotonic() - begin
+
+    assert answer.status_code == 200
+    before, now = seconds
+    assert took >= 4 * before + now + 4 * now
 
 
 BROKEN: dict[str, tuple[Fault, type[Exception], int]] = {
@@ -107,6 +135,29 @@ async def test_a_port_that_refuses_connections_accepts_them_again(
             await http.get(f"/{READ}")
         proxy.accept()
         assert (await http.get(f"/{READ}")).status_code == 200
+
+
+async def test_a_connection_that_was_just_accepted_is_reset_too(
+    proxy: Proxy, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = proxy._serve
+
+    async def refuse_first(client: Wire) -> None:
+        proxy.refuse()
+        await serve(client)
+
+    monkeypatch.setattr(proxy, "_serve", refuse_first)
+    async with http:
+        with pytest.raises(RESET):
+            await http.get(f"/{READ}")
+    assert proxy.attempted(READ) == 0
+
+
+async def test_nobody_else_gets_the_port_while_it_refuses_connections(proxy: Proxy) -> None:
+    proxy.refuse()
+
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", proxy.port))
 
 
 async def test_a_request_that_is_held_is_forwarded_when_it_may_be(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -31,6 +32,13 @@ from tests.jobs import job_data
 async def do_nothing(_: JobMessage) -> None: ...
 
 
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a drain wait a moment after a failed call, and not half a second and more."""
+    monkeypatch.setattr("meshhook.worker.health.BASE_SECONDS", 0.01)
+    monkeypatch.setattr("meshhook.worker.health.CEILING_SECONDS", 0.02)
+
+
 async def test_a_drain_works_until_the_queue_is_empty(
     client: AsyncClient, queue: QueueService
 ) -> None:
@@ -53,6 +61,51 @@ async def test_an_empty_queue_takes_one_call(
 
     assert report.processed == 0
     assert [function for function, _ in faults.calls] == ["meshhook_dequeue"]
+
+
+@pytest.mark.usefixtures("quick_pauses")
+@pytest.mark.parametrize("break_next", [FaultInjector.refuse, FaultInjector.lose_answer])
+async def test_a_queue_that_did_not_answer_is_not_empty(
+    client: AsyncClient,
+    queue: QueueService,
+    faults: FaultInjector,
+    break_next: Callable[..., None],
+) -> None:
+    await queue.enqueue(job_data())
+    break_next(faults, "meshhook_dequeue", 3)
+
+    report = await drain(client, do_nothing, queue_name=queue.queue_name)
+
+    assert (report.succeeded, report.reason, report.more_waiting) == (1, "empty", False)
+
+
+@pytest.mark.usefixtures("quick_pauses")
+async def test_one_of_several_queues_that_did_not_answer_is_not_empty(
+    client: AsyncClient, queue: QueueService, faults: FaultInjector
+) -> None:
+    other = QueueService(client, f"{queue.queue_name}_b")
+    await other.create_queue()
+    await queue.enqueue(job_data())
+    await other.enqueue(job_data())
+    faults.refuse("meshhook_dequeue")
+
+    report = await drain(client, do_nothing, queue_name=[queue.queue_name, other.queue_name])
+
+    assert (report.succeeded, report.reason) == (2, "empty")
+
+
+@pytest.mark.usefixtures("quick_pauses")
+async def test_an_outage_is_waited_out_until_the_time_is_up(
+    client: AsyncClient, queue: QueueService, faults: FaultInjector
+) -> None:
+    await queue.enqueue(job_data())
+    faults.refuse(times=1_000_000)
+
+    report = await drain(client, do_nothing, queue_name=queue.queue_name, deadline_seconds=0.5)
+
+    assert report.processed == 0
+    assert report.reason in {"no time for another job", "the time is nearly up"}
+    assert report.more_waiting
 
 
 async def test_jobs_past_their_last_attempt_do_not_hide_those_behind_them(

@@ -39,6 +39,9 @@ def arguments() -> Plan:
     parser.add_argument("--workers", type=int, default=4, help="processes at work at once")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two strikes")
     parser.add_argument(
+        "--slow", type=float, default=1.0, help="times as long as usual every answer takes"
+    )
+    parser.add_argument(
         "--settle-seconds",
         type=float,
         default=60.0,
@@ -69,7 +72,10 @@ def main() -> int:
     plan = arguments()
     if plan.journal:
         plan.journal.unlink(missing_ok=True)
-    console.print(f"seed {plan.seed}: {plan.jobs} jobs, {plan.workers} workers, {plan.seconds:g} s")
+    console.print(
+        f"seed {plan.seed}: {plan.jobs} jobs, {plan.workers} workers, {plan.seconds:g} s,"
+        f" answers {plan.slow:g} times as slow"
+    )
     begin = time.monotonic()
     accounts = anyio.run(soak, plan)
     show(accounts)

@@ -215,7 +215,7 @@ class Accountant:
         """Two handlers are at work on one job only if the first has lost it."""
         executions = self._executions.get(msg_id, [])
         for first, second in pairwise(executions):
-            if second.began < self._ended(first) and not self._may_overlap(first):
+            if second.began < self._ended(first) and not self._may_overlap(first, second):
                 self._problem(msg_id, f"overlap: {first} and {second}")
 
     def _ended(self, execution: Execution) -> float:
@@ -223,9 +223,31 @@ class Accountant:
         exited = self._story.exits.get(execution.worker, (0, execution.ended))[1]
         return min(execution.ended, killed, exited)
 
-    def _may_overlap(self, first: Execution) -> bool:
+    def _may_overlap(self, first: Execution, second: Execution) -> bool:
         # A plain handler cannot be stopped: it goes on when its time is up or its lease is lost.
-        return first.late or self._why_for_nothing(first) is not None
+        went_on = first.late or self._went_on_until_its_process_ended(first, second)
+        return went_on or self._why_for_nothing(first) is not None
+
+    def _went_on_until_its_process_ended(self, first: Execution, second: Execution) -> bool:
+        """Tell whether a thread outlived its attempt's time, and could not write down its end.
+
+        Only the thread of a plain handler may do that, only if its time was up before the second
+        began and its attempt is known to have failed of that, and only until its process is gone.
+        An async handler writes its end before its time-out is told to anybody.
+        """
+        return (
+            first.is_plain
+            and first.ended == math.inf
+            and self._ended(first) < math.inf
+            and second.began >= first.began + JOB_TIMEOUT_SECONDS
+            and self._timed_out(first.receipt)
+        )
+
+    def _timed_out(self, receipt: Receipt) -> bool:
+        """Tell whether the database was told that an attempt ran out of time."""
+        msg_id, read_ct = receipt
+        failed = self._records.failed.get(msg_id, ())
+        return any(a.read_ct == read_ct and a.error_type == "JobTimeoutError" for a in failed)
 
     def _why_for_nothing(self, execution: Execution) -> str | None:
         """Return why what a handler did does not count, None if nothing explains it."""

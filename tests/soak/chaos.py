@@ -36,6 +36,7 @@ WEIGHTS = {
     "cut off one": 8,
     "cut off all": 2,
     "break one function": 6,
+    "slow answers": 3,
     "restart the database": 1,
     "kill the database": 1,
     "restart the gateway": 1,
@@ -72,6 +73,7 @@ class Lot:
         fault: What happens to requests.
         function: To which.
         slow: Whether what is not broken is slow.
+        slowness: How many times as long answers take that are slow.
         must_hit: Whether it waits for its turn where another strike is at work, and does not pass.
     """
 
@@ -82,6 +84,7 @@ class Lot:
     fault: str
     function: str
     slow: bool
+    slowness: float
     must_hit: bool
 
     @classmethod
@@ -95,6 +98,7 @@ class Lot:
             fault=rng.choice(sorted(FAULTS)),
             function=rng.choice(FUNCTIONS),
             slow=rng.random() < 0.2,
+            slowness=rng.uniform(2, 8),
             must_hit=must_hit,
         )
 
@@ -125,6 +129,7 @@ class Chaos:
             "cut off one": self._cut_off_one,
             "cut off all": self._cut_off_all,
             "break one function": self._break_function,
+            "slow answers": self._slow_down,
             "restart the database": self._restart_database,
             "kill the database": self._kill_database,
             "restart the gateway": self._restart_gateway,
@@ -206,6 +211,15 @@ class Chaos:
                 post.proxy.lay_for_good(FAULTS[lot.fault], lot.function)
                 await anyio.sleep(lot.seconds)
                 mend(post.proxy)
+
+    async def _slow_down(self, lot: Lot, _: Post) -> None:
+        proxies = [post.proxy for post in self._crew.posts] + self._others
+        with self._noted(lot, lot.strike, None):
+            for proxy in proxies:
+                proxy.slowness *= lot.slowness
+            await anyio.sleep(2 * lot.seconds)
+            for proxy in proxies:
+                proxy.slowness /= lot.slowness
 
     async def _restart_database(self, lot: Lot, _: Post) -> None:
         await self._at_database(lot, self._stack.stop_database, self._stack.start_database)

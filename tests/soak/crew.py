@@ -115,11 +115,12 @@ class Crew:
         self.posts: list[Post] = []
 
     @contextlib.asynccontextmanager
-    async def at_work(self, size: int, ledger: Ledger) -> AsyncIterator[None]:
+    async def at_work(self, size: int, ledger: Ledger, slowness: float) -> AsyncIterator[None]:
         """Keep so many workers at work during the block; kill what is left of them at its end."""
         async with contextlib.AsyncExitStack() as exits:
             for index in range(size):
                 proxy = await exits.enter_async_context(Proxy(self._stack.url, ledger.observe))
+                proxy.slowness = slowness
                 self.posts.append(Post(index, proxy))
             async with anyio.create_task_group() as group:
                 for post in self.posts:

@@ -50,6 +50,7 @@ class Plan:
             the next; after that the rest is taken to be stuck.
         journal: Where the journal is kept; None for a passing file.
         kinds: How many jobs of each kind, in this order; None to draw them by lot.
+        slow: How many times as long every answer takes as the gateway takes for it.
         strikes: Out of which strikes those are drawn that hit it.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     settle_seconds: float = 120.0
     journal: Path | None = None
     kinds: dict[str, int] | None = None
+    slow: float = 1.0
     strikes: Sequence[str] = tuple(WEIGHTS)
 
     def draw_jobs(self) -> list[dict[str, Any]]:
@@ -99,7 +101,8 @@ async def run(
     crew = Crew(stack, QUEUE, path, journal)
     async with connect(stack.url, stack.secret_key) as client:
         await QueueService(client, QUEUE).create_queue()
-    async with Proxy(stack.url) as proxy, crew.at_work(plan.workers, ledger):
+    async with Proxy(stack.url) as proxy, crew.at_work(plan.workers, ledger, plan.slow):
+        proxy.slowness = plan.slow
         chaos = Chaos(stack, crew, [proxy], journal)
         async with anyio.create_task_group() as group:
             group.start_soon(note_standstills, journal)

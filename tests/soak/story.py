@@ -16,6 +16,10 @@ from tests.soak.ledger import Receipt
 AFTERMATH_SECONDS = 1.5
 SHORT_AFTERMATH_SECONDS = 0.5
 
+# What is done to processes is looked at by itself. That answers are slow excuses nobody: a lease is
+# much longer than any of them takes.
+_NO_OUTAGES = {"kill", "freeze", "terminate", "terminate twice", "slow answers"}
+
 
 @attrs.define
 class Execution:
@@ -26,6 +30,7 @@ class Execution:
         receipt: The delivery.
         attempt: Which attempt it was told it is.
         began: When.
+        is_plain: Whether the handler runs in a thread, which nothing can stop.
         ended: When; infinity if never.
         how: ``returned``, ``cancelled``, the class of what it raised, or nothing.
         late: Whether it ended after its time was up.
@@ -35,6 +40,7 @@ class Execution:
     receipt: Receipt
     attempt: int
     began: float
+    is_plain: bool
     ended: float = math.inf
     how: str = ""
     late: bool = False
@@ -139,9 +145,8 @@ def tell_story(journal: Iterable[Entry]) -> Story:
     _tell_workers(story, entries)
     standstills = list(_standstills(entries))
     story.frozen = [*_windows(entries, "freeze", "thaw", "worker"), *standstills]
-    process_strikes = {"kill", "freeze", "terminate", "terminate twice"}
     strikes = _windows(entries, "strike", "struck", "whom")
-    story.strikes = [window for window in strikes if window.what not in process_strikes]
+    story.strikes = [window for window in strikes if window.what not in _NO_OUTAGES]
     story.strikes += [window for window in standstills if window.whom is None]
     return story
 
@@ -161,7 +166,8 @@ def _tell_executions(story: Story, entries: Iterable[Entry]) -> None:
             continue
         receipt = entry.more["msg_id"], entry.more["read_ct"]
         if entry.what == "start":
-            execution = Execution(entry.who, receipt, entry.more["attempt"], entry.at)
+            more = entry.more["attempt"], entry.at, entry.more["is_plain"]
+            execution = Execution(entry.who, receipt, *more)
             story.executions.append(execution)
             running[entry.who, receipt] = execution
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -79,7 +79,7 @@ class Books:
         """Return what a handler writes down that returns."""
         what = {"msg_id": receipt[0], "read_ct": receipt[1], "attempt": receipt[1]}
         return [
-            Entry(began, worker, "start", what),
+            Entry(began, worker, "start", {**what, "is_plain": False}),
             Entry(ended, worker, "end", {**what, "how": "returned", "late": False}),
         ]
 
@@ -90,6 +90,40 @@ class Books:
         self.journal += self.execution("w0.1", (1, 2), 5.0, 5.1)
         self.failed = {1: [FailedAttempt(1, 1, "lapsed", "LeaseExpired")]}
         self.finished = {1: Finished("completed", 2)}
+
+    def time_out_in_a_thread(
+        self, *, is_plain: bool = True, error_type: str = "JobTimeoutError", again_at: float = 6.7
+    ) -> None:
+        """Let a plain handler take too long, and go on in its thread until its process exits.
+
+        Its attempt fails, and another worker has the job again before that process exits: the
+        thread cannot write down its end.
+        """
+        end = again_at + 5.6
+        self.kinds[1] = "over time"
+        self.finished = {1: Finished("dead_lettered", 2)}
+        self.failed = {
+            1: [
+                FailedAttempt(1, 1, "retried", error_type),
+                FailedAttempt(2, 2, "dead_lettered", "JobTimeoutError"),
+            ]
+        }
+        self.dead = [1]
+        self.deliver((1, 2), at=again_at, worker="w1.1")
+        self.ledger.settles = defaultdict(
+            list,
+            {
+                RECEIPT: [Settle(again_at - 0.1, "w0.1", "retry", "ok", "first")],
+                (1, 2): [Settle(end, "w1.1", "dead_letter", "ok", "second")],
+            },
+        )
+        begun, _ = self.execution("w0.1", RECEIPT, 1.0, math.inf)
+        begun.more["is_plain"] = is_plain
+        self.journal = [
+            *(entry for entry in self.journal if entry.what not in {"start", "end"}),
+            begun,
+            *self.execution("w1.1", (1, 2), again_at, end),
+        ]
 
     def account(self) -> Accounts:
         """Have everything accounted for."""
@@ -187,6 +221,23 @@ def run_at_once(books: Books) -> None:
     books.journal += books.execution("w0.1", RECEIPT, 1.0, 6.0)[1:]
 
 
+def run_on_in_no_thread(books: Books) -> None:
+    books.time_out_in_a_thread(is_plain=False)
+
+
+def run_on_before_its_time_is_up(books: Books) -> None:
+    books.time_out_in_a_thread(again_at=6.4)
+
+
+def run_on_after_another_error(books: Books) -> None:
+    books.time_out_in_a_thread(error_type="SoakError")
+
+
+def run_on_for_good(books: Books) -> None:
+    books.time_out_in_a_thread()
+    books.journal = [entry for entry in books.journal if entry.what != "exit"]
+
+
 def count_wrongly(books: Books) -> None:
     books.statistics["completed_jobs"] = 2
 
@@ -215,6 +266,10 @@ FALSIFIED = {
     complete_twice: "completed twice",
     deliver_too_early: "too early",
     run_at_once: "overlap",
+    run_on_in_no_thread: "overlap",
+    run_on_before_its_time_is_up: "overlap",
+    run_on_after_another_error: "overlap",
+    run_on_for_good: "overlap",
     count_wrongly: "statistics say completed_jobs 2, and it is 1",
     end_by_itself: "ended with code 1",
     stop_slowly: "to stop",
@@ -223,6 +278,13 @@ FALSIFIED = {
 
 def test_books_that_are_right_have_no_problem() -> None:
     assert Books().account().problems == []
+
+
+def test_a_thread_that_ends_with_its_process_after_its_time_was_up_is_no_problem() -> None:
+    books = Books()
+    books.time_out_in_a_thread()
+
+    assert books.account().problems == []
 
 
 @pytest.mark.parametrize(("falsify", "problem"), FALSIFIED.items())
@@ -281,5 +343,15 @@ def test_an_outage_long_ago_explains_nothing() -> None:
     books.deliver_twice()
     for what, at in {"strike": -math.inf, "struck": -9}.items():
         books.journal.append(Entry(at, "soak", what, of_network("w0.")))
+
+    assert len(books.account().problems) == 2
+
+
+def test_answers_that_are_slow_explain_nothing() -> None:
+    books = Books()
+    books.deliver_twice()
+    strike = {"strike": "slow answers", "whom": None, "kind": "slow answers"}
+    for what, at in {"strike": 1.5, "struck": 4}.items():
+        books.journal.append(Entry(at, "soak", what, strike))
 
     assert len(books.account().problems) == 2

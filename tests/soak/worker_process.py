@@ -73,12 +73,12 @@ def make_handler(journal: Journal, kind: str) -> Handler:
     """Return a plain or an async handler that behaves as its jobs say."""
 
     async def async_handler(_: JobMessage) -> None:
-        with execution(journal) as act:
+        with execution(journal, is_plain=False) as act:
             await anyio.sleep(act.seconds)
             finish(act, journal)
 
     def sync_handler(_: JobMessage) -> None:
-        with execution(journal) as act:
+        with execution(journal, is_plain=True) as act:
             time.sleep(act.seconds)
             finish(act, journal)
 
@@ -86,12 +86,12 @@ def make_handler(journal: Journal, kind: str) -> Handler:
 
 
 @contextlib.contextmanager
-def execution(journal: Journal) -> Iterator[Act]:
+def execution(journal: Journal, *, is_plain: bool) -> Iterator[Act]:
     """Write down the beginning and the end of an attempt."""
     current = current_job()
     job = current.job
     receipt = {"msg_id": job.msg_id, "read_ct": job.read_ct, "attempt": job.attempt}
-    journal.note("start", **receipt)
+    journal.note("start", **receipt, is_plain=is_plain)
     how = "cancelled"
     try:
         yield act_of(job)

@@ -153,6 +153,41 @@ async def test_what_a_dead_worker_left_is_not_claimed_ahead(
     assert max(asked[large + 1 : large + 11]) <= 5
 
 
+@pytest.mark.parametrize(
+    ("last", "claims_ahead"),
+    [
+        pytest.param("released", "no", id="handed-back"),
+        pytest.param("released twice", "no", id="handed-back-twice"),
+        pytest.param("retried", "yes", id="failed-again"),
+    ],
+)
+async def test_what_failed_and_was_then_left_by_a_dead_worker_is_not_claimed_ahead_when_handed_back(
+    queue: QueueService,
+    events: Events,
+    clock: Clock,
+    faults: FaultInjector,
+    make_worker: MakeWorker,
+    last: str,
+    claims_ahead: str,
+) -> None:
+    await queue.enqueue_many([job_data(max_attempts=9) for _ in range(60)])
+    for job in await queue.dequeue_many(60):
+        await queue.retry(job, error_message="told")
+    await queue.dequeue_many(60)
+    clock.advance(31)
+    settle = queue.retry if last == "retried" else queue.release
+    for _ in range(2 if last == "released twice" else 1):
+        for job in await queue.dequeue_many(60):
+            assert await settle(job)
+    faults.calls.clear()
+
+    async with make_worker(no_op, concurrency=5):
+        await events.wait("succeeded", times=60)
+
+    assert (max(quantities(faults)[:10]) > 5) is (claims_ahead == "yes")
+    assert {event.attempt for event in events.of("succeeded")} == {4 if last == "retried" else 3}
+
+
 async def test_failures_that_were_told_do_not_make_claims_small(
     queue: QueueService, events: Events, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
