@@ -76,6 +76,15 @@ class RunningStack:
         """The key that stands for the role `anon`."""
         return self.anon_key
 
+    def env(self) -> dict[str, str]:
+        """Give the settings under the names of `supabase status -o env`."""
+        return {
+            "API_URL": self.url,
+            "DB_URL": self.database_url,
+            "SECRET_KEY": self.secret_key,
+            "SERVICE_ROLE_KEY": self.secret_key,
+        }
+
     def token(self, role: str, **claims: object) -> str:
         """Sign a token that the stack accepts."""
         issued = int(time.time())

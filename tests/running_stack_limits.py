@@ -46,16 +46,20 @@ LIMITS: tuple[Limit, ...] = (
         unless="superuser",
         paths=(
             "tests/properties/test_lock_errors.py",
-            "tests/sql/test_monitoring.py"
-            "::test_a_queue_that_belongs_to_somebody_else_does_not_hide_the_others",
+            (
+                "tests/sql/test_monitoring.py"
+                "::test_a_queue_that_belongs_to_somebody_else_does_not_hide_the_others"
+            ),
         ),
     ),
     Limit(
         reason="that need a project in which users may enqueue into no queue",
         unless="closed_to_users",
         paths=(
-            "tests/sql/test_user_enqueue.py"
-            "::test_without_being_allowed_users_cannot_even_call_the_function",
+            (
+                "tests/sql/test_user_enqueue.py"
+                "::test_without_being_allowed_users_cannot_even_call_the_function"
+            ),
         ),
     ),
     Limit(

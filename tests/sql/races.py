@@ -31,7 +31,7 @@ class Crew:
     def __init__(self, database: Database, size: int) -> None:
         self.connections = [database.admin() for _ in range(size)]
         for connection in self.connections:
-            # A running stack may give no superuser: a deadlock is then found after Postgres' second.
+            # Without a superuser, as a running stack may be, a deadlock takes Postgres' second.
             if connection.info.parameter_status("is_superuser") == "on":
                 connection.execute(
                     sql.SQL("set deadlock_timeout = {}").format(sql.Literal(DEADLOCK_MILLISECONDS))
