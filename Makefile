@@ -20,7 +20,8 @@ test: $(READY) ## Run the tests, on a real Postgres with the real PGMQ
 	$(BIN)/python -m pytest $(ARGS)
 
 # Of the package's own dependencies, the lowest; the tools of the tests are today's. What is tested is
-# what each of them has a part in: settings, HTTP, the command line, the gateway, the worker.
+# what each of them has a part in: settings, HTTP, the command line, the gateway, the worker. The tool
+# that knows which way imports go needs a newer rich, and no dependency has a part in that.
 LOWEST := $(VENV)/lowest
 LOWEST_EXTRAS := local cli otel prometheus
 LOWEST_TESTS := tests/unit tests/http tests/services tests/worker tests/serverless tests/cli tests/testing \
@@ -34,7 +35,8 @@ test-lowest: ## Test with the lowest versions that pyproject.toml allows, on asy
 	  --output-file $(LOWEST)/lowest.txt pyproject.toml
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --constraints $(LOWEST)/lowest.txt \
 	  --editable . $(LOWEST_EXTRAS:%=--extra %) --requirements pyproject.toml --group test
-	$(LOWEST)/bin/python -m pytest -k 'not trio' $(LOWEST_TESTS) $(ARGS)
+	$(LOWEST)/bin/python -m pytest -k 'not trio' $(LOWEST_TESTS) \
+	  --deselect tests/unit/test_imports.py::test_imports_go_one_way $(ARGS)
 
 demo: $(READY) ## Deliver webhooks end to end: enqueue, work, retry, dead-letter, replay
 	$(BIN)/python examples/webhook_delivery.py

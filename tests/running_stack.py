@@ -128,7 +128,8 @@ class Abilities:
     Attributes:
         superuser: Whether the database's user is a superuser.
         tokens: Whether tests can act as anon and as users.
-        closed_to_users: Whether users may enqueue into no queue of the project.
+        closed_to_users: Whether users may not call what enqueues for them; a call of
+            `meshhook_allow_user_enqueue` opens it, and dropping the queue does not close it.
     """
 
     superuser: bool
@@ -145,13 +146,13 @@ def checked(stack: RunningStack) -> Abilities:
     _check_schema_version(stack, _schema_version(stack))
     try:
         with psycopg.connect(stack.admin_database_url, connect_timeout=10) as connection:
-            is_superuser, has_users = _look(connection)
+            is_superuser, is_open = _look(connection)
     except psycopg.Error as error:
         raise pytest.UsageError(f"{PREFIX}DATABASE_URL does not work: {error}") from error
     return Abilities(
         superuser=is_superuser,
         tokens=bool(stack.anon_key and stack.jwt_secret),
-        closed_to_users=not has_users,
+        closed_to_users=not is_open,
     )
 
 
@@ -183,7 +184,8 @@ def _check_schema_version(stack: RunningStack, found: int) -> None:
 
 def _look(connection: psycopg.Connection) -> tuple[bool, bool]:
     row = connection.execute(
-        "select rolsuper, exists (select from meshhook.user_queues)"
+        "select rolsuper, exists (select from pg_proc where proname = 'meshhook_user_enqueue'"
+        " and has_function_privilege('authenticated', oid, 'execute'))"
         " from pg_roles where rolname = current_user"
     ).fetchone()
     assert row is not None

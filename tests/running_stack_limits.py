@@ -53,9 +53,10 @@ LIMITS: tuple[Limit, ...] = (
         ),
     ),
     Limit(
-        reason="that need a project in which users may enqueue into no queue",
+        reason="that need a project in which users were never allowed to enqueue",
         unless="closed_to_users",
         paths=(
+            "tests/docs/test_sql_reference.py::test_the_rights_are_those_that_are_told",
             (
                 "tests/sql/test_user_enqueue.py"
                 "::test_without_being_allowed_users_cannot_even_call_the_function"
