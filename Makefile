@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo check format soak bench docs compat audit licences
+.PHONY: help test test-lowest demo check format soak bench docs compat audit licences
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,14 +19,35 @@ $(READY): pyproject.toml
 test: $(READY) ## Run the tests, on a real Postgres with the real PGMQ
 	$(BIN)/python -m pytest $(ARGS)
 
+# Of the package's own dependencies, the lowest; the tools of the tests are today's. What is tested is
+# what each of them has a part in: settings, HTTP, the command line, the gateway, the worker. The tool
+# that knows which way imports go needs a newer rich, and no dependency has a part in that.
+LOWEST := $(VENV)/lowest
+LOWEST_EXTRAS := local cli otel prometheus
+LOWEST_TESTS := tests/unit tests/http tests/services tests/worker tests/serverless tests/cli tests/testing \
+  tests/local/test_calls.py tests/local/test_reads.py tests/local/test_recorded_answers.py
+
+test-lowest: ## Test with the lowest versions that pyproject.toml allows, on asyncio
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip compile --quiet --upgrade --python $(LOWEST)/bin/python \
+	  --resolution lowest-direct $(LOWEST_EXTRAS:%=--extra %) --no-header --no-annotate \
+	  --output-file $(LOWEST)/lowest.txt pyproject.toml
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --constraints $(LOWEST)/lowest.txt \
+	  --editable . $(LOWEST_EXTRAS:%=--extra %) --requirements pyproject.toml --group test
+	$(LOWEST)/bin/python -m pytest -k 'not trio' $(LOWEST_TESTS) \
+	  --deselect tests/unit/test_imports.py::test_imports_go_one_way $(ARGS)
+
 demo: $(READY) ## Deliver webhooks end to end: enqueue, work, retry, dead-letter, replay
 	$(BIN)/python examples/webhook_delivery.py
 
-check: $(READY) ## Format check, lint, types, import rule
+check: $(READY) ## Format check, lint, types, import rule, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 
 soak: $(READY) ## Kill, freeze and cut off workers for minutes, and account for every job
 	$(BIN)/python -m tests.soak --minutes 10 $(ARGS)

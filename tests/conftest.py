@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import psycopg
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from meshhook import DLQService, QueueService
 from meshhook._environment import FILE_VARIABLE
 from meshhook.local import LocalStack
+from tests import running_stack
 from tests.clock import Clock
 from tests.faults import FaultInjector
 from tests.sql import pgmq_versions
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 # No test reads a `.env` that happens to be in the working directory; sub-processes inherit this.
 os.environ[FILE_VARIABLE] = ""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use the running stack that the environment names, if it names one."""
+    running_stack.register(config)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -39,7 +45,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """A real Postgres with the real PGMQ and MeshHook's migrations, behind the gateway."""
+    """A real Postgres with the real PGMQ and MeshHook's migrations, behind the gateway.
+
+    Or the running stack that the environment names: it has what the tests that are kept use.
+    """
+    if running_stack.STACK is not None:
+        yield cast("LocalStack", running_stack.STACK)
+        return
     with LocalStack() as stack:
         yield stack
 

@@ -15,12 +15,13 @@ ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # What decides whether a change is accepted: another version may decide otherwise.
-DECIDES = ["import-linter", "mypy", "ruff"]
+DECIDES = ["check-jsonschema", "import-linter", "mypy", "ruff", "zizmor"]
 
 
 @pytest.mark.parametrize("tool", DECIDES)
 def test_the_tools_that_decide_are_pinned(tool: str) -> None:
-    (wanted,) = (one for one in PROJECT["dependency-groups"]["dev"] if re.match(rf"{tool}\W", one))
+    tools = [one for one in PROJECT["dependency-groups"]["dev"] if isinstance(one, str)]
+    (wanted,) = (one for one in tools if re.match(rf"{tool}\W", one))
 
     assert re.fullmatch(rf"{tool}==[\d.]+", wanted)
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from meshhook.local import LocalStack
+from tests.running_stack import RUNNING
 from tests.sql.client import Api, JobQueue
-from tests.sql.databases import Database, Server
-from tests.sql.pgmq_versions import OLDER, PLAIN
+from tests.sql.databases import VERSIONS, Database, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,20 @@ def server() -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture(scope="session", params=[PLAIN, *OLDER])
-def database(request: pytest.FixtureRequest, server: Server) -> Database:
+@pytest.fixture(scope="session", params=VERSIONS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database with PGMQ and MeshHook; every test of a function runs on every PGMQ."""
-    database = server.create(request.param)
-    database.migrate()
+    if request.param == RUNNING:
+        url = request.getfixturevalue("stack").admin_database_url
+        database = Database("postgres", RUNNING, url, url)
+    else:
+        database = request.getfixturevalue("server").create(request.param)
+        database.migrate()
     with database.admin() as connection:
-        JobQueue(Api(connection), "orders").create()
-    return database
+        queue = JobQueue(Api(connection), "orders")
+        queue.create()
+        yield database
+        queue.drop(drop_dlq=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from meshhook.migrations import migration_files
+from tests.running_stack import RUNNING, STACK
 from tests.sql.pgmq_versions import OLDER, PLAIN, plain_sql, write_extension
 
 if TYPE_CHECKING:
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
 
     from meshhook.local import LocalStack
 
-on_plain = pytest.mark.parametrize("database", [PLAIN], indirect=True)
+VERSIONS = (PLAIN, *OLDER) if STACK is None else (RUNNING,)
+"""What the tests of the functions run on."""
+
+on_plain = pytest.mark.parametrize("database", VERSIONS[:1], indirect=True)
 """For tests of what cannot depend on PGMQ: they run once."""
 
 on_older = pytest.mark.parametrize("database", OLDER, indirect=True)
 """For tests of what is special in the versions that hosted Supabase runs."""
 
 on_those_with_headers = pytest.mark.parametrize(
-    "database", [PLAIN, *(version for version in OLDER if version != "1.4.4")], indirect=True
+    "database", [version for version in VERSIONS if version != "1.4.4"], indirect=True
 )
 """For tests of the headers of messages, which came with PGMQ 1.5."""
 
