@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from benchmarks.settings import Settings
 
 MET = {True: "met", False: "**not met**"}
+PICTURES_IN_GIT = frozenset({"drain"})
+"""The scenarios whose picture is kept with the report; the site draws the others."""
 
 
 def as_json(environment: Mapping[str, str], settings: Settings, results: Iterable[Result]) -> str:
@@ -63,14 +65,26 @@ def _targets(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def section(result: Result) -> str:
-    """Return what a scenario found, with its picture."""
-    lines = [f"## {result.title}\n", f"![{result.title}]({result.name}.svg)\n"]
-    lines += [f"- {line}" for line in result.how]
-    lines += [
+    """Return what a scenario found, with its picture if that is kept with the report."""
+    pictures = [f"{picture(result)}\n"] if result.name in PICTURES_IN_GIT else []
+    lines = [
+        f"{heading(result)}\n",
+        *pictures,
+        *(f"- {line}" for line in result.how),
         "",
         table(("", result.x_title, "median", "lowest to highest"), map(_cells, result.rows)),
     ]
     return "\n".join(lines)
+
+
+def heading(result: Result) -> str:
+    """Return the heading of a scenario."""
+    return f"## {result.title}"
+
+
+def picture(result: Result) -> str:
+    """Return the reference to a scenario's picture."""
+    return f"![{result.title}]({result.name}.svg)"
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from benchmarks import statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def _numbers(values: Iterable[float]) -> tuple[float, ...]:
@@ -100,6 +100,20 @@ class Result:
         """Return the one row of a series, at one place if it has several."""
         (row,) = (row for row in self.rows if row.series == series and x in {None, row.x})
         return row
+
+
+def from_json(results: Iterable[Mapping[str, Any]]) -> list[Result]:
+    """Return the results that `results.json` holds."""
+    return [
+        Result(
+            **{
+                **each,
+                "rows": [Row(**row) for row in each["rows"]],
+                "verdicts": [Verdict(**verdict) for verdict in each["verdicts"]],
+            }
+        )
+        for each in results
+    ]
 
 
 def at_least(target: str, value: float, goal: float, unit: str = "") -> Verdict:
