@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-# `mkdocs` is a program of its own: its path has no room for the repository.
+# `mkdocs` is a separate program: the repository is not on its path.
 sys.path.append(str(ROOT))
 
 from benchmarks import plots, report  # noqa: E402
