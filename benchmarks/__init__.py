@@ -1,8 +1,8 @@
-"""Measurements of MeshHook beside its peers: ``python -m benchmarks``, or ``make bench``.
+"""Measurements of MeshHook and its peers: ``python -m benchmarks``, or ``make bench``.
 
-settings    what a run is told
-target      where it measures, and how it leaves nothing behind
-processes   each measured thing in a process of its own
+settings    the settings of a run
+target      the database to measure, and how to leave nothing in it
+processes   each measurement in a separate process
 statistics  medians, spreads, orders
 peers/      one module for each queue that is measured
 scenarios/  one module for each question

@@ -1,4 +1,4 @@
-"""Measure, and write down what came out."""
+"""Measure, and write the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the scenarios that were asked for.
+    """Run the chosen scenarios.
 
     Args:
         arguments: The command line; by default the process's own.
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for result in _measure(target, settings, given.only or list(SCENARIOS)):
             print(report.as_text(result), flush=True)
             results.append(result)
-            # All of them take half an hour: what is measured is kept, whatever comes of the rest.
+            # All of them take half an hour: keep what is measured, even if a later one fails.
             _write(given.output, where, settings, results)
     print(f"\nwritten to {given.output}")
 
@@ -52,24 +52,24 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(report.as_json(where, settings, results))
     (folder / "README.md").write_text(report.as_markdown(where, settings, results))
-    from benchmarks import plots  # noqa: PLC0415 - takes a second, which nothing measured needs
+    from benchmarks import plots  # noqa: PLC0415 - takes a second, which would be measured
 
     plots.draw(results[-1], folder)
 
 
 @contextmanager
 def _target(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Iterator[Target]:
-    """Take the target that was named, or start the embedded stack."""
+    """Use the target of the command line, or start the embedded stack."""
     named = (given.url, given.key, given.database_url)
     if all(named):
         yield Target(given.url.rstrip("/"), given.key, given.database_url)
         return
     if any(named):
         parser.error("--url, --key and --database-url go together")
-    from meshhook.local import LocalStack  # noqa: PLC0415 - not where a target was named
+    from meshhook.local import LocalStack  # noqa: PLC0415 - not needed for a named target
 
-    # Postgres and the gateway are processes of their own: none of them shares an interpreter with
-    # what is measured.
+    # Postgres and the gateway run in separate processes: none of them shares an interpreter with
+    # the measured code.
     with LocalStack() as stack:
         yield Target(stack.url, stack.secret_key, stack.database_url, is_embedded=True)
 
@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--only", action="append", choices=SCENARIOS, help="one scenario; may be repeated")
-    add("--runs", type=int, help="how often each thing is measured (5)")
-    add("--quick", action="store_true", help="small sizes: shows that it works, measures nothing")
+    add("--runs", type=int, help="how often each contender is measured (5)")
+    add("--quick", action="store_true", help="small sizes: only shows that it works")
     add("--output", type=Path, default=ROOT / "docs" / "benchmarks", help="where the results go")
     add("--url", help="a Supabase project or PostgREST, instead of the embedded stack")
     add("--key", help="its secret key")

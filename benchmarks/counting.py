@@ -1,4 +1,4 @@
-"""Counting the round trips of a client, exactly."""
+"""Count the round trips of a client exactly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RoundTrips:
         return len(self.calls)
 
     async def wait_for(self, count: int) -> None:
-        """Wait until so many calls have been made."""
+        """Wait until this many calls have been made."""
         while len(self.calls) < count:
             self._called = anyio.Event()
             await self._called.wait()

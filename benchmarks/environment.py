@@ -1,4 +1,4 @@
-"""What was measured where: versions, the machine, the database's settings."""
+"""The environment of a measurement: versions, the machine, the database's settings."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PARAMETERS = ("shared_buffers", "synchronous_commit", "fsync", "max_wal_size", "
 
 
 def describe(target: Target) -> dict[str, str]:
-    """Return what somebody needs to know to judge the numbers.
+    """Return the facts that a reader needs to judge the numbers.
 
     Args:
-        target: Where it is measured.
+        target: The measured database.
 
     Returns:
         Names and values.
@@ -69,12 +69,12 @@ def _setting(connection: psycopg.Connection, name: str) -> str:
 
 
 def _pgmq_version(connection: psycopg.Connection) -> str:
-    """Return the extension's version; as plain SQL, PGMQ is that of the wheel."""
+    """Return the extension's version; without the extension, PGMQ is that of the wheel."""
     row = connection.execute(
         "select extversion from pg_extension where extname = 'pgmq'"
     ).fetchone()
     if row is not None:
         return str(row[0])
-    import pgmq  # noqa: PLC0415 - needed in this case alone
+    import pgmq  # noqa: PLC0415 - only needed in this case
 
     return f"{pgmq.get_embedded_sql_version()} (plain SQL)"

@@ -11,7 +11,7 @@ def job(number: int, padding: int = 0) -> dict[str, Any]:
     """Return the data of a job, about 300 bytes as JSON.
 
     Args:
-        number: Which one it is; no two have the same ``run_id``.
+        number: Its number; no two have the same ``run_id``.
         padding: How many more bytes it has.
 
     Returns:

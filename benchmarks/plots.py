@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from benchmarks.results import Result, Row
 
-# Distinct also to those who do not tell red from green.
+# Also distinct for readers who cannot distinguish red from green.
 COLOURS = ("#0072b2", "#e69f00", "#56b4e9", "#999999", "#d55e00", "#009e73")
 LOGARITHMIC_FROM = 20
-"""From which ratio of the largest to the smallest median on the scale is logarithmic."""
+"""The scale is logarithmic if the largest median is at least this many times the smallest."""
 
 
 def draw(result: Result, folder: Path) -> Path:
-    """Draw what a scenario found: medians, with lines from the lowest to the highest run.
+    """Draw a scenario's results: medians, with lines from the lowest to the highest run.
 
     Args:
         result: The numbers.
-        folder: Where the picture goes.
+        folder: The folder for the picture.
 
     Returns:
-        The picture's file.
+        The file of the picture.
     """
     # The same numbers give the same file, to the byte.
     with mpl.rc_context({"svg.hashsalt": result.name, "font.size": 9}):

@@ -1,7 +1,7 @@
-"""Each measured thing runs in a process of its own, which starts when it is told to.
+"""Run each measurement in a separate process, which starts on a signal.
 
 A task is a function of the form ``task(gate, **arguments)``. It prepares itself (imports,
-connections), calls ``gate.wait()``, does what is measured, and returns something that JSON knows.
+connections), calls ``gate.wait()``, does the measured work, and returns a JSON value.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Gate:
-    """Where a task waits until it may begin."""
+    """A task waits here until it may start."""
 
     def wait(self) -> None:
-        """Tell the parent that all is prepared, and wait for its word."""
+        """Report to the parent that the task is ready, and wait for its signal."""
         _say(READY)
         if not sys.stdin.readline():
-            raise SystemExit("the parent is gone")
+            raise SystemExit("the parent has ended")
         self._cpu = time.process_time()
 
     @property
     def cpu_seconds(self) -> float:
-        """How much processor time the task has taken since it began."""
+        """The processor time of the task since it started."""
         return time.process_time() - self._cpu
 
 
 @attrs.frozen
 class Outcome:
-    """What became of a task.
+    """The outcome of a task.
 
     Attributes:
         value: What it returned.
@@ -64,7 +64,7 @@ class Child:
 
     Args:
         task: The task, a function at the top of a module.
-        arguments: Its arguments, as JSON knows them.
+        arguments: Its arguments, as JSON values.
     """
 
     def __init__(self, task: Task, arguments: Mapping[str, Any]) -> None:
@@ -82,14 +82,14 @@ class Child:
     def wait_ready(self) -> None:
         """Wait until the task is at its gate."""
         if self._output.readline() != READY:
-            self._fail("did not come to its gate")
+            self._fail("did not reach its gate")
 
     def go(self) -> None:
         """Open the gate."""
         self._tell("go")
 
     def outcome(self) -> Outcome:
-        """Wait for the end of the task, and return what came of it."""
+        """Wait for the end of the task, and return its outcome."""
         line = self._output.readline()
         if self._process.wait() or not line:
             self._fail("failed")
@@ -143,17 +143,17 @@ def children(task: Task, *arguments: Mapping[str, Any]) -> Iterator[list[Child]]
 
 
 def run(task: Task, **arguments: Any) -> Outcome:
-    """Run a task in a process of its own.
+    """Run a task in a separate process.
 
     Args:
         task: The task.
         **arguments: Its arguments.
 
     Returns:
-        What came of it.
+        Its outcome.
 
     Raises:
-        RuntimeError: It failed; with the end of what it had to say.
+        RuntimeError: It failed; with the end of its error output.
     """
     with children(task, arguments) as (child,):
         child.go()
@@ -163,8 +163,8 @@ def run(task: Task, **arguments: Any) -> Outcome:
 def peak_bytes() -> int:
     """Return the most memory that this process has had at once, in bytes.
 
-    Linux's own count is read: what `getrusage` tells there is inherited from the parent, which may
-    have been larger than this process ever was.
+    Linux's own count is read: `getrusage` returns a number that is inherited from the parent,
+    which may have been larger than this process ever was.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from benchmarks.settings import Settings
 
 MET = {True: "met", False: "**not met**"}
+PICTURES_IN_GIT = frozenset({"drain"})
+"""The scenarios whose picture is kept with the report; the site draws the others."""
 
 
 def as_json(environment: Mapping[str, str], settings: Settings, results: Iterable[Result]) -> str:
-    """Return all numbers, each run's, for machines."""
+    """Return the numbers of every run as JSON."""
     everything = {
         "environment": environment,
         "settings": attrs.asdict(settings),
@@ -30,7 +32,7 @@ def as_json(environment: Mapping[str, str], settings: Settings, results: Iterabl
 def as_markdown(
     environment: Mapping[str, str], settings: Settings, results: Sequence[Result]
 ) -> str:
-    """Return the medians and spreads, the targets, and what was measured where."""
+    """Return the medians and spreads, the targets and the environment as Markdown."""
     parts = [
         "# Benchmarks\n",
         _introduction(settings),
@@ -43,12 +45,12 @@ def as_markdown(
 
 
 INTRODUCTION = """\
-Made by `make bench` (`python -m benchmarks`). Medians of {runs} runs, and from the lowest to the
-highest. Everything that is compared was measured in the same run on the same Postgres, in turns
-(ABBA), each in a process of its own, with the same payload.
+`make bench` (`python -m benchmarks`) writes this page. Medians of {runs} runs, with the lowest and
+the highest run. All contenders were measured in the same run on the same Postgres, in turns (ABBA),
+each in a separate process, with the same payload.
 """
 
-QUICK = "\n**A quick run: it shows that everything works, and nothing else.**\n"
+QUICK = "\n**A quick run: it only shows that everything works.**\n"
 
 
 def _introduction(settings: Settings) -> str:
@@ -63,14 +65,26 @@ def _targets(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def section(result: Result) -> str:
-    """Return what a scenario found, with its picture."""
-    lines = [f"## {result.title}\n", f"![{result.title}]({result.name}.svg)\n"]
-    lines += [f"- {line}" for line in result.how]
-    lines += [
+    """Return a scenario's results, with its picture if that is kept with the report."""
+    pictures = [f"{picture(result)}\n"] if result.name in PICTURES_IN_GIT else []
+    lines = [
+        f"{heading(result)}\n",
+        *pictures,
+        *(f"- {line}" for line in result.how),
         "",
         table(("", result.x_title, "median", "lowest to highest"), map(_cells, result.rows)),
     ]
     return "\n".join(lines)
+
+
+def heading(result: Result) -> str:
+    """Return the heading of a scenario."""
+    return f"## {result.title}"
+
+
+def picture(result: Result) -> str:
+    """Return the reference to a scenario's picture."""
+    return f"![{result.title}]({result.name}.svg)"
 
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
@@ -84,7 +98,7 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column is text, the others are aligned to the right."""
+    """Return a Markdown table; the first column is text, the others are right-aligned."""
     lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
     return "".join(f"| {' | '.join(_escaped(cell) for cell in line)} |\n" for line in lines)
 
@@ -94,7 +108,7 @@ def _escaped(cell: str) -> str:
 
 
 def as_text(result: Result) -> str:
-    """Return what a scenario found, for the terminal."""
+    """Return a scenario's results for the terminal."""
     cells = [_cells(row) for row in result.rows]
     widths = [max(len(line[column]) for line in cells) for column in range(4)]
     lines = [f"\n{result.title}"]

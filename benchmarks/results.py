@@ -1,15 +1,15 @@
-"""What a measurement gives: rows of numbers, and what they say about the targets."""
+"""The results of a measurement: rows of numbers, and whether they meet the targets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from benchmarks import statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def _numbers(values: Iterable[float]) -> tuple[float, ...]:
@@ -33,10 +33,10 @@ class Row:
     """One thing that was measured several times.
 
     Attributes:
-        series: Who or what was measured.
-        x: Under which circumstance: a number of jobs, of workers, a word.
+        series: Its name.
+        x: The condition: a number of jobs or workers, or a word.
         values: One number for each run.
-        unit: What they count.
+        unit: The unit of the numbers.
     """
 
     series: str
@@ -60,9 +60,9 @@ class Verdict:
     """Whether a target was met.
 
     Attributes:
-        target: What was aimed at.
-        measured: What came out.
-        met: Whether that is good enough.
+        target: The target.
+        measured: The measured value.
+        met: Whether the target is met.
     """
 
     target: str
@@ -72,16 +72,16 @@ class Verdict:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What a scenario found.
+    """The result of a scenario.
 
     Attributes:
         name: The scenario.
         title: What it measures, in a line.
-        how: The settings, for whoever wants to judge or repeat it.
-        x_title: What `Row.x` stands for.
+        how: The settings, for readers who judge or repeat it.
+        x_title: The meaning of `Row.x`.
         rows: The numbers.
-        verdicts: The targets that they speak to.
-        plot: ``bars``, or ``lines`` where `Row.x` is a number on a logarithmic scale.
+        verdicts: The targets, and whether they are met.
+        plot: ``bars``, or ``lines`` if `Row.x` is a number on a logarithmic scale.
     """
 
     name: str
@@ -93,13 +93,27 @@ class Result:
     plot: str = "bars"
 
     def judged(self, *verdicts: Verdict) -> Result:
-        """Return the result with what it says about targets."""
+        """Return the result with its verdicts."""
         return attrs.evolve(self, verdicts=verdicts)
 
     def row(self, series: str, x: str | float | None = None) -> Row:
-        """Return the one row of a series, at one place if it has several."""
+        """Return the row of a series, at one x if it has several."""
         (row,) = (row for row in self.rows if row.series == series and x in {None, row.x})
         return row
+
+
+def from_json(results: Iterable[Mapping[str, Any]]) -> list[Result]:
+    """Return the results that `results.json` holds."""
+    return [
+        Result(
+            **{
+                **each,
+                "rows": [Row(**row) for row in each["rows"]],
+                "verdicts": [Verdict(**verdict) for verdict in each["verdicts"]],
+            }
+        )
+        for each in results
+    ]
 
 
 def at_least(target: str, value: float, goal: float, unit: str = "") -> Verdict:
@@ -113,11 +127,11 @@ def at_most(target: str, value: float, goal: float, unit: str = "") -> Verdict:
 
 
 FLAT = 1.5
-"""How many times the smallest median the largest may be of what is called flat."""
+"""A series is flat if its largest median is at most this many times its first."""
 
 
 def flat(target: str, rows: Iterable[Row]) -> Verdict:
-    """Judge what should not grow from one row to the next."""
+    """Judge numbers that should not grow from one row to the next."""
     medians = [row.median for row in rows]
     growth = max(medians) / medians[0]
     shown = " / ".join(number(median) for median in medians)
@@ -127,7 +141,7 @@ def flat(target: str, rows: Iterable[Row]) -> Verdict:
 
 
 def number(value: float) -> str:
-    """Print a number with three or so digits that count."""
+    """Return a number with about three significant digits."""
     if value == 0 or abs(value) >= 100:  # noqa: PLR2004 - from here on, no decimals
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks is told."""
+"""The settings of a run of the benchmarks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a run is told.
+    """The settings of a run.
 
     Attributes:
         runs: How often each thing is measured.
-        quick: Whether it is only to be seen that everything works: small sizes, and numbers that
-            say little.
+        quick: Whether to use small sizes, which only show that everything works.
     """
 
     runs: int = 5
@@ -27,7 +26,7 @@ class Settings:
 
         Args:
             full: Its size in a measurement.
-            quick: Its size where only the way is tried.
+            quick: Its size in a quick run.
 
         Returns:
             One of the two.

@@ -25,31 +25,31 @@ def median(values: Iterable[float]) -> float:
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """Return the smallest value that at least so large a share of all values does not exceed.
+    """Return the smallest value that at least this share of all values does not exceed.
 
     Args:
         values: At least one number.
         share: From above 0 to 1: 0.99 for the 99th percentile.
 
     Returns:
-        One of the values, so nothing is made up between two of them.
+        One of the values, never a number between two of them.
     """
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def turns(contenders: Sequence[T], runs: int) -> Iterator[T]:
-    """Go through all contenders so many times, every second time backwards (ABBA).
+    """Yield all contenders once per run, in every second run backwards (ABBA).
 
-    What drifts during a measurement, such as the machine's temperature or the size of the
-    database, falls on each of them alike.
+    Drift during a measurement, such as the machine's temperature or the size of the database,
+    then affects each of them equally.
 
     Args:
-        contenders: Who takes turns.
-        runs: How many turns each takes.
+        contenders: The contenders.
+        runs: How many turns each of them takes.
 
     Yields:
-        The next one.
+        The next contender.
     """
     for run in range(runs):
         yield from contenders if run % 2 == 0 else reversed(contenders)

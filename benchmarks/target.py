@@ -1,4 +1,4 @@
-"""Where it is measured: a database with an API before it, and names that nobody else uses."""
+"""The measured database with its API, and unique names for everything created in it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Target:
 
 
 class Space:
-    """What the benchmarks make in the database; all of it goes when they end.
+    """The objects that the benchmarks create in the database; all are removed at the end.
 
     Args:
-        target: Where.
+        target: The database.
         connection: A connection to it.
 
     Attributes:
-        target: The same.
-        prefix: What every name begins with.
+        target: The database.
+        prefix: The prefix of every name.
     """
 
     def __init__(self, target: Target, connection: psycopg.Connection) -> None:
@@ -60,15 +60,15 @@ class Space:
         self._schemas: list[str] = []
 
     def name(self) -> str:
-        """Return a name that is new."""
+        """Return a new name."""
         return f"{self.prefix}_{next(self._numbers)}"
 
     @contextmanager
     def queue(self, **settings: Any) -> Iterator[str]:
-        """Create a queue of MeshHook's, and drop it at the end of the block.
+        """Create a queue of MeshHook, and drop it at the end of the block.
 
         Args:
-            **settings: As `meshhook_create_queue` takes them.
+            **settings: The arguments of `meshhook_create_queue`.
 
         Yields:
             Its name.
@@ -91,7 +91,7 @@ class Space:
 
     @contextmanager
     def plain_queue(self) -> Iterator[str]:
-        """Create a queue that PGMQ alone works on, and drop it at the end of the block."""
+        """Create a queue that only PGMQ uses, and drop it at the end of the block."""
         name = self.name()
         self._plain_queues.append(name)
         self.connection.execute("select pgmq.create(%s)", [name])
@@ -101,7 +101,7 @@ class Space:
 
     @contextmanager
     def schema(self) -> Iterator[str]:
-        """Create a schema for a peer, and drop it with all that is in it."""
+        """Create a schema for a peer, and drop it with its content."""
         name = self.name()
         self._schemas.append(name)
         self.connection.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
@@ -114,7 +114,7 @@ class Space:
     ) -> None:
         """Put jobs in a queue, faster than by enqueueing them.
 
-        They are what `payload.job` makes, as MeshHook would store it.
+        They are the jobs of `payload.job`, as MeshHook stores them.
 
         Args:
             queue_name: The queue, MeshHook's or PGMQ's own.
@@ -128,7 +128,7 @@ class Space:
         )
 
     def settle_down(self, *tables: str) -> None:
-        """Have tables vacuumed and analyzed, so that no measurement pays for how they were filled.
+        """Vacuum and analyze tables, so that filling them does not affect the measurement.
 
         Args:
             *tables: Their names with their schemas.
@@ -139,7 +139,7 @@ class Space:
             )
 
     def close(self) -> None:
-        """Remove all that is left, the history of the queues too."""
+        """Remove everything that is left, including the history of the queues."""
         for name in list(self._queues):
             if self._exists(name):
                 self._drop(name)
@@ -174,7 +174,7 @@ class Space:
         self.connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
 
 
-# vt differs from row to row, as it does where jobs are enqueued.
+# vt differs from row to row, as for enqueued jobs.
 FILL = """
     insert into {} (vt, message)
     select
@@ -197,10 +197,10 @@ FILL = """
 
 @contextmanager
 def space(target: Target) -> Iterator[Space]:
-    """Open a space in a target, and leave nothing of it behind.
+    """Open a space in a target, and remove it at the end.
 
     Args:
-        target: Where.
+        target: The database.
 
     Yields:
         The space.
@@ -215,7 +215,7 @@ def space(target: Target) -> Iterator[Space]:
 
 @contextmanager
 def user_function(space: Space) -> Iterator[str]:
-    """Create a function as a user of the API may have one, and wait until the API knows it."""
+    """Create a function, as a user of the API may have, and wait until the API serves it."""
     name = space.name()
     function = sql.Identifier("public", name)
     run = space.connection.execute

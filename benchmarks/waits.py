@@ -1,4 +1,4 @@
-"""Watching a database for lock waits and deadlocks while something runs."""
+"""Watch a database for lock waits and deadlocks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ DEADLOCKS = "select deadlocks from pg_stat_database where datname = current_data
 
 
 class LockWatch:
-    """Looks at the database again and again while its block runs.
+    """Looks at the database repeatedly while its block runs.
 
     Args:
         target: The database.
 
     Attributes:
         looks: How often it has looked.
-        waits: At how many of the looks somebody waited for a lock.
-        deadlocks: How many deadlocks there were in the meantime.
+        waits: At how many of the looks a connection waited for a lock.
+        deadlocks: How many deadlocks there were during the block.
     """
 
     def __init__(self, target: Target) -> None:
@@ -44,7 +44,7 @@ class LockWatch:
 
     @property
     def share(self) -> float:
-        """The share of looks at which somebody waited."""
+        """The share of looks at which a connection waited."""
         return self.waits / max(1, self.looks)
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""Watch a queue and its dead letters, and raise the alarm.
+"""Watch a queue and its dead letters, and send alerts.
 
-python alerts.py             # check every minute, for ever
+python alerts.py             # check every minute, until stopped
 python alerts.py --once      # check once; exit code 1 if something is wrong
 
 An alert is a line on standard error, and a POST to ALERT_URL if that is set.
@@ -27,7 +27,7 @@ MAX_AGE_SECONDS = 15 * 60
 
 
 async def measure(client: Any) -> dict[str, Any]:
-    """Return what a dashboard shows."""
+    """Return the numbers of a dashboard."""
     queue_metrics = await meshhook.QueueService(client).get_queue_metrics()
     dlq_metrics = await meshhook.DLQService(client).get_dlq_metrics()
     return {
@@ -59,7 +59,7 @@ def alerts(dashboard: dict[str, Any]) -> list[str]:
 
 
 async def notify(texts: list[str]) -> None:
-    """Tell whoever is on call."""
+    """Send the alerts to the person on call."""
     for text in texts:
         sys.stderr.write(f"{text}\n")
     url = os.environ.get("ALERT_URL")
@@ -69,7 +69,7 @@ async def notify(texts: list[str]) -> None:
 
 
 async def check(client: Any) -> list[str]:
-    """Measure once, print it, and raise the alarm if something is wrong."""
+    """Measure once, print the numbers, and send alerts if something is wrong."""
     try:
         dashboard = await measure(client)
     except meshhook.OutageError as error:
@@ -82,7 +82,7 @@ async def check(client: Any) -> list[str]:
 
 
 async def main() -> int:
-    """Check once or for ever, and return the exit code."""
+    """Check once or until stopped, and return the exit code."""
     async with meshhook.connect() as client:
         while True:
             texts = await check(client)
@@ -95,4 +95,4 @@ if __name__ == "__main__":
     try:
         sys.exit(anyio.run(main))
     except KeyboardInterrupt:
-        sys.exit(130)  # as a shell says of what Ctrl-C ended
+        sys.exit(130)  # the exit code that shells use after Ctrl-C

@@ -1,7 +1,7 @@
-"""An AWS Lambda function that works off the queue.
+"""An AWS Lambda function that drains the queue.
 
-Its handler, for Lambda, is `lambda_function.lambda_handler`. Call it by a schedule, or by the cron
-kick; one invocation works until the queue is empty or its time is nearly up.
+Its entry point is `lambda_function.lambda_handler`. Call it on a schedule or with the cron kick.
+One invocation works until the queue is empty or its time is nearly up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A FastAPI app that enqueues, and tells what became of a job.
+"""A FastAPI app that enqueues jobs and shows their state.
 
 fastapi run web_fastapi.py    # or: uvicorn web_fastapi:app
 """
@@ -30,7 +30,7 @@ class Order(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Keep one client for the whole life of the app."""
+    """Keep one client while the app runs."""
     async with meshhook.connect() as client:
         app.state.queue_service = meshhook.QueueService(client)
         yield
@@ -40,7 +40,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def queue_service(request: Request) -> meshhook.QueueService:
-    """Return the queue; a test may put another in its place."""
+    """Return the queue; a test may override it."""
     service: meshhook.QueueService = request.app.state.queue_service
     return service
 
@@ -50,7 +50,7 @@ Queue = Annotated[meshhook.QueueService, Depends(queue_service)]
 
 @app.post("/orders", status_code=202)
 async def place_order(order: Order, queue: Queue) -> dict[str, int]:
-    """Take an order; its receipt is sent by a worker."""
+    """Take an order; a worker sends the receipt."""
     result = await queue.enqueue(
         {
             "run_id": uuid.uuid4(),
@@ -65,7 +65,7 @@ async def place_order(order: Order, queue: Queue) -> dict[str, int]:
 
 @app.get("/jobs/{msg_id}")
 async def show_job(msg_id: int, queue: Queue) -> dict[str, str | int | None]:
-    """Tell how far a job is."""
+    """Return the state of a job."""
     job = await queue.get_job(msg_id)
     if job is None:
         raise HTTPException(404, "no such job")

@@ -1,4 +1,4 @@
-"""A Flask app that enqueues with the sync client, and tells what became of a job.
+"""A Flask app that enqueues jobs with the sync client and shows their state.
 
 flask --app web_flask run    # or: gunicorn 'web_flask:create_app()'
 """
@@ -22,14 +22,14 @@ SEND_RECEIPT = uuid.uuid5(SHOP, "send-receipt")
 
 
 def create_app(queue_service: meshhook.SyncQueueService | None = None) -> Flask:
-    """Make the app.
+    """Create the app.
 
     Args:
-        queue_service: The queue; None for that of SUPABASE_URL.
+        queue_service: The queue; None to use the project of SUPABASE_URL.
     """
     app = Flask(__name__)
     if queue_service is None:
-        # One client serves all threads of this process, and is closed when that ends.
+        # One client serves all threads of this process, and is closed when it ends.
         until_exit = ExitStack()
         atexit.register(until_exit.close)
         client = until_exit.enter_context(meshhook.connect_sync())
@@ -46,7 +46,7 @@ def create_app(queue_service: meshhook.SyncQueueService | None = None) -> Flask:
                     "project_id": SHOP,
                     "metadata": {"order": order},
                 },
-                idempotency_key=f"receipt-{order['number']}",  # who clicks twice gets one
+                idempotency_key=f"receipt-{order['number']}",  # a second click gets the same
             )
         except meshhook.OutageError:
             abort(503, "please try again")

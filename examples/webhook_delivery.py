@@ -1,12 +1,12 @@
-"""Deliver webhooks, end to end: what MeshHook is for, in one file.
+"""Deliver webhooks, end to end: what MeshHook does, in one file.
 
     make demo
 
-Starts the embedded stack and a receiver that misbehaves, enqueues the deliveries of
-`webhook_deliveries.jsonl`, lets two workers deliver them, and shows what became of each: retried
-with back-off until taken, or in the dead letter queue with its error, from where one group is
-replayed when its receiver is mended. Every number is read from the queue, the workers or the
-receiver. The exit code is 1 if any delivery is unaccounted for.
+Starts the embedded stack and a receiver that fails in several ways. Enqueues the deliveries of
+`webhook_deliveries.jsonl` and lets two workers deliver them. A failed delivery is retried with
+backoff, until the receiver accepts it or it goes to the dead letter queue. Then the broken receiver
+is repaired, and its dead letters are replayed. Every number comes from the queue, the workers or
+the receiver. The exit code is 1 if a delivery is unaccounted for.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ async def enqueue(queue: meshhook.QueueService, deliveries: list[dict[str, Any]]
 def deliver_to(
     receiver_url: str, http: httpx.AsyncClient
 ) -> Callable[[meshhook.JobMessage], Awaitable[None]]:
-    """Return the handler: one POST, and what its status means for the job."""
+    """Return the handler: it sends one POST and turns the status into an answer for the job."""
 
     async def deliver(message: meshhook.JobMessage) -> None:
         endpoint = message.metadata["endpoint"]
@@ -153,11 +153,12 @@ async def replay_repaired(
     dlq: meshhook.DLQService,
     groups: dict[str, list[meshhook.DeadLetterJob]],
 ) -> list[str]:
-    """Replay the deliveries of the receiver that was mended, and return their ids."""
+    """Replay the deliveries of the repaired receiver, and return their ids."""
     error, jobs = next((error, jobs) for error, jobs in groups.items() if "/hooks/broken" in error)
     summary = await dlq.replay_multiple_jobs([job.msg_id for job in jobs])
     console.print(
-        f"The receiver is mended. Replayed {summary.success} of “{error}”, {summary.failed} failed."
+        f"The receiver is repaired. Replayed {summary.success} of “{error}”, "
+        f"{summary.failed} failed."
     )
     await watch(queue, summary.success, "Delivering the replayed")
     return [job.message.run_id for job in jobs]
@@ -169,7 +170,7 @@ async def account_for(
     queue: meshhook.QueueService,
     dlq: meshhook.DLQService,
 ) -> bool:
-    """Tell whether each delivery was taken or is in the dead letter queue, and nothing is left."""
+    """Return whether each delivery was taken or is dead-lettered, and the queue is empty."""
     expected = {delivery["run_id"] for delivery in deliveries}
     dead = {job.message.run_id async for job in dlq.iterate_dead_letter_jobs()}
     taken = set(receiver.delivered)
@@ -199,7 +200,7 @@ async def main() -> int:
 async def deliver_all(
     client: AsyncClient, receiver: Receiver, deliveries: list[dict[str, Any]]
 ) -> bool:
-    """Deliver everything, show what happened, and tell whether it all adds up."""
+    """Deliver everything, show the results, and return whether all are accounted for."""
     queue, dlq = meshhook.QueueService(client), meshhook.DLQService(client)
     await enqueue(queue, deliveries)
     async with httpx.AsyncClient() as http:
@@ -232,4 +233,4 @@ if __name__ == "__main__":
     try:
         sys.exit(anyio.run(main))
     except KeyboardInterrupt:
-        sys.exit(130)  # as a shell says of what Ctrl-C ended
+        sys.exit(130)  # the exit code that shells use after Ctrl-C

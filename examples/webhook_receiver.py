@@ -1,11 +1,11 @@
-"""A receiver of webhooks that misbehaves as receivers do, for the demo.
+"""A receiver of webhooks for the demo, which fails as real receivers do.
 
 /hooks/steady   takes everything
-/hooks/slow     takes everything, after a while
+/hooks/slow     takes everything, after a delay
 /hooks/flaky    answers 503 to every delivery once or twice before it takes it
 /hooks/busy     answers 429 with Retry-After to every first try
-/hooks/broken   answers 500 until somebody repairs it
-/hooks/gone     answers 410 for ever
+/hooks/broken   answers 500 until it is repaired
+/hooks/gone     always answers 410
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def repair(self) -> None:
-        """Mend /hooks/broken."""
+        """Repair /hooks/broken."""
         self._repaired = True
 
     def __enter__(self) -> Self:
@@ -83,7 +83,7 @@ class Receiver:
         return Handler
 
     def take(self, path: str, delivery: str) -> int:
-        """Decide about one try of a delivery.
+        """Handle one try of a delivery.
 
         Args:
             path: The hook.

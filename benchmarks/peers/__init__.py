@@ -1,7 +1,7 @@
-"""The queues that are measured beside each other.
+"""The queues that are compared.
 
-Each module offers one `Contender`: how its queue is made and filled, and the tasks that drain it
-and that enqueue. Tasks run in processes of their own; what a peer needs is imported there alone.
+Each module has one `Contender`: how to create and fill its queue, and the tasks that drain it and
+that enqueue. Tasks run in separate processes; only these import the packages of a peer.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from benchmarks.target import Space
 
 Arguments = dict[str, Any]
-"""What a contender's tasks have to know, as JSON knows it."""
+"""The arguments of a contender's tasks, as JSON values."""
 
 
 class Fill(Protocol):
-    """What puts jobs in a contender's queue, not measured."""
+    """Puts jobs in a contender's queue; not measured."""
 
     def __call__(self, space: Space, arguments: Arguments, jobs: int) -> None:
-        """Put so many jobs in the queue."""
+        """Put this many jobs in the queue."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -33,18 +33,18 @@ class Contender:
     """A queue, set up for speed as its own documentation recommends.
 
     Attributes:
-        name: What it is called in tables.
+        name: Its name in tables.
         how: Its settings.
-        arena: Makes its queue and yields what its tasks have to know.
+        arena: Creates its queue and yields the arguments of its tasks.
         fill: Puts jobs in that queue.
         drain: The task ``drain(gate, jobs, **arguments)``: works on no-op jobs until the queue is
-            empty and everything is settled; returns the seconds that took.
+            empty and everything is settled; returns the seconds.
         enqueue: The task ``enqueue(gate, jobs, batch, **arguments)``: enqueues in batches; returns
-            the seconds that took.
+            the seconds.
         options: Further arguments of ``drain``.
-        share: How many of the jobs of a measurement it gets. The slow ones get fewer, or nobody
-            would see the end of it.
-        obstacle: Tells why it cannot run in a target, None if it can.
+        share: The share of a measurement's jobs that it gets. Slow contenders get fewer, so that
+            the measurement ends in a reasonable time.
+        obstacle: Returns why it cannot run in a target, or None if it can.
     """
 
     name: str
@@ -63,8 +63,8 @@ class Field:
     """The contenders of a measurement.
 
     Attributes:
-        running: Those that can run in its target.
-        left_out: For each of the others, a line that says why it cannot.
+        running: The contenders that can run in its target.
+        left_out: For each of the others, a line with the reason.
     """
 
     running: tuple[Contender, ...]
@@ -79,7 +79,7 @@ def field(space: Space, contenders: Iterable[Contender]) -> Field:
         contenders: All of them.
 
     Returns:
-        Those that can, and why the others cannot.
+        The contenders that can run, and why the others cannot.
     """
     obstacles = {each: each.obstacle(space) for each in contenders}
     return Field(

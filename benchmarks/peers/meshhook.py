@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def arena(space: Space) -> Iterator[Arguments]:
-    """Make a queue."""
+    """Create a queue."""
     with space.queue() as queue_name:
         yield {"queue_name": queue_name, "url": space.target.url, "key": space.target.key}
 
@@ -32,7 +32,7 @@ def fill(space: Space, arguments: Arguments, jobs: int) -> None:
 
 
 def drain(gate: Gate, jobs: int, queue_name: str, url: str, key: str) -> float:
-    """Work until so many jobs are done."""
+    """Work until this many jobs are done."""
 
     async def main() -> float:
         done = 0

@@ -1,7 +1,7 @@
 """pgmq-py, the client of PGMQ itself, over a direct psycopg connection.
 
 It has no worker, so this is the loop that its documentation shows: read a batch, work, delete the
-batch. The batch is as large as MeshHook's largest claim. Nothing is fenced, retried or remembered.
+batch. The batch is as large as MeshHook's largest claim. There are no fence, retries and history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH_SIZE = 500
 
 @contextmanager
 def arena(space: Space) -> Iterator[Arguments]:
-    """Make a queue."""
+    """Create a queue."""
     with space.plain_queue() as queue_name:
         yield {"queue_name": queue_name, "database_url": space.target.database_url}
 
@@ -72,13 +72,13 @@ def enqueue(gate: Gate, jobs: int, batch: int, queue_name: str, database_url: st
 
 
 def _client(database_url: str) -> PGMQueue:
-    from pgmq import PGMQueue  # noqa: PLC0415 - not in others' processes
+    from pgmq import PGMQueue  # noqa: PLC0415 - not in the processes of other peers
 
     return PGMQueue(conn_string=database_url, init_extension=False, pool_size=1)
 
 
 def obstacle(space: Space) -> str | None:
-    """Tell why the client cannot run: it names a column that came with a later PGMQ."""
+    """Return why the client cannot run: it uses a column that only later versions of PGMQ have."""
     found = space.connection.execute(
         "select from pg_attribute where attname = 'last_read_at'"
         " and attrelid = to_regclass('pgmq.message_record')"

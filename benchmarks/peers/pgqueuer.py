@@ -3,9 +3,9 @@
 As its documentation recommends: asyncpg, a direct connection and no pool for the queue manager, a
 batch size above the default of 10 for short jobs, and its own autovacuum settings
 (docs/guides/performance-tuning.md). Its benchmark (tools/benchmark.py) runs on uvloop and drains
-with five queue managers in one process, which pays on some machines and costs on others: so both
-one manager with large batches and five with the batch size of the guide (25) are measured, and the
-faster one counts. Its tables stay durable, as all others are.
+with five queue managers in one process, which is faster on some machines and slower on others. So
+one manager with large batches and five with the batch size of the guide (25) are both measured, and
+the faster one counts. Its tables stay durable, like all others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENTRYPOINT = "benchmark"
 
 @contextmanager
 def arena(space: Space) -> Iterator[Arguments]:
-    """Make a schema and install pgqueuer in it."""
+    """Create a schema and install pgqueuer in it."""
     with space.schema() as schema:
         arguments = {"database_url": space.target.database_url, "schema": schema}
         processes.run(install, **arguments)
@@ -47,7 +47,7 @@ def fill(space: Space, arguments: Arguments, jobs: int) -> None:  # noqa: ARG001
 
 
 def install(gate: Gate, database_url: str, schema: str) -> None:
-    """Make pgqueuer's tables, in a process of its own: it reads the schema's name but once."""
+    """Create pgqueuer's tables in a separate process, because it reads the schema's name once."""
 
     async def main() -> None:
         queries = await _queries(database_url, schema)
@@ -62,7 +62,7 @@ def drain(
     gate: Gate, jobs: int, database_url: str, schema: str, managers: int, batch_size: int
 ) -> float:
     """Work until the queue is empty."""
-    import uvloop  # noqa: PLC0415 - in the measured process alone
+    import uvloop  # noqa: PLC0415 - only in the measured process
     from pgqueuer import Job, PgQueuer  # noqa: PLC0415
     from pgqueuer.types import QueueExecutionMode  # noqa: PLC0415
 

@@ -29,7 +29,7 @@ CONCURRENCY = 30
 
 @contextmanager
 def arena(space: Space) -> Iterator[Arguments]:
-    """Make a schema and install procrastinate in it."""
+    """Create a schema and install procrastinate in it."""
     with space.schema() as schema:
         arguments = {"database_url": space.target.database_url, "schema": schema}
 
@@ -98,7 +98,7 @@ def enqueue(gate: Gate, jobs: int, batch: int, database_url: str, schema: str) -
 
 
 def _app(database_url: str, schema: str) -> procrastinate.App:
-    from procrastinate import App, PsycopgConnector  # noqa: PLC0415 - not in others' processes
+    from procrastinate import App, PsycopgConnector  # noqa: PLC0415 - not in the processes of other peers
 
     return App(
         connector=PsycopgConnector(

@@ -1,7 +1,7 @@
-"""What claiming and settling cost while rows come and go, with vacuum at work and held off.
+"""The cost of claims and settles while rows come and go, with vacuum running and held off.
 
-A transaction that stays open keeps every row that was deleted since: no vacuum may remove it, and
-whoever looks for the oldest job walks past it. Reports and backups are such transactions.
+A transaction that stays open keeps every row that was deleted since: vacuum may not remove it, and
+every search for the oldest job scans it. Reports and backups are such transactions.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ PGMQ = "pgmq.read + pgmq.delete"
 
 @attrs.frozen
 class Case:
-    """Who works on the queue, and whether vacuum is held off."""
+    """The client, and whether vacuum is held off."""
 
     series: str
     held: bool
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return f"{self.series}, vacuum held off" if self.held else self.series
 
 
@@ -50,7 +50,7 @@ CASES = tuple(Case(series, held) for held in (False, True) for series in (MESHHO
 
 
 def measure(space: Space, settings: Settings) -> Result:
-    """Let jobs come and go, and measure the calls after more and more of them."""
+    """Enqueue and settle jobs, and measure the calls after more and more of them."""
     churned = settings.size((2000, 10_000, 50_000, 100_000), (500, 1000))
     times = defaultdict(list)
     for case in turns(CASES, settings.runs):
@@ -92,7 +92,7 @@ def _open_transaction(space: Space) -> AbstractContextManager[psycopg.Connection
 
 
 def churn(gate: Gate, database_url: str, queue_name: str, series: str, rounds: int) -> list[float]:
-    """Let jobs come and go, and return the milliseconds of each round's claim and settle."""
+    """Enqueue and settle jobs, and return the milliseconds of each round's claim and settle."""
     messages = json.dumps([payload.job(number) for number in range(BATCH)])
     times = []
     with psycopg.connect(database_url, autocommit=True) as connection:

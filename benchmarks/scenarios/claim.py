@@ -1,4 +1,4 @@
-"""What a claim costs, however many jobs wait, and however many delayed ones stand before them."""
+"""The cost of a claim, with few and with many waiting jobs, and behind many delayed ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def measure(space: Space, settings: Settings) -> Result:
         title=f"A claim of {QUANTITY} jobs, milliseconds in the database",
         how=[
             f"each run: the median of {CALLS} calls over a direct connection, no HTTP",
-            "each contender has a queue of its own, filled alike, vacuumed and analyzed",
+            "each contender has its own queue, filled in the same way, vacuumed and analyzed",
         ],
         x_title="waiting jobs",
         rows=rows,
@@ -56,7 +56,7 @@ def measure(space: Space, settings: Settings) -> Result:
 
 
 def _rows(space: Space, x: str, jobs: dict[int, int], runs: int) -> list[Row]:
-    """Measure one size: so many jobs for each delay."""
+    """Measure one size: a number of jobs for each delay."""
     times = defaultdict(list)
     with ExitStack() as stack:
         queues = {}

@@ -25,7 +25,7 @@ CONTENDERS = (
 
 
 def measure(space: Space, settings: Settings) -> Result:
-    """Let each contender drain a queue of its own, in turns."""
+    """Let each contender drain its own queue, in turns."""
     jobs = settings.size(50_000, 1000)
     contenders = field(space, CONTENDERS)
     rates = defaultdict(list)

@@ -21,7 +21,7 @@ WAYS = {"in batches of 1,000": BATCH, "one by one": 1}
 
 
 def measure(space: Space, settings: Settings) -> Result:
-    """Let each contender enqueue to a queue of its own, in turns."""
+    """Let each contender enqueue to its own queue, in turns."""
     jobs = {BATCH: settings.size(50_000, 2000), 1: settings.size(1000, 50)}
     contenders = field(space, CONTENDERS)
     rates = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What keeping the history costs a drain."""
+"""The cost of keeping the history, in a drain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `import meshhook` adds to `import supabase`."""
+"""How much time `import meshhook` adds to `import supabase`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MESHHOOK = "import meshhook, after it"
 
 
 def measure(space: Space, settings: Settings) -> Result:  # noqa: ARG001 - needs no database
-    """Import both in fresh interpreters, and read what each import took."""
+    """Import both in fresh interpreters, and read the time of each import."""
     # As pip does when it installs a package.
     compileall.compile_dir(ROOT / "meshhook", quiet=1)
     runs = [import_times() for _ in range(settings.runs)]
@@ -57,7 +57,7 @@ def import_times() -> dict[str, float]:
 
 
 def parsed(lines: str) -> dict[str, float]:
-    """Read what `-X importtime` prints.
+    """Read the output of `-X importtime`.
 
     Args:
         lines: Its output, one line for each module: own and cumulative microseconds, and the name,

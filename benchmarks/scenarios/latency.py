@@ -88,7 +88,7 @@ async def _enqueue(
 def serve(
     gate: Gate, queue_name: str, interval_ms: int, jobs: int, url: str, key: str
 ) -> dict[str, float]:
-    """Work until so many jobs have come, and return when each handler started.
+    """Work until this many jobs have arrived, and return when each handler started.
 
     The clock is the machine's monotonic one, which all its processes share.
     """

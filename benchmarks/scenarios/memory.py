@@ -1,4 +1,4 @@
-"""How much memory a worker needs at the most, however many and however large the jobs."""
+"""The peak memory of a worker, for many and for large jobs."""
 
 from __future__ import annotations
 

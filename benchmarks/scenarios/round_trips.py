@@ -1,4 +1,4 @@
-"""How many round trips a worker makes: for each job at full speed, and while nothing is to do."""
+"""How many round trips a worker makes: per job at full speed, and while it is idle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_INTERVAL_MS = 100
 
 
 def measure(space: Space, settings: Settings) -> Result:
-    """Count, exactly, the requests of a worker that drains and of one that waits."""
+    """Count the requests of a worker that drains and of one that waits."""
     jobs = settings.size(20_000, 2000)
     intervals = settings.size(50, 8)
     busy = [_busy(space, jobs) for _ in range(settings.runs)]
@@ -68,7 +68,7 @@ def _idle(space: Space, intervals: int) -> float:
 
 
 def whole_intervals(seconds: float) -> int:
-    """Return how many poll intervals a time is, to the nearest.
+    """Return how many poll intervals a time has, rounded.
 
     A request leaves a few milliseconds after its poll began, on a busy machine more, so a time
     between two requests may seem to be a little less than the intervals between their polls.
@@ -110,7 +110,7 @@ async def count_of_polls(intervals: int, queue_name: str, url: str, key: str) ->
     """Let a worker poll an empty queue; return how many requests it made in how many seconds.
 
     The first pause, of any length up to the interval, does not count: it keeps workers that start
-    together from polling together for ever.
+    together from always polling at the same time.
     """
 
     async def handler(_: meshhook.JobMessage) -> None:
@@ -121,6 +121,6 @@ async def count_of_polls(intervals: int, queue_name: str, url: str, key: str) ->
         async with meshhook.Worker(client, handler, queue_name, poll_interval_ms=POLL_INTERVAL_MS):
             with anyio.fail_after(30 + 2 * intervals * POLL_INTERVAL_MS / 1000):
                 await round_trips.wait_for(intervals + 2)
-            # Before the stop, which has a call of its own.
+            # Before the stop, which makes another call.
             times = [at for _, at in round_trips.calls[1:]]
     return len(times) - 1, times[-1] - times[0]

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 WORKERS = 50
 JOB_SECONDS = 0.02
 RATE = 1000
-"""How many jobs come in a second while the workers are busy."""
+"""How many jobs are enqueued per second while the workers are busy."""
 
 CASES = ("no workers", "idle workers", "busy workers")
 USER = "the user's call"
 
 
 def measure(space: Space, settings: Settings) -> Result:
-    """Call a user's function alone, beside idle workers, and beside busy ones."""
+    """Call a user's function alone, with idle workers, and with busy ones."""
     workers = settings.size(WORKERS, 10)
     seconds = settings.size(5.0, 1.0)
     with user_function(space) as function:
@@ -47,12 +47,12 @@ def measure(space: Space, settings: Settings) -> Result:
     ]
     return Result(
         name="shared_pool",
-        title=f"{workers} workers on one pool beside a user's own calls, ms",
+        title=f"{workers} workers and a user's own calls on one pool, ms",
         how=[
-            f"{workers} workers in one process, each with a client of its own",
+            f"{workers} workers in one process, each with its own client",
             "a poll interval of one second, handlers that take 20 ms, `concurrency=2`",
-            f"the user calls a function of his, one time after the other, for {seconds:g} s",
-            f"busy: {RATE} jobs come in a second",
+            f"the user calls a function, one call after the other, for {seconds:g} s",
+            f"busy: {RATE} jobs are enqueued per second",
             "the embedded gateway has a pool of 10 connections; another PostgREST has its own",
         ],
         x_title="",
@@ -66,7 +66,7 @@ def _verdicts(runs: list[dict[str, dict[str, Any]]]) -> list[Verdict]:
     idle_hands = min(min(run[CASES[2]]["jobs"]) for run in runs)
     return [
         Verdict("no call of user or worker fails", f"{failures} failed", failures == 0),
-        at_least("no worker starves: each gets jobs", idle_hands, 1, " at the least"),
+        at_least("no worker starves: each gets jobs", idle_hands, 1, " at least"),
     ]
 
 
@@ -95,7 +95,7 @@ def _run(space: Space, function: str, case: str, workers: int, seconds: float) -
 
 
 def call(gate: Gate, url: str, key: str, seconds: float, function: str) -> dict[str, Any]:
-    """Call a user's function one time after the other."""
+    """Call a user's function, one call after the other."""
     times = []
     failures = 0
     with httpx.Client(headers={"apikey": key}, timeout=30) as client:
@@ -113,7 +113,7 @@ def call(gate: Gate, url: str, key: str, seconds: float, function: str) -> dict[
 def work(
     gate: Gate, url: str, key: str, seconds: float, queue_name: str, workers: int, rate: int
 ) -> dict[str, Any]:
-    """Run workers, and jobs for them, for a while; time each of their calls."""
+    """Run workers with jobs for a while, and time each of their calls."""
     target = {"url": url, "key": key}
     calls = Calls(workers)
     jobs = [0] * workers
@@ -145,7 +145,7 @@ async def _one_worker(
 
 
 async def _enqueue(target: Mapping[str, str], queue_name: str, rate: int, seconds: float) -> None:
-    """Enqueue at a rate, ten times in a second; at a rate of 0 only let the time pass."""
+    """Enqueue at a rate, ten times per second; at a rate of 0 only wait."""
     async with meshhook.connect(target["url"], target["key"]) as client:
         queue = meshhook.QueueService(client, queue_name)
         end = time.monotonic() + seconds
@@ -163,7 +163,7 @@ class Calls:
 
     Attributes:
         times: In milliseconds.
-        failures: Answers that were none.
+        failures: How many answers were errors.
         all_poll: Set when every worker has had its second answer: by then they have started, and
             no longer poll in step.
     """

@@ -1,4 +1,4 @@
-"""What the views cost, however many jobs have been finished."""
+"""The cost of the views, with few and with many finished jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VIEWS = ("job_statistics", "queue_monitoring")
 CALLS = 15
 WAITING = 100
 
-# As if so many jobs had been completed: a row of history for each, and the totals in all the slots.
+# As after this many completed jobs: a row of history for each, and the totals in all slots.
 FINISH = """
     with queue as (
       select queue_id from meshhook.queues where queue_name = %(queue_name)s

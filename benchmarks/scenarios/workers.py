@@ -1,4 +1,4 @@
-"""Whether more worker processes on one queue get more done, and never the same job twice."""
+"""Whether more worker processes on one queue process more jobs, and never the same job twice."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from benchmarks.target import Space
 
 QUIET_SECONDS = 1.0
-"""After how long without a new job a worker takes the queue for empty."""
+"""After this time without a new job, the queue counts as empty."""
 
 
 @attrs.frozen
 class Run:
-    """What so many workers did together.
+    """The result of a number of workers together.
 
     Attributes:
         rate: Jobs per second.
-        duplicates: How many jobs came to more than one handler.
-        deadlocks: How many the database broke up.
-        waiting: The share of looks at the database at which somebody waited for a lock.
+        duplicates: How many jobs reached more than one handler.
+        deadlocks: How many deadlocks the database resolved.
+        waiting: The share of looks at the database at which a connection waited for a lock.
     """
 
     rate: float
@@ -56,7 +56,7 @@ def measure(space: Space, settings: Settings) -> Result:
         how=[
             f"{jobs:,} no-op jobs, a `Worker` with its default settings in each process",
             (
-                "lock waits: the database is looked at every 10 ms; the share of looks at which a "
+                "lock waits: every 10 ms, a look at the database; the share of looks at which a "
                 "worker's connection waited for a lock"
             ),
         ],
@@ -70,7 +70,7 @@ def _verdicts(runs: dict[int, list[Run]], rows: list[Row]) -> list[Verdict]:
     every = [run for results in runs.values() for run in results]
     medians = [row.median for row in rows if row.series == "throughput"]
     return [
-        at_most("no job comes to two handlers", sum(run.duplicates for run in every), 0),
+        at_most("no job reaches two handlers", sum(run.duplicates for run in every), 0),
         at_most("no deadlock", sum(run.deadlocks for run in every), 0),
         at_least(
             "throughput does not fall with more workers (the lowest, at least 0.9 x one worker's)",
@@ -109,7 +109,7 @@ def _summed(results: list[dict[str, Any]], jobs: int, watch: LockWatch) -> Run:
 
 
 def work(gate: Gate, queue_name: str, url: str, key: str) -> dict[str, Any]:
-    """Work until no more jobs come; return which were handled, and from when to when."""
+    """Work until no more jobs come; return the handled jobs, the start and the end."""
     handled: list[int] = []
 
     async def handler(message: meshhook.JobMessage) -> None:

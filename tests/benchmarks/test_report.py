@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 from benchmarks import plots, report
-from benchmarks.results import Result, Row, Verdict
+from benchmarks.results import Result, Row, Verdict, from_json
 from benchmarks.settings import Settings
 
 RESULT = Result(
@@ -54,6 +55,19 @@ def test_every_table_has_as_many_cells_in_each_line(markdown: str) -> None:
     for block in markdown.split("\n\n"):
         lines = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1
+
+
+@pytest.mark.parametrize(("name", "is_shown"), [("drain", True), ("memory", False)])
+def test_only_a_picture_that_is_in_the_repository_is_shown(name: str, is_shown: bool) -> None:  # noqa: FBT001
+    section = report.section(attrs.evolve(RESULT, name=name))
+
+    assert (f"({name}.svg)" in section) is is_shown
+
+
+def test_results_are_read_as_they_were_written() -> None:
+    written = report.as_json(WHERE, Settings(runs=3), [RESULT])
+
+    assert from_json(json.loads(written)["results"]) == [RESULT]
 
 
 @pytest.mark.parametrize("quick", [True, False])

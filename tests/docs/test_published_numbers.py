@@ -8,6 +8,9 @@ import statistics
 
 import pytest
 
+from benchmarks import report
+from benchmarks.results import from_json
+from benchmarks.settings import Settings
 from tests.docs.snippets import DOCS, ROOT
 
 _ROW = re.compile(r"^\|.*\| ([\d,]+) \| ([\d,]+) to ([\d,]+) \|$", re.MULTILINE)
@@ -29,3 +32,13 @@ def test_a_row_of_numbers_was_measured(page: str) -> None:
 
     assert len(rows) >= 3
     assert set(rows) - measured() == set()
+
+
+def test_the_report_is_what_was_measured() -> None:
+    measured = json.loads((DOCS / "benchmarks" / "results.json").read_text())
+
+    written = report.as_markdown(
+        measured["environment"], Settings(**measured["settings"]), from_json(measured["results"])
+    )
+
+    assert (DOCS / "benchmarks" / "README.md").read_text(encoding="utf-8") == written

@@ -39,6 +39,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     shown = {path.parent.name: path.read_text() for path in tmp_path.rglob("index.html")}
     assert "How long a claimed job stays hidden" in shown["worker"]
     assert [name for name, html in shown.items() if "::</p>" in html] == []
+    benchmarks = shown["benchmarks"]
+    pictures = {path.name for path in (tmp_path / "benchmarks").glob("*.svg")}
+    assert len(pictures) == benchmarks.count("<h2") - 2  # but the targets and where
+    assert all(f'src="{name}"' in benchmarks for name in pictures)
     # The theme fetches the script for Mermaid's diagrams from another host.
     loads = re.compile(r'class="mermaid"|src="https?:|<link [^>]*href="https?:')
     assert [name for name, html in shown.items() if loads.search(html)] == []
