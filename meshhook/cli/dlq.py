@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshhook.cli import complete, output
-from meshhook.cli.attempts import show_attempts
+from meshhook.cli.output import show_attempts
 from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
 from meshhook.cli.project import Settings

@@ -9,8 +9,8 @@ import attrs
 
 from meshhook.cli import output
 from meshhook.cli.exits import CommandError, exit_code
-from meshhook.cli.interrupts import code_of, sigterm_as_ctrl_c
-from meshhook.cli.progress import bar
+from meshhook.cli.exits import code_of, sigterm_as_ctrl_c
+from meshhook.cli.output import progress_bar
 from meshhook.exceptions import MeshHookError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Walk:
 
     def _go_through(self, act: Callable[[Sequence[int]], int]) -> None:
         seen = 0
-        with bar(self.doing, len(self.msg_ids)) as show:
+        with progress_bar(self.doing, len(self.msg_ids)) as show:
             for piece in self._pieces():
                 self.uncertain = len(piece)
                 self.count += act(piece)

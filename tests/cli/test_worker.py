@@ -472,7 +472,7 @@ def test_changed_code_starts_the_worker_anew(shell: Shell, app_dir: Path) -> Non
 
         tasks = app_dir / "tasks.py"
         tasks.write_text(tasks.read_text().replace('"handled"', '"treated"'))
-        line_with(process.stderr, "tasks.py changed; starting the worker anew")
+        line_with(process.stderr, "tasks.py changed; restarting the worker")
         shell.run("enqueue", job_text(metadata={"word": "after"}))
         assert line_with(process.stdout, "treated").endswith("after\n")
 

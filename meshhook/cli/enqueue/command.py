@@ -17,9 +17,9 @@ from meshhook.cli import output
 from meshhook.cli.enqueue.json_lines import Chunk, Line, chunks
 from meshhook.cli.enqueue.upload import Upload
 from meshhook.cli.exits import CommandError, ExitCode, usage
-from meshhook.cli.interrupts import code_of, sigterm_as_ctrl_c
+from meshhook.cli.exits import code_of, sigterm_as_ctrl_c
 from meshhook.cli.options import DryRunOption, JsonOption, with_queue
-from meshhook.cli.progress import bar
+from meshhook.cli.output import progress_bar
 from meshhook.cli.project import Settings
 
 if TYPE_CHECKING:
@@ -379,5 +379,5 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
 @contextmanager
 def _progress(file: Path | None, doing: str) -> Iterator[Callable[[Chunk], None]]:
     """Show how far it is on a terminal, and nothing anywhere else."""
-    with bar(doing, file.stat().st_size if file else None) as show:
+    with progress_bar(doing, file.stat().st_size if file else None) as show:
         yield lambda chunk: show(chunk.end_bytes, output.counted(chunk.lines[-1].number, "line"))
