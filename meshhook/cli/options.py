@@ -79,7 +79,8 @@ def with_options(**makers: Command) -> Callable[[Command], Command]:
 
 
 def _expanded(command: Command, makers: dict[str, Command]) -> list[inspect.Parameter]:
-    shown, last = [], []
+    shown: list[inspect.Parameter] = []
+    last: list[inspect.Parameter] = []
     for name, parameter in _parameters(command).items():
         if name not in makers:
             shown.append(parameter)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from meshhook import _environment
+from meshhook._defaults import DEFAULT_QUEUE, KEY_VARIABLES, URL_VARIABLE
 from meshhook.cli.exits import usage
 from meshhook.cli.redaction import hide
-from meshhook.connection import KEY_VARIABLES, URL_VARIABLE, connect_sync
-from meshhook.queue_service import DEFAULT_QUEUE
+from meshhook.connection import connect_sync
 from meshhook.sync_services import SyncDLQService, SyncQueueService, list_queues_sync
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The options of `meshhook worker` and `meshhook drain`, and the form that a process gets them in."""
+"""The options of `meshhook worker` and `meshhook drain`, and their form for another process."""
 
 import json
 from collections.abc import Sequence
