@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshhook.cli import complete, output
-from meshhook.cli.output import show_attempts
 from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
+from meshhook.cli.output import show_attempts
 from meshhook.cli.project import Settings
 from meshhook.cli.walk import Walk
 

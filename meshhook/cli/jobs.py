@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshhook.cli import output
-from meshhook.cli.output import show_attempts
 from meshhook.cli.exits import CommandError
 from meshhook.cli.options import JsonOption, LimitOption, with_queue
+from meshhook.cli.output import show_attempts
 from meshhook.cli.project import Settings
 
 if TYPE_CHECKING:

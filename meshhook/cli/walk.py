@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from meshhook.cli import output
-from meshhook.cli.exits import CommandError, exit_code
-from meshhook.cli.exits import code_of, sigterm_as_ctrl_c
+from meshhook.cli.exits import CommandError, code_of, exit_code, sigterm_as_ctrl_c
 from meshhook.cli.output import progress_bar
 from meshhook.exceptions import MeshHookError
 

@@ -16,8 +16,7 @@ import typer
 from meshhook.cli import output
 from meshhook.cli.enqueue.json_lines import Chunk, Line, chunks
 from meshhook.cli.enqueue.upload import Upload
-from meshhook.cli.exits import CommandError, ExitCode, usage
-from meshhook.cli.exits import code_of, sigterm_as_ctrl_c
+from meshhook.cli.exits import CommandError, ExitCode, code_of, sigterm_as_ctrl_c, usage
 from meshhook.cli.options import DryRunOption, JsonOption, with_queue
 from meshhook.cli.output import progress_bar
 from meshhook.cli.project import Settings
