@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from meshhook import SyncQueueService
-from meshhook.cli.doctor import command as doctor
+from meshhook.cli.doctor import diagnosis
 from meshhook.cli.doctor.expected import expected
 from meshhook.local import LocalStack
 from meshhook.migrations import migration_files
@@ -233,12 +233,12 @@ def test_users_who_were_let_in_may_come_in(doctored: Doctored, admin: psycopg.Co
 def test_a_clock_that_is_off(
     doctored: Doctored, monkeypatch: pytest.MonkeyPatch, seconds: int, status: str
 ) -> None:
-    real = doctor._now
+    real = diagnosis._now
 
     def off() -> datetime:
         return real() + timedelta(seconds=seconds)
 
-    monkeypatch.setattr(doctor, "_now", off)
+    monkeypatch.setattr(diagnosis, "_now", off)
 
     found = doctored.one("clock")
 
@@ -329,7 +329,7 @@ def test_a_backlog_that_grows(
 ) -> None:
     shell.run("enqueue", stdin=job_lines(1))
     monkeypatch.setattr(
-        "meshhook.cli.doctor.command.time.sleep",
+        "meshhook.cli.doctor.diagnosis.time.sleep",
         lambda _: service.enqueue_many([job_data() for _ in range(4)]),
     )
 
@@ -342,7 +342,7 @@ def test_a_backlog_that_grows(
 
 def test_a_backlog_that_does_not_grow(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.run("enqueue", stdin=job_lines(1))
-    monkeypatch.setattr("meshhook.cli.doctor.command.time.sleep", lambda _: None)
+    monkeypatch.setattr("meshhook.cli.doctor.diagnosis.time.sleep", lambda _: None)
 
     ended = shell.run("doctor", "--json", "--sample-seconds", "3")
 

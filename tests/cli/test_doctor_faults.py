@@ -16,7 +16,7 @@ import attrs
 import psycopg
 import pytest
 
-from meshhook.cli.doctor import command as doctor
+from meshhook.cli.doctor import diagnosis
 from meshhook.cli.doctor.findings import INSTALL, REPAIR
 from meshhook.local import LocalStack
 from meshhook.migrations import migration_files
@@ -275,7 +275,7 @@ FAULTS = [
         " as $$ select '[1]'::jsonb $$",
         problem(
             "functions",
-            "meshhook_doctor answers otherwise than it should: the answer is a list, not an object",
+            "meshhook_doctor does not answer as it should: the answer is a list, not an object",
             REPAIR,
         ),
     ),
@@ -757,8 +757,8 @@ def test_a_web_server_that_is_no_supabase(project: Project) -> None:
 def test_a_host_that_hangs_is_waited_for_once_and_not_for_long(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert doctor.ANSWER_SECONDS == 10
-    monkeypatch.setattr(doctor, "ANSWER_SECONDS", 0.3)
+    assert diagnosis.ANSWER_SECONDS == 10
+    monkeypatch.setattr(diagnosis, "ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         project.shell.env["SUPABASE_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
         (found,) = project.bad()

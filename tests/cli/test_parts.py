@@ -16,7 +16,7 @@ import pytest
 from meshhook import WorkerStats
 from meshhook.cli import output
 from meshhook.cli.doctor import database
-from meshhook.cli.doctor.diagnose import diagnose
+from meshhook.cli.doctor.diagnosis import diagnose
 from meshhook.cli.doctor.expected import Expected
 from meshhook.cli.doctor.facts import decode
 from meshhook.cli.redaction import hide
@@ -122,8 +122,8 @@ def test_options_of_a_worker_survive_the_way_to_another_process() -> None:
 
 
 def test_weights_of_queues() -> None:
-    assert queue_weights([], "default") == {"default": 1}
-    assert queue_weights(["a", "b=3"], "default") == {"a": 1, "b": 3}
+    assert queue_weights([]) == {}
+    assert queue_weights(["a", "b=3"]) == {"a": 1, "b": 3}
 
 
 def test_settings_of_the_backoff_are_none_unless_one_is_given() -> None:

@@ -55,11 +55,15 @@ def test_a_dead_letter_queue_is_shown_when_it_is_named(shell: Shell, queue_name:
     assert [queue["queue_name"] for queue in found] == [queue_name, f"{queue_name}_dlq"]
 
 
-def test_a_queue_that_is_not_there_is_told(shell: Shell, queue_name: str) -> None:
-    ended = shell.run("stats", "-q", "nowhere", "-q", queue_name, "--json")
+def test_a_queue_that_is_not_there_is_reported_with_one_that_is_spelt_alike(
+    shell: Shell, queue_name: str
+) -> None:
+    misspelt = f"{queue_name[:-1]}_"
+    ended = shell.run("stats", "-q", misspelt, "-q", queue_name, "--json")
 
     assert ended.code == 1
-    assert ended.err == "There is no queue nowhere.\n"
+    assert misspelt in ended.err
+    assert f'Did you mean "{queue_name}"?' in ended.err
     assert len(ended.json["queues"]) == 1
 
 

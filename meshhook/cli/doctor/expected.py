@@ -40,7 +40,7 @@ class Expected:
     """What should be in a database.
 
     Attributes:
-        functions: What the text of each function comes to, as the database computes it.
+        functions: The MD5 of each function's body, as the database computes it.
         relations: The tables, indexes and views.
         makers: The migration that makes each of them.
     """
