@@ -96,6 +96,14 @@ def test_jobs_of_arguments_and_of_a_file_wait_for_their_time(shell: Shell, tmp_p
         (["--metadata", "{}", "--run-id", "x"], "jobs[0].run_id is 'x'"),
         (["--metadata", "{}", "{}"], "--metadata is a job of its own"),
         (["--run-id", "x"], "go with --metadata"),
+        (["{}", "--upload", "a"], "--upload is for a --file or a pipe"),
+        (["{}", "--batch-size", "1000"], "--batch-size is for a --file or a pipe"),
+        (["{}", "--resume-from", "1"], "--resume-from is for a --file or a pipe"),
+        (["--metadata", "{}", "--again"], "--again is for a --file or a pipe"),
+        (
+            ["--metadata", "{}", "--run-at", "2027-01-01T09:00Z", "--delay-seconds", "5"],
+            "give --run-at or --delay-seconds, not both",
+        ),
     ],
 )
 def test_what_is_not_usable_is_told_and_nothing_is_sent(
@@ -274,6 +282,25 @@ def test_an_interrupted_upload_says_how_to_go_on(
     assert ended.code == 130
     assert "interrupted. The 0 jobs before line 1 are done; go on with --resume-from 1" in ended.err
     assert ended.err.endswith("--upload mine\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--delay-seconds 60 --idempotency-seconds 7200",
+        "--run-at 2027-01-01T09:00:00+01:00 --batch-size 2",
+    ],
+)
+def test_the_hint_how_to_go_on_has_each_option_that_makes_a_batch_the_same_one(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    Path("jobs.jsonl").write_text(job_lines(3))
+    monkeypatch.setattr(SyncQueueService, "enqueue_many", lose_answer_of_batch(1))
+
+    ended = shell.run("enqueue", "--file", "jobs.jsonl", *options.split())
+
+    (hint,) = re.findall(r"go on with --resume-from 1 (.*)$", ended.err.rstrip())
+    assert hint.split() == options.split()
 
 
 def test_a_dry_run_tells_every_bad_line_and_sends_nothing(shell: Shell) -> None:
