@@ -395,7 +395,7 @@ def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         running.stdin.flush()
         wait_for(shell, 2)
         running.terminate()
-        running.wait(timeout=30)
+        running.wait()
         assert running.stderr is not None
         err = running.stderr.read()
 
@@ -410,7 +410,7 @@ def test_a_pipe_of_any_length_is_read_as_it_comes(shell: Shell) -> None:
         running.stdin.write(job_lines(2))
         running.stdin.flush()
         wait_for(shell, 2)
-        out, _ = running.communicate(job_lines(1), timeout=30)
+        out, _ = running.communicate(job_lines(1))
 
     assert out.startswith("Enqueued 3 jobs")
 
@@ -422,7 +422,7 @@ def test_ctrl_c_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         running.stdin.flush()
         wait_for(shell, 2)
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)  # the pipe stays open: its end would be the upload's
+        running.wait()  # the pipe stays open: its end would be the upload's
         assert running.stderr is not None
         err = running.stderr.read()
 

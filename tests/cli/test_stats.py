@@ -108,7 +108,7 @@ def test_watching_gives_rates_line_by_line(
         while seen[-1]["completed_jobs"] < 2 or seen[-1]["visible_jobs"] < 5:
             seen.append(json.loads(running.stdout.readline())["queues"][0])
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)
+        running.wait()
 
     assert running.returncode == 130
     assert max(queue["finished_per_second"] for queue in seen[1:]) > 0
@@ -146,11 +146,12 @@ def test_watching_goes_on_after_an_outage(
 
 def test_on_a_terminal_the_numbers_are_live(shell: Shell, queue_name: str) -> None:
     argv = ("stats", "--watch", "-q", queue_name, "--interval-seconds", "0.2")
-    terminal = Terminal(shell, *argv)
-    terminal.wait_for(queue_name, times=3)
-    terminal.process.send_signal(signal.SIGINT)
+    with Terminal(shell, *argv) as terminal:
+        terminal.wait_for(queue_name, times=3)
+        terminal.process.send_signal(signal.SIGINT)
+        code = terminal.finish()
 
-    assert terminal.finish() == 130
+    assert code == 130
     assert "\x1b[" in terminal.seen
     assert "dead-lettered" in terminal.seen
 

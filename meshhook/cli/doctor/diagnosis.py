@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 """How long to wait for an answer; longer than hosted Supabase lets a statement run (8 s)."""
 
-# An error that comes at once is worth a second try; a time-out is not.
-_POLICY = RepeatPolicy(tries=2, total_seconds=ANSWER_SECONDS / 2)
-
 
 def examine(settings: Settings, queues: list[str], sample_seconds: float) -> Iterator[Finding]:
     """Examine settings, key, connection and database, each only if the one before is usable.
@@ -64,7 +61,9 @@ def examine(settings: Settings, queues: list[str], sample_seconds: float) -> Ite
 
 
 def _examine_project(client: Client, queues: list[str], sample: float) -> Iterator[Finding]:
-    transport = SyncTransport(client, _POLICY)
+    # An error that comes at once is worth a second try; a time-out is not.
+    policy = RepeatPolicy(tries=2, total_seconds=ANSWER_SECONDS / 2)
+    transport = SyncTransport(client, policy)
     begin, here = time.monotonic(), _now()
     reported = set()
     try:

@@ -54,7 +54,7 @@ def expected(files: Iterable[Path]) -> Expected:
     """Return what migrations create.
 
     Args:
-        files: The migrations, in order; the last that creates something counts.
+        files: The migrations, oldest first; the last that creates something counts.
 
     Returns:
         The functions, the relations, and which migration makes what.

@@ -23,35 +23,14 @@ from meshhook.migrations import migration_files
 from meshhook_local.binaries import pgmq_sql
 from meshhook_local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell, job_lines
+from tests.cli.doctor.conftest import QUEUE, show_life
 from tests.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-QUEUE = "orders"
 LONGER = "alter role service_role set statement_timeout = '8s'; notify pgrst, 'reload config'"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """A stack of these tests' own, which they break."""
-    with LocalStack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def admin(stack: LocalStack) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(stack.admin_database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def queue_name(admin: psycopg.Connection) -> Iterator[str]:
-    admin.execute("select public.meshhook_create_queue(%s)", [QUEUE])
-    yield QUEUE
-    admin.execute("delete from meshhook.workers where true")
-    admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [QUEUE])
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +63,7 @@ class Project:
 
     def show_life(self) -> None:
         """Show a sign of life of a worker of the queue."""
-        self.admin.execute(
-            "insert into meshhook.workers"
-            " (worker_id, queue_names, interval_seconds, started_at, seen_at) values"
-            " ('w', array[%s], 600, now(), now()) on conflict do nothing",
-            [self.shell.env["MESHHOOK_QUEUE"]],
-        )
+        show_life(self.admin, self.shell.env["MESHHOOK_QUEUE"])
 
     def bad(self, *argv: str) -> list[dict[str, Any]]:
         """Return what the doctor finds that is not well; it never fails itself."""
@@ -437,7 +411,7 @@ FAULTS = [
         ),
     ),
     fault(
-        "trigger of somebody else",
+        "trigger of another owner",
         "create function public.boom() returns trigger language plpgsql"
         " as 'begin raise exception ''boom''; end';"
         "create trigger boom before insert on pgmq.q_orders execute function public.boom()",
@@ -835,10 +809,6 @@ def test_one_cause_is_told_once_and_a_worker_that_is_started_takes_it_away(
     )
 
     argv = shlex.split(found["fix"].replace("module:handler", "tasks:handle"))[1:]
-    worker = project.shell.start(*argv, "--app-dir", str(app_dir))
-    try:
+    with project.shell.start(*argv, "--app-dir", str(app_dir)):
         while project.bad():
             pass
-    finally:
-        worker.terminate()
-        worker.communicate(timeout=30)

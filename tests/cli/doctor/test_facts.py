@@ -1,4 +1,4 @@
-"""The doctor survives whatever a database answers, and says what is strange about it."""
+"""The doctor survives every answer of a database, and reports what is strange about it."""
 
 from __future__ import annotations
 
