@@ -14,7 +14,6 @@ from meshhook.cli.watch import Watch
 from meshhook.cli.worker import logs
 from meshhook.cli.worker.options import WorkerOptions, with_worker
 from meshhook.cli.worker.processes import Crew
-from meshhook.cli.worker.run import work
 
 
 @with_worker
@@ -76,6 +75,9 @@ def worker(  # noqa: PLR0913 - a command's options
     if reload or processes > 1:
         folders = reload_dirs or [Path(options.app_dir)]
         raise typer.Exit(_supervise(options, processes, folders if reload else None))
+    # Late: a worker's parts take 0.15 s to import, which all other commands would wait for.
+    from meshhook.cli.worker.run import work  # noqa: PLC0415
+
     work(options, on_terminal=sys.stderr.isatty())
 
 

@@ -1,21 +1,15 @@
 """`meshhook drain`: work until the queue is empty."""
 
-import functools
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 
 from meshhook.cli import output
 from meshhook.cli.exits import ExitCode
 from meshhook.cli.options import JsonOption
 from meshhook.cli.project import Settings
-from meshhook.cli.worker import logs
 from meshhook.cli.worker.options import WorkerOptions, with_worker
-from meshhook.cli.worker.run import backend, run_shown
-from meshhook.connection import connect
-from meshhook.worker.draining import Draining
 
 if TYPE_CHECKING:
     from meshhook.worker.draining import DrainReport
@@ -37,9 +31,10 @@ def drain(
     as_json: JsonOption = False,
 ) -> None:
     """Hand jobs to a handler until the queue is empty, enough is done, or the time is up."""
-    report = _drain(
-        options.completed(settings, max_jobs=max_jobs, deadline_seconds=deadline_seconds)
-    )
+    from meshhook.cli.worker import run  # noqa: PLC0415 - as in `meshhook worker`
+
+    options = options.completed(settings, max_jobs=max_jobs, deadline_seconds=deadline_seconds)
+    report = run.drain(options, on_terminal=sys.stderr.isatty())
     _show(report, as_json=as_json)
     if report.reason in _SIGNALS:
         raise typer.Exit(_SIGNALS[report.reason])
@@ -56,17 +51,3 @@ def _show(report: "DrainReport", *, as_json: bool) -> None:
     )
     if report.more_waiting:
         output.note("More jobs are due.")
-
-
-def _drain(options: WorkerOptions) -> "DrainReport":
-    arguments: Any = options.load()
-    logs.configure(options.log_level, options.log_format)
-    handler = arguments.pop("job_handler")
-
-    async def run() -> "DrainReport":
-        async with connect(options.url, options.key) as client:
-            draining = Draining.by_client(client, handler, arguments)
-            work = functools.partial(draining.run, minds_signals=True)
-            return await run_shown(draining, work, on_terminal=sys.stderr.isatty())
-
-    return anyio.run(run, backend=backend(options.loop))

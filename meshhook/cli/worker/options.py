@@ -14,7 +14,6 @@ from meshhook.cli import complete, project
 from meshhook.cli.exits import usage
 from meshhook.cli.options import EnvFileOption, KeyOption, UrlOption, with_options
 from meshhook.cli.worker import targets
-from meshhook.worker.handler import create_job_handler
 
 
 class Loop(StrEnum):
@@ -114,6 +113,8 @@ class WorkerOptions:
         Raises:
             CommandError: A target is missing, or is not usable.
         """
+        from meshhook.worker.handler import create_job_handler  # noqa: PLC0415 - as `run` is
+
         function = targets.load(self.target, self.app_dir)
         with targets.building(self.target):
             handler = create_job_handler(function)

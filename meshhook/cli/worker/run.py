@@ -1,7 +1,8 @@
-"""One worker in this process: from its options to its exit code."""
+"""A worker or a drain in this process, from its options to its end."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from contextlib import AsyncExitStack
@@ -16,12 +17,13 @@ from meshhook.connection import connect
 from meshhook.exceptions import MeshHookError
 from meshhook.monitoring import MonitoringServer
 from meshhook.worker import Worker
+from meshhook.worker.draining import Draining
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from meshhook.cli.worker.options import WorkerOptions
-    from meshhook.worker import WorkerStats
+    from meshhook.worker import DrainReport, WorkerStats
 
 Report = TypeVar("Report")
 
@@ -60,6 +62,29 @@ def work(options: WorkerOptions, *, on_terminal: bool) -> None:
     arguments = options.load()
     logs.configure(options.log_level, options.log_format)
     anyio.run(_work, options, arguments, on_terminal, backend=backend(options.loop))
+
+
+def drain(options: WorkerOptions, *, on_terminal: bool) -> DrainReport:
+    """Drain until the queue is empty, or a limit, a signal or an error ends it; see `work`.
+
+    Returns:
+        The report of the drain.
+    """
+    arguments = options.load()
+    logs.configure(options.log_level, options.log_format)
+    return anyio.run(_drain, options, arguments, on_terminal, backend=backend(options.loop))
+
+
+async def _drain(
+    options: WorkerOptions,
+    arguments: Any,
+    on_terminal: bool,  # noqa: FBT001 - anyio.run passes only positional arguments
+) -> DrainReport:
+    handler = arguments.pop("job_handler")
+    async with connect(options.url, options.key) as client:
+        draining = Draining.by_client(client, handler, arguments)
+        run = functools.partial(draining.run, minds_signals=True)
+        return await run_shown(draining, run, on_terminal=on_terminal)
 
 
 def backend(name: str) -> str:
