@@ -1,7 +1,8 @@
 """`meshhook queues`: the queues of a project."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from meshhook.cli import complete, output
@@ -37,51 +38,42 @@ _COLUMNS = (
 )
 
 
-def _changes(
-    *,
-    dlq: Annotated[
+@attrs.frozen(kw_only=True)
+class Changes:
+    """The settings of a queue that are given, by their names in the SDK."""
+
+    dlq_name: Annotated[
         str | None,
         typer.Option("--dlq", metavar="NAME", help="Its dead letter queue (<queue>_dlq)."),
-    ] = None,
+    ] = None
     vt_seconds: Annotated[
         float | None,
         typer.Option("--visibility-timeout-seconds", help="The lease of a claimed job (30)."),
-    ] = None,
+    ] = None
     max_attempts: Annotated[
         int | None, typer.Option("--max-attempts", help="The last attempt of a job (5).")
-    ] = None,
+    ] = None
     base_delay_ms: Annotated[
         int | None, typer.Option("--base-delay-ms", help="The delay after a first failure (1000).")
-    ] = None,
+    ] = None
     max_delay_ms: Annotated[
         int | None, typer.Option("--max-delay-ms", help="What a delay never exceeds (300000).")
-    ] = None,
-    history: Annotated[
+    ] = None
+    keeps_history: Annotated[
         bool | None,
         typer.Option("--history/--no-history", help="Whether finished jobs are kept (they are)."),
-    ] = None,
-    dead_letters: Annotated[
+    ] = None
+    has_dead_letters: Annotated[
         bool | None,
         typer.Option(
             "--dead-letters/--no-dead-letters",
             help="Whether jobs past their last attempt become dead letters (they do).",
         ),
-    ] = None,
+    ] = None
     retention_days: Annotated[
         float | None,
         typer.Option("--retention-days", help="How long finished jobs are kept (forever)."),
-    ] = None,
-) -> dict[str, Any]:
-    return {
-        "dlq_name": dlq,
-        "vt_seconds": vt_seconds,
-        "max_attempts": max_attempts,
-        "base_delay_ms": base_delay_ms,
-        "max_delay_ms": max_delay_ms,
-        "keeps_history": history,
-        "has_dead_letters": dead_letters,
-        "retention_days": retention_days,
-    }
+    ] = None
 
 
 @app.command("list")
@@ -115,25 +107,25 @@ def _row(queue: "QueueInfo") -> tuple[object, ...]:
 
 @app.command()
 @with_project
-@with_options(changes=_changes)
+@with_options(changes=Changes)
 def create(
-    settings: Settings, name: NameArgument, *, changes: dict[str, Any], as_json: JsonOption = False
+    settings: Settings, name: NameArgument, *, changes: Changes, as_json: JsonOption = False
 ) -> None:
     """Create a queue and its dead letter queue, or change the settings of an existing one."""
     with settings.open_queue(name) as service:
-        queue = service.create_queue(**changes)
+        queue = service.create_queue(**attrs.asdict(changes))
     _show_settings(queue, as_json=as_json)
 
 
 @app.command()
 @with_project
-@with_options(changes=_changes)
+@with_options(changes=Changes)
 def configure(
-    settings: Settings, name: NameArgument, *, changes: dict[str, Any], as_json: JsonOption = False
+    settings: Settings, name: NameArgument, *, changes: Changes, as_json: JsonOption = False
 ) -> None:
     """Change the settings of a queue; its workers follow. Without options, show them."""
     with settings.open_queue(name) as service:
-        queue = service.configure_queue(**changes)
+        queue = service.configure_queue(**attrs.asdict(changes))
     _show_settings(queue, as_json=as_json)
 
 
