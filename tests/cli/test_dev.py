@@ -180,7 +180,10 @@ def test_watching_applies_what_is_added_and_tells_what_is_broken(
         assert answer.json() == "b"
 
         first.write_text("-- changed")
-        line_with(process.stderr, "1_first.sql was applied before; a change of it is applied in a new stack")
+        line_with(
+            process.stderr,
+            "1_first.sql was applied before; a change of it is applied in a new stack",
+        )
 
 
 def test_without_the_extra_one_line_says_which_to_install() -> None:

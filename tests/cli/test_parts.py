@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import logging
@@ -19,6 +20,7 @@ from meshhook.cli.doctor import database
 from meshhook.cli.doctor.diagnosis import diagnose
 from meshhook.cli.doctor.expected import Expected
 from meshhook.cli.doctor.facts import decode
+from meshhook.cli.options import with_options
 from meshhook.cli.redaction import hide
 from meshhook.cli.watch import Watch
 from meshhook.cli.worker import logs
@@ -74,6 +76,24 @@ def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: 
 )
 def test_one_line_of_a_text(text: str | None, line: str) -> None:
     assert output.one_line(text) == line
+
+
+def test_a_command_gets_what_a_function_makes_of_shared_options() -> None:
+    def total(*, first: int = 1, second: int = 2) -> int:
+        return first + second
+
+    @with_options(total=total)
+    def in_place(name: str, *, total: int, flag: bool = False) -> tuple[str, int, bool]:
+        return name, total, flag
+
+    @with_options(total=total)
+    def last(total: int, name: str, *, flag: bool = False) -> tuple[str, int, bool]:
+        return name, total, flag
+
+    assert list(inspect.signature(in_place).parameters) == ["name", "first", "second", "flag"]
+    assert list(inspect.signature(last).parameters) == ["name", "flag", "first", "second"]
+    for command in (in_place, last):
+        assert command(name="a", first=3, second=4, flag=True) == ("a", 7, True)
 
 
 def test_a_restart_waits_longer_each_time_up_to_a_limit() -> None:
