@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from meshhook import migrations
+from meshhook import RepeatPolicy, migrations
 from meshhook._calls import inspect
 from meshhook._http.advice import INSTALL_AGAIN
-from meshhook._http.transport import RepeatPolicy, SyncTransport
+from meshhook._http.transport import SyncTransport
 from meshhook.cli.doctor.expected import expected
 from meshhook.cli.doctor.facts import decode
 from meshhook.exceptions import MissingFunctionsError

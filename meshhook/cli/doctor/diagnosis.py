@@ -6,8 +6,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from meshhook import RepeatPolicy
 from meshhook._calls import inspect
-from meshhook._http.transport import RepeatPolicy, SyncTransport
+from meshhook._http.transport import SyncTransport
 from meshhook.cli.doctor import database, queues, schema
 from meshhook.cli.doctor.backlog import growth
 from meshhook.cli.doctor.expected import expected

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from meshhook._http.transport import RepeatPolicy
+from meshhook import RepeatPolicy
 from meshhook.cli import output
 from meshhook.cli.enqueue.json_lines import opened, progress
 from meshhook.cli.enqueue.options import flags
