@@ -258,7 +258,7 @@ FAULTS = [
         "drop schema meshhook cascade",
         problem(
             "functions",
-            "the schema meshhook is gone; what waits in the queues is still there",
+            "the schema meshhook is gone; the jobs in the queues are still there",
             REPAIR,
         ),
     ),
