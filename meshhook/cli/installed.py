@@ -63,17 +63,7 @@ def compare(
     expected: Mapping[str, str],
     schema_version: int | None,
 ) -> Installed:
-    """Compare the functions of a database with those that it should have.
-
-    Args:
-        there: The MD5 of each function's body in the database.
-        version: The version of MeshHook's SQL there.
-        expected: The MD5 that each function's body should have.
-        schema_version: The version of MeshHook's SQL that this MeshHook has.
-
-    Returns:
-        The state of the database.
-    """
+    """Compare the functions of a database with those that it should have."""
     changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
     missing = expected.keys() - there.keys()
     return Installed(
@@ -87,17 +77,7 @@ def compare(
 
 
 def ask(settings: Settings) -> Installed:
-    """Compare a project's database.
-
-    Args:
-        settings: The settings of the project.
-
-    Returns:
-        The state of the database.
-
-    Raises:
-        MeshHookError: The call failed.
-    """
+    """Compare the SQL in a project's database with what this MeshHook expects."""
     versions = [one.schema_version or 0 for one in migrations.shipped()]
     with settings.connect() as client:
         try:

@@ -46,11 +46,7 @@ class Settings:
         return self.queue or DEFAULT_QUEUE
 
     def connect(self) -> AbstractContextManager[Client]:
-        """Open a sync client of the project.
-
-        Raises:
-            ConfigurationError: At its start: URL or key are missing or cannot be used.
-        """
+        """Open a sync client of the project."""
         return connect_sync(self.url, self.key)
 
     @contextmanager

@@ -150,18 +150,7 @@ def _why_missing(client: "Client", queue_name: str) -> str:
 
 
 def look(client: "Client", queues: Sequence[str]) -> Look:
-    """Read the numbers of queues and workers as they are now.
-
-    Args:
-        client: A client of the project.
-        queues: The queues; all but dead letter queues if none is named.
-
-    Returns:
-        The numbers of each queue that exists, by name, and its workers.
-
-    Raises:
-        RequestError: A request failed.
-    """
+    """Read the numbers of queues and their workers; by default of all but dead letter queues."""
     # First: the error of a missing function is clearer than that of a missing view.
     workers = SyncTransport(client).call(inspect.workers())
     depths = {row["queue_name"]: row for row in views.read(client, "queue_monitoring")}

@@ -1,4 +1,8 @@
-"""Checks whether the jobs of a queue are worked on: pauses, workers, backlogs, lapsed leases."""
+"""Checks whether the jobs of a queue are worked on: pauses, workers, backlogs, lapsed leases.
+
+Where a check takes `served`, that are the queues with a worker that is alive, or None if the
+database does not say.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +42,6 @@ def workers(
     """Check that a queue has a worker; a dead letter queue needs none.
 
     A missing worker and its backlog are one finding.
-
-    Args:
-        queue: The queue.
-        served: The queues that have a worker that is alive; None if that is not known.
-        wanted: The queues that have to have one.
-
-    Yields:
-        The findings.
     """
     check = f"workers {queue.name}"
     if served is not None and queue.name in served:
@@ -102,15 +98,7 @@ def _is_idle(queue: Queue) -> bool:
 
 
 def backlog(queue: Queue, served: Collection[str] | None) -> Iterator[Finding]:
-    """Check that the workers of a queue keep up; if none is alive, `workers` reports that.
-
-    Args:
-        queue: The queue.
-        served: The queues that have a worker that is alive; None if that is not known.
-
-    Yields:
-        The findings.
-    """
+    """Check that the workers of a queue keep up; if none is alive, `workers` reports that."""
     if _is_idle(queue) or (served is not None and queue.name not in served):
         return
     if queue.overdue_seconds > OVERDUE_SECONDS:

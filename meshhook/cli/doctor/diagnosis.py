@@ -34,16 +34,7 @@ ANSWER_SECONDS = 10.0
 
 
 def examine(settings: Settings, queues: list[str], sample_seconds: float) -> Iterator[Finding]:
-    """Examine settings, key, connection and database, each only if the one before is usable.
-
-    Args:
-        settings: The settings of the project.
-        queues: The queues that have to exist.
-        sample_seconds: How long backlogs are watched, in seconds; 0 for not at all.
-
-    Yields:
-        The findings.
-    """
+    """Examine settings, key, connection and database, each only if the one before is usable."""
     if not settings.url or not settings.key:
         missing = "SUPABASE_KEY" if settings.url else "SUPABASE_URL"
         fix = "put SUPABASE_URL and SUPABASE_KEY into the environment or into .env"
@@ -108,17 +99,7 @@ def diagnose(
     served: Collection[str] | None,
     queue_names: Sequence[str],
 ) -> Iterator[Finding]:
-    """Examine the facts of a database.
-
-    Args:
-        facts: The answer of `meshhook_doctor`.
-        expected: What this MeshHook's migrations create.
-        served: The queues that have a worker that is alive; None if that is not known.
-        queue_names: The queues that have to exist, and to have a worker.
-
-    Yields:
-        The findings, in the order in which they should be fixed.
-    """
+    """Examine the facts of a database, in the order in which findings should be fixed."""
     of_schema = list(schema.examine(facts, expected))
     is_whole = all(finding.status != "problem" for finding in of_schema)
     yield from of_schema

@@ -51,14 +51,7 @@ class Expected:
 
 
 def expected(files: Iterable[Path]) -> Expected:
-    """Return what migrations create.
-
-    Args:
-        files: The migrations, oldest first; the last that creates something counts.
-
-    Returns:
-        The functions, the relations, and which migration makes what.
-    """
+    """Return what migrations create together; a later file replaces what an earlier one made."""
     functions: dict[str, str] = {}
     relations: set[str] = set()
     makers: dict[str, str] = {}

@@ -26,13 +26,7 @@ _USAGE = "grant usage on schema public to service_role"
 
 
 def failure(error: exceptions.MeshHookError, ask: Ask, patience_seconds: float) -> Finding:
-    """Return the finding that explains why a call failed.
-
-    Args:
-        error: The error of the call.
-        ask: Makes another call.
-        patience_seconds: The time limit of a call.
-    """
+    """Return the finding that explains why a call failed."""
     code = getattr(error, "code", None) or ""
     function = getattr(error, "function", "meshhook_doctor")
     if code in _PARTS_ARE_GONE:

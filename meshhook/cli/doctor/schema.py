@@ -14,15 +14,7 @@ if TYPE_CHECKING:
 
 
 def examine(facts: Facts, expected: Expected) -> Iterator[Finding]:
-    """Compare the database with what the migrations create.
-
-    Args:
-        facts: The answer of `meshhook_doctor`.
-        expected: What this MeshHook's migrations create.
-
-    Yields:
-        A finding for functions, and one for tables and views if any is missing.
-    """
+    """Compare the database with what the migrations create."""
     if facts.is_strange:
         yield _strange(facts)
         return

@@ -63,13 +63,7 @@ def _errors_of_place(parts: SplitResult) -> Iterator[Finding]:
 
 
 def examine_key(key: str, url: str, now: datetime) -> Finding:
-    """Return the first error in a key, or that there is none.
-
-    Args:
-        key: The key.
-        url: The project's URL.
-        now: The time.
-    """
+    """Return the first error in a key, or that there is none."""
     if key[0] in _QUOTES or key[-1] in _QUOTES:
         fix = "drop the quotes around the value of SUPABASE_KEY"
         return problem(_KEY, "SUPABASE_KEY has quotes as a part of its value", fix)

@@ -145,17 +145,7 @@ class DryRun:
         return self.lines - self.bad_lines
 
     def check(self, chunk: Chunk) -> list[Bad]:
-        """Check jobs that a real run would enqueue together.
-
-        Args:
-            chunk: The jobs.
-
-        Returns:
-            Everything that is wrong with them, in their order.
-
-        Raises:
-            InvalidInputError: The queue's name or an option is not usable.
-        """
+        """Return everything that is wrong with jobs that a real run would enqueue together."""
         check.queue_name("queue_name", self.queue_name)
         found = list(self._found(chunk))
         self.lines += len(chunk.lines)

@@ -53,11 +53,7 @@ class Line:
     text: bytes = attrs.field(repr=False)
 
     def job(self) -> dict[str, Any]:
-        """Return the job.
-
-        Raises:
-            NotAJobError: The line is not a JSON object.
-        """
+        """Return the job, or raise `NotAJobError`."""
         try:
             job = json.loads(self.text)
         except (ValueError, RecursionError) as error:
@@ -86,11 +82,7 @@ class Chunk:
         return self.lines[0].number
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return the jobs.
-
-        Raises:
-            NotAJobError: A line is not a JSON object.
-        """
+        """Return the jobs, or raise `NotAJobError` for the first line that is none."""
         return [line.job() for line in self.lines]
 
     def request_id(self, *context: str) -> str:
@@ -139,17 +131,7 @@ def chunks(stream: BinaryIO, size: int, first_line: int = 1) -> Iterator[Chunk]:
 
 @contextmanager
 def opened(source: Source) -> Iterator[Iterator[Chunk]]:
-    """Open a file, or standard input.
-
-    Args:
-        source: The file, and how it is read.
-
-    Yields:
-        Its chunks.
-
-    Raises:
-        CommandError: The file cannot be read.
-    """
+    """Open a file, or standard input, and yield its chunks."""
     size, first = source.batch_size or BATCH_SIZE, source.resume_from or 1
     if source.file is None:
         yield chunks(sys.stdin.buffer, size, first)

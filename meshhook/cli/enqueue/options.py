@@ -45,11 +45,7 @@ class Source:
     ] = False
 
     def refuse_for_arguments(self) -> None:
-        """Refuse the options if the jobs are arguments.
-
-        Raises:
-            CommandError: One was given.
-        """
+        """Refuse the options if the jobs are arguments."""
         given = attrs.asdict(self, filter=lambda _, value: value not in (None, False))
         for name in given:
             raise usage(f"--{name.replace('_', '-')} is for a --file or a pipe, not for arguments")
@@ -122,11 +118,7 @@ class How:
     as_json: JsonOption = False
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `enqueue_many`, all but the jobs and the key.
-
-        Raises:
-            CommandError: ``--run-at`` is not usable.
-        """
+        """Return the arguments of `enqueue_many`, all but the jobs and the key."""
         if self.run_at is not None and self.delay_seconds:
             raise usage("give --run-at or --delay-seconds, not both")
         return {

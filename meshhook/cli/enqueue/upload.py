@@ -68,15 +68,7 @@ def upload_lines(settings: Settings, source: Source, how: How) -> None:
 
 @contextmanager
 def sender(settings: Settings, how: How) -> Iterator[Send]:
-    """Connect to the project.
-
-    Args:
-        settings: The settings of the project.
-        how: How jobs are enqueued.
-
-    Yields:
-        A function that enqueues jobs under a key.
-    """
+    """Connect to the project, and yield a function that enqueues jobs under a key."""
     with settings.connect() as client:
         patient = RepeatPolicy(tries=PATIENT_TRIES)
         queue = SyncQueueService(client, settings.queue_name, repeat_policy=patient)

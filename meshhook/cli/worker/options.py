@@ -80,12 +80,7 @@ class WorkerOptions:
     reports_folder: str | None = None
 
     def completed(self, own: project.Settings, **settings: Any) -> Self:
-        """Return the options with the project and more arguments of the worker.
-
-        Args:
-            own: The project, and the queue where no option names one.
-            settings: The arguments, by their names.
-        """
+        """Return the options with the project and more arguments of the worker."""
         return attrs.evolve(
             self,
             url=own.url,
@@ -272,17 +267,7 @@ with_worker = with_options(settings=_project_of_handlers, options=_shared)
 
 
 def queue_weights(given: Sequence[str]) -> dict[str, int]:
-    """Return the weights of queues that are given as NAME or NAME=WEIGHT.
-
-    Args:
-        given: The values of ``--queue``.
-
-    Returns:
-        The weight of each queue.
-
-    Raises:
-        CommandError: A weight is not a whole number.
-    """
+    """Return the weights of queues that are given as NAME or NAME=WEIGHT."""
     weights: dict[str, int] = {}
     for value in given:
         name, has_weight, weight = value.partition("=")

@@ -65,11 +65,7 @@ def work(options: WorkerOptions, *, on_terminal: bool) -> None:
 
 
 def drain(options: WorkerOptions, *, on_terminal: bool) -> DrainReport:
-    """Drain until the queue is empty, or a limit, a signal or an error ends it; see `work`.
-
-    Returns:
-        The report of the drain.
-    """
+    """Drain until the queue is empty, or a limit, a signal or an error ends it; see `work`."""
     arguments = options.load()
     logs.configure(options.log_level, options.log_format)
     return anyio.run(_drain, options, arguments, on_terminal, backend=backend(options.loop))
@@ -88,14 +84,7 @@ async def _drain(
 
 
 def backend(name: str) -> str:
-    """Return the name of an event loop, if it can be used.
-
-    Args:
-        name: ``asyncio`` or ``trio``.
-
-    Raises:
-        CommandError: It is not installed.
-    """
+    """Return the name of an event loop, if it can be used."""
     if name == "trio":
         try:
             import trio  # noqa: F401, PLC0415 - an optional dependency

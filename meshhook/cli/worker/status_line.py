@@ -51,11 +51,7 @@ class StatusLine:
                 await anyio.sleep(REFRESH_SECONDS)
 
     def line(self, now: float) -> Text:
-        """Return the worker's state and its numbers.
-
-        Args:
-            now: The time on the clock of `time.monotonic`.
-        """
+        """Return the worker's state and its numbers."""
         stats = self._worker.get_stats()
         parts = [
             f"{stats.running} running",
