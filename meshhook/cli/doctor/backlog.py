@@ -1,7 +1,7 @@
 """Checks whether the jobs of a queue are worked on: pauses, workers, backlogs, lapsed leases.
 
-Where a check takes `served`, that are the queues with a worker that is alive, or None if the
-database does not say.
+The argument `served` holds the queues that have a worker that is alive. It is None if the database
+does not say.
 """
 
 from __future__ import annotations
