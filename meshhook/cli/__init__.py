@@ -1,4 +1,4 @@
-"""The command `meshhook`: parse, call, print; what is done lives elsewhere."""
+"""The command `meshhook`: it parses, calls the SDK, and prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole command line, and how whatever goes wrong in it is told."""
+"""The whole command line, and how its errors are reported."""
 
 import os
 import sys
@@ -45,7 +45,7 @@ app.command("dev")(dev.dev)
 
 
 class _Command(TyperCommand):
-    """A command in whose help a flag stands alone, without a type: it takes no value."""
+    """A command whose help shows no type for a flag, which takes no value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
@@ -87,7 +87,7 @@ def root(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line; whatever goes wrong becomes one line and an exit code.
+    """Run the command line; every error becomes one line and an exit code.
 
     Args:
         arguments: The arguments, without the program's name.
@@ -98,23 +98,23 @@ def run(arguments: Sequence[str]) -> int:
     try:
         ended = app(args=list(arguments), prog_name="meshhook", standalone_mode=False)
     except BrokenPipeError:
-        # Whoever read the output has gone; Python must not try to flush it at the end.
+        # The reader of the output is gone; Python must not try to flush it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except (KeyboardInterrupt, typer.Abort):
         note("")
         return ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - told, and turned into an exit code
-        return _tell(arguments, error)
+    except Exception as error:  # noqa: BLE001 - reported, and turned into an exit code
+        return _report(arguments, error)
     return ended if isinstance(ended, int) else ExitCode.OK
 
 
-def _tell(arguments: Sequence[str], error: Exception) -> int:
+def _report(arguments: Sequence[str], error: Exception) -> int:
     if isinstance(error, _USAGE_ERROR):
-        told: Any = error
-        path = told.ctx.command_path if told.ctx else "meshhook"
-        note(f"{path}: {flat(told.format_message())} (see {path} --help)")
-        return int(told.exit_code)
+        wrong: Any = error
+        path = wrong.ctx.command_path if wrong.ctx else "meshhook"
+        note(f"{path}: {flat(wrong.format_message())} (see {path} --help)")
+        return int(wrong.exit_code)
     code = exit_code(error)
     if code is ExitCode.INTERNAL:
         note("".join(traceback.format_exception(error)).rstrip())

@@ -1,25 +1,23 @@
-"""What the shell offers when an argument is completed; never slow, and never a word of its own."""
+"""Shell completion of arguments: quick, and silent if something fails."""
 
 import ast
 import contextlib
 import io
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from meshhook.cli import project
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from meshhook.sync_services import list_queues_sync
 
 WAIT_SECONDS = 1.0
 """How long the project may take to answer; then nothing is offered."""
 
 
 def queues(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the queues of the project whose names begin so; none where it does not answer.
+    """Return the project's queues whose names begin so; none if it does not answer.
 
     Args:
         ctx: The command as far as it is typed, with the options that name the project.
@@ -41,8 +39,6 @@ def queues(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _names(url: str | None, key: str | None, env_file: Path | None) -> list[str]:
-    from meshhook.sync_services import list_queues_sync  # noqa: PLC0415 - heavy
-
     with project.find(url, key, None, env_file).connect() as client:
         return [queue.queue_name for queue in list_queues_sync(client)]
 
@@ -58,7 +54,7 @@ def handlers(incomplete: str) -> list[str]:
     return [name for name in _functions() if name.startswith(incomplete)]
 
 
-def _functions() -> "Iterator[str]":
+def _functions() -> Iterator[str]:
     for path in sorted(Path().glob("*.py")):
         with contextlib.suppress(OSError, ValueError, SyntaxError, RecursionError):
             for node in ast.parse(path.read_bytes()).body:

@@ -1,4 +1,4 @@
-"""`meshhook dev`: run the embedded stack until told to stop."""
+"""`meshhook dev`: run the embedded stack until stopped."""
 
 import signal
 import sys
@@ -10,6 +10,7 @@ import typer
 
 from meshhook.cli import env_writing, output
 from meshhook.cli.exits import CommandError, usage
+from meshhook.cli.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 WATCH_SECONDS = 0.5
-"""How often the folder of migrations is looked at."""
+"""How often the folder of migrations is checked."""
 
 
 def dev(
@@ -78,8 +79,8 @@ def dev(
     stack = LocalStack(
         data_dir=data_dir, migrations=migrations, port=port, database_port=database_port
     )
-    # Its first look is before the start, so that no later change is missed.
-    look = _watcher(stack, migrations) if watch and migrations else None
+    # It reads the folder before the start, so that no later change is missed.
+    apply_changes = _watcher(stack, migrations) if watch and migrations else None
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
@@ -89,7 +90,7 @@ def dev(
         _show(stack)
         if write_env is not None:
             env_writing.write_env(write_env, stack.url, stack.secret_key)
-        _wait(look)
+        _wait(apply_changes)
     except KeyboardInterrupt:
         pass
     except LocalStackError as error:
@@ -115,9 +116,7 @@ def _run_seeds(stack: "LocalStack", seeds: list[tuple[Path, str]]) -> None:
             with psycopg.connect(stack.database_url) as connection:
                 connection.execute(text.encode())
         except psycopg.Error as error:
-            raise CommandError(
-                f"the seed {file} failed, and left nothing behind: {error}"
-            ) from error
+            raise CommandError(f"the seed {file} failed, and changed nothing: {error}") from error
         output.note(f"Ran the seed {file}.")
 
 
@@ -126,23 +125,22 @@ def _show(stack: "LocalStack") -> None:
     sys.stdout.write("".join(lines))
     sys.stdout.flush()
     output.note(f"The local stack answers at {stack.url}; Ctrl-C stops it. In another shell:")
-    # Not as a note, which would hide the key.
+    # Not by `note`, which would hide the key.
     sys.stderr.write(f"  export SUPABASE_URL={stack.url} SUPABASE_KEY={stack.secret_key}\n")
     sys.stderr.flush()
 
 
-def _wait(look: "Callable[[], None] | None") -> None:
-    if look is None:
-        threading.Event().wait()
-    pause = threading.Event()
-    while look is not None:
-        pause.wait(WATCH_SECONDS)
-        look()
+def _wait(apply_changes: "Callable[[], None] | None") -> None:
+    """Wait for a signal, which raises KeyboardInterrupt."""
+    forever = threading.Event()
+    while apply_changes is not None:
+        forever.wait(WATCH_SECONDS)
+        apply_changes()
+    forever.wait()
 
 
 def _watcher(stack: "LocalStack", folder: Path) -> "Callable[[], None]":
-    """Return what looks for new migrations and applies them; one that is broken is told."""
-    from meshhook.cli.watch import Watch  # noqa: PLC0415 - heavy
+    """Return a function that applies new migrations, and notes one that fails."""
     from meshhook.local import LocalStackError  # noqa: PLC0415 - an optional extra
     from meshhook_local.migrate import (  # noqa: PLC0415 - an optional extra
         apply_migrations,
@@ -151,7 +149,7 @@ def _watcher(stack: "LocalStack", folder: Path) -> "Callable[[], None]":
 
     files = Watch([folder], ".sql")
 
-    def look() -> None:
+    def apply_changes() -> None:
         changed = files.changed()
         if not changed:
             return
@@ -164,6 +162,8 @@ def _watcher(stack: "LocalStack", folder: Path) -> "Callable[[], None]":
             output.note(f"Applied {path.name}.")
         for path in changed:
             if path not in applied and path.exists():
-                output.note(f"{path.name} has been applied before: start anew to have it changed.")
+                output.note(
+                    f"{path.name} was applied before; a change of it is applied in a new stack."
+                )
 
-    return look
+    return apply_changes

@@ -3,25 +3,28 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
-from meshhook.cli import complete, output
-from meshhook.cli.attempts import show_attempts
+from meshhook.cli import bulk, complete, output
 from meshhook.cli.exits import CommandError, ExitCode, usage
-from meshhook.cli.options import DryRunOption, JsonOption, LimitOption, YesOption, with_queue
+from meshhook.cli.options import (
+    DryRunOption,
+    JsonOption,
+    LimitOption,
+    YesOption,
+    with_options,
+    with_queue,
+)
 from meshhook.cli.project import Settings
-from meshhook.cli.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from meshhook.models import DeadLetterJob, ReplaySummary
+    from meshhook.models import DeadLetterJob
     from meshhook.sync_services import SyncDLQService
 
 app = typer.Typer(help="Look at dead letters, replay and delete them.")
-
-BATCH = 100
-"""How many dead letters one call replays where no rate is given."""
 
 PAGE = 500
 """How many dead letters one call lists."""
@@ -35,15 +38,38 @@ DlqOption = Annotated[
         autocompletion=complete.queues,
     ),
 ]
-MsgIdsArgument = Annotated[
-    list[int] | None,
-    typer.Argument(metavar="[MSG_ID]...", help="Their ids in the dead letter queue."),
-]
 ErrorOption = Annotated[
     str | None,
     typer.Option("--error", metavar="TEXT", help="All whose error contains this text."),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All that are there.")]
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """The options that choose dead letters."""
+
+    msg_ids: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[MSG_ID]...", help="Their ids in the dead letter queue."),
+    ] = None
+    error: ErrorOption = None
+
+    @property
+    def are_named(self) -> bool:
+        """Whether ids are given."""
+        return bool(self.msg_ids)
+
+    def ids(self, service: "SyncDLQService", *, everything: bool = False) -> list[int]:
+        """Return the ids of the chosen dead letters.
+
+        Raises:
+            CommandError: None of the ways to choose, or more than one, is given.
+        """
+        if sum((self.are_named, self.error is not None, everything)) != 1:
+            raise usage("say which dead letters: give their ids, or --error TEXT, or --all")
+        if self.msg_ids:
+            return list(dict.fromkeys(self.msg_ids))
+        return [letter.msg_id for letter in _matching(service, self.error)]
 
 
 @app.command("list")
@@ -61,7 +87,7 @@ def list_all(
 ) -> None:
     """List dead letters, oldest first."""
     with settings.open_dlq(dlq) as service:
-        # One more than is shown says whether there are more.
+        # One more than is shown, to know whether there are more.
         size = PAGE if error else min(limit + 1, PAGE)
         found = list(islice(_matching(service, error, after, size), limit + 1))
         total = None if error else service.get_dlq_metrics().total_jobs
@@ -108,7 +134,7 @@ def show(
             ("stack", stack),
         ]
     )
-    show_attempts(letter.attempts)
+    output.show_attempts(letter.attempts)
 
 
 @app.command()
@@ -143,12 +169,12 @@ def errors(
 
 @app.command()
 @with_queue
-def replay(  # noqa: PLR0913 - a command's options
+@with_options(choice=Choice)
+def replay(
     settings: Settings,
-    msg_ids: MsgIdsArgument = None,
     *,
-    error: ErrorOption = None,
-    everything: AllOption = False,
+    choice: Choice,
+    everything: Annotated[bool, typer.Option("--all", help="All that are there.")] = False,
     dlq: DlqOption = None,
     target: Annotated[
         str | None,
@@ -160,24 +186,24 @@ def replay(  # noqa: PLR0913 - a command's options
         ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option("--rate", min=0.01, help="How many a second at the most.")
+        float | None, typer.Option("--rate", min=0.01, help="How many a second at most.")
     ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Move dead letters back to their queues, each as a new job."""
     with settings.open_dlq(dlq) as service:
-        chosen = _chosen(service, msg_ids, error, everything=everything)
+        msg_ids = choice.ids(service, everything=everything)
         if dry_run:
-            _tell_choice("replay", service, chosen, as_json=as_json)
+            _show_choice("replay", service, msg_ids, as_json=as_json)
             return
-        done = _replay(service, chosen, target, rate, are_named=bool(msg_ids))
+        done = bulk.replay(service, msg_ids, target, rate, are_named=choice.are_named)
     failed = [error for summary in done for error in summary.errors]
     replayed = sum(summary.success for summary in done)
     if as_json:
         output.show_json({"replayed": replayed, "errors": failed})
     else:
-        output.say(f"Replayed {replayed} of {_letters(len(chosen))}.")
+        output.say(f"Replayed {replayed} of {_letters(len(msg_ids))}.")
         for one in failed:
             output.note(f"{one.msg_id}: {one.error}")
     if failed:
@@ -186,11 +212,11 @@ def replay(  # noqa: PLR0913 - a command's options
 
 @app.command()
 @with_queue
+@with_options(choice=Choice)
 def delete(
     settings: Settings,
-    msg_ids: MsgIdsArgument = None,
     *,
-    error: ErrorOption = None,
+    choice: Choice,
     dlq: DlqOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -198,18 +224,19 @@ def delete(
 ) -> None:
     """Delete dead letters, by id or by error."""
     with settings.open_dlq(dlq) as service:
-        chosen = _chosen(service, msg_ids, error, everything=False)
+        msg_ids = choice.ids(service)
         if dry_run:
-            _tell_choice("delete", service, chosen, as_json=as_json)
+            _show_choice("delete", service, msg_ids, as_json=as_json)
             return
         output.confirm(
-            f"This deletes {_letters(len(chosen))} of {service.dlq_name}", yes=yes or not chosen
+            f"This deletes {_letters(len(msg_ids))} of {service.dlq_name}", yes=yes or not msg_ids
         )
-        missing = _delete(service, chosen, are_named=bool(msg_ids))
+        missing = bulk.delete(service, msg_ids, are_named=choice.are_named)
+    deleted = len(msg_ids) - len(missing)
     if as_json:
-        output.show_json({"deleted": len(chosen) - len(missing), "missing": missing})
+        output.show_json({"deleted": deleted, "missing": missing})
     else:
-        output.say(f"Deleted {len(chosen) - len(missing)} of {_letters(len(chosen))}.")
+        output.say(f"Deleted {deleted} of {_letters(len(msg_ids))}.")
         for msg_id in missing:
             output.note(f"{msg_id}: there is no such dead letter")
     if missing:
@@ -254,18 +281,7 @@ def _error_of(letter: "DeadLetterJob") -> str:
     return output.as_text(letter.message.error_message or "")
 
 
-def _chosen(
-    service: "SyncDLQService", msg_ids: list[int] | None, error: str | None, *, everything: bool
-) -> list[int]:
-    """Return the ids of the dead letters that are meant; exactly one way to say it is given."""
-    if sum((bool(msg_ids), error is not None, everything)) != 1:
-        raise usage("say which dead letters: give their ids, or --error TEXT, or --all")
-    if msg_ids:
-        return list(dict.fromkeys(msg_ids))
-    return [letter.msg_id for letter in _matching(service, error)]
-
-
-def _tell_choice(verb: str, service: "SyncDLQService", chosen: list[int], *, as_json: bool) -> None:
+def _show_choice(verb: str, service: "SyncDLQService", chosen: list[int], *, as_json: bool) -> None:
     if as_json:
         output.show_json({"dry_run": True, "msg_ids": chosen})
         return
@@ -276,47 +292,6 @@ def _tell_choice(verb: str, service: "SyncDLQService", chosen: list[int], *, as_
 
 def _letters(number: int) -> str:
     return output.counted(number, "dead letter")
-
-
-def _replay(
-    service: "SyncDLQService",
-    msg_ids: list[int],
-    target: str | None,
-    rate: float | None,
-    *,
-    are_named: bool,
-) -> "list[ReplaySummary]":
-    """Replay in batches, and at the rate: a batch holds what a second may see."""
-    size = BATCH if rate is None else max(1, min(BATCH, int(rate)))
-    done: list[ReplaySummary] = []
-
-    def act(piece: "Sequence[int]") -> int:
-        done.append(service.replay_multiple_jobs(piece, target))
-        return done[-1].success
-
-    Walk(
-        doing="replaying",
-        done="replayed",
-        msg_ids=msg_ids,
-        size=size,
-        rate=rate,
-        are_named=are_named,
-    ).run(act)
-    return done
-
-
-def _delete(service: "SyncDLQService", msg_ids: list[int], *, are_named: bool) -> list[int]:
-    """Delete one after the other; return those that are not there."""
-    missing: list[int] = []
-
-    def act(piece: "Sequence[int]") -> int:
-        is_there = service.delete_dead_letter_job(piece[0])
-        if not is_there:
-            missing.append(piece[0])
-        return int(is_there)
-
-    Walk(doing="deleting", done="deleted", msg_ids=msg_ids, size=1, are_named=are_named).run(act)
-    return missing
 
 
 def _row(letter: "DeadLetterJob") -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Writing the settings of a local stack into a file such as `.env`."""
+"""Writing the settings of an embedded stack into a file such as `.env`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meshhook import _environment
+from meshhook._defaults import KEY_VARIABLES, URL_VARIABLE
 from meshhook.cli import output
 from meshhook.cli.exits import CommandError, usage
-from meshhook.connection import KEY_VARIABLES, URL_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ def check_target(file: Path) -> None:
     """Check that a file may be written: it has no settings of a project that is not local.
 
     Args:
-        file: The file, which need not be there.
+        file: The file, which need not exist.
 
     Raises:
         CommandError: It is no file, or has the URL of another project, or a key without a URL.
@@ -42,7 +42,7 @@ def check_target(file: Path) -> None:
     values = _environment.read(file)
     found = [name for name in (URL_VARIABLE, KEY_VARIABLE) if values.get(name, "").strip()]
     if found and not _is_local(values.get(URL_VARIABLE, "")):
-        # What stands there is not shown: either variable may hold a key.
+        # The values are not shown: either variable may hold a key.
         raise usage(
             f"--write-env {file}: {' and '.join(found)} there may belong to a project that is not"
             f" local, so nothing is written; name another file, or take them out of {file}"
@@ -57,10 +57,10 @@ def _is_local(url: str) -> bool:
 
 
 def write_env(file: Path, url: str, key: str) -> None:
-    """Write URL and key into a file; its other lines stay as they are. Says what was done.
+    """Write URL and key into a file, and note that; its other lines do not change.
 
     Args:
-        file: The file; it is made, for its owner alone, if it is not there.
+        file: The file; if it does not exist, it is made, readable only by its owner.
         url: The project's URL.
         key: Its secret key.
 
@@ -84,8 +84,8 @@ def updated(text: str, values: Mapping[str, str]) -> str:
     """Return the text of a file of settings with some of them set.
 
     Args:
-        text: The text; lines of other settings stay as they are.
-        values: The values by their names. They are put in double quotes.
+        text: The text; lines of other settings do not change.
+        values: The values by their names, to be written in double quotes.
 
     Returns:
         The text.
@@ -121,7 +121,7 @@ def _replace(file: Path, text: str) -> None:
 
 
 def _is_open_to_git(file: Path) -> bool:
-    """Tell whether a file is in a repository that does not ignore it."""
+    """Return whether a file is in a repository that does not ignore it."""
     try:
         asked = subprocess.run(  # noqa: S603 - no shell
             ["git", "check-ignore", "--quiet", file.name],  # noqa: S607 - the user's own git

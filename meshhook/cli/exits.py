@@ -1,8 +1,12 @@
-"""How a command ends: its exit code, and the error that carries one."""
+"""How a command ends: its exit code, the error that carries one, and the signals."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import contextmanager
 from enum import IntEnum
+from typing import TYPE_CHECKING, NoReturn
 
 from meshhook.exceptions import (
     ConfigurationError,
@@ -13,16 +17,19 @@ from meshhook.exceptions import (
     RejectedError,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class ExitCode(IntEnum):
     """What the exit code of a command means.
 
     Attributes:
-        OK: It was done.
-        FAILED: It was not done, what was asked for is not there, or a problem was found.
+        OK: The command did what it was asked.
+        FAILED: It could not, what it looked for is missing, or it found a problem.
         USAGE: An option, an argument or a setting is not usable; nothing was sent.
         OUTAGE: Supabase could not be used at the moment; the same command may succeed later.
-        INTERNAL: A fault that is none of the above; a traceback says where.
+        INTERNAL: A bug in MeshHook; a traceback shows where.
         INTERRUPTED: Ctrl-C (SIGINT).
         TERMINATED: SIGTERM.
     """
@@ -36,17 +43,17 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-HOPELESS = frozenset({ExitCode.FAILED, ExitCode.USAGE})
+PERMANENT = frozenset({ExitCode.FAILED, ExitCode.USAGE})
 """What another start would not fix: wrong options or settings, a wrong key, a missing queue."""
 
 
 class CommandError(Exception):
-    """A command cannot go on; its text is shown as one line.
+    """A command cannot go on; its message is shown as one line.
 
     Args:
         message: What happened and what to do.
         code: The exit code.
-        detail: What is shown before that line, such as the traceback of the user's own code.
+        detail: Text shown before that line, such as a traceback of the user's own code.
     """
 
     def __init__(
@@ -73,3 +80,37 @@ def exit_code(error: Exception) -> ExitCode:
     if isinstance(error, OutageError):
         return ExitCode.OUTAGE
     return ExitCode.FAILED if isinstance(error, MeshHookError) else ExitCode.INTERNAL
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived."""
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Raise `Terminated` at SIGTERM, as Python raises KeyboardInterrupt at Ctrl-C.
+
+    A long command can then end cleanly at both, and say how far it came.
+
+    Raises:
+        CommandError: SIGTERM arrived, and the block did not handle it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except Terminated:
+        raise CommandError("ended by SIGTERM", ExitCode.TERMINATED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def code_of(error: KeyboardInterrupt) -> ExitCode:
+    """Return the exit code of a command that a signal ended."""
+    return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated

@@ -1,4 +1,4 @@
-"""What a project's database has of MeshHook's SQL, compared with what this MeshHook expects."""
+"""MeshHook's SQL in a project's database, compared with what this MeshHook expects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from meshhook import RepeatPolicy, migrations
+from meshhook._calls import inspect
 from meshhook._http.advice import INSTALL_AGAIN
-from meshhook.cli import views
+from meshhook._http.transport import SyncTransport
 from meshhook.cli.doctor.expected import expected
 from meshhook.cli.doctor.facts import decode
+from meshhook.exceptions import MissingFunctionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,13 +24,13 @@ _PUSH = f"supabase db push; if that finds nothing to apply: {INSTALL_AGAIN}"
 
 @attrs.frozen(kw_only=True)
 class Installed:
-    """What a database has of MeshHook's SQL.
+    """The state of MeshHook's SQL in a database.
 
     Attributes:
-        schema_version: The version of MeshHook's SQL, None if the database does not say.
-        functions: How many of the functions are there as they should be.
-        missing: The functions that are not there.
-        changed: Those whose text is another: changed by hand, or of another version.
+        schema_version: The version of MeshHook's SQL, None if the database does not have it.
+        functions: How many functions are as they should be.
+        missing: The functions that do not exist.
+        changed: Those with another text: changed by hand, or of another version.
         unknown: Those that this MeshHook does not know: of a newer version, or an older one.
         is_newer: Whether the database's version is above this MeshHook's.
         problem: Why the database could not be compared, None if it was.
@@ -43,12 +46,12 @@ class Installed:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is nothing to be done."""
+        """Whether nothing needs to be done."""
         return not (self.problem or self.missing or self.changed or self.is_newer)
 
     @property
     def fix(self) -> str:
-        """What to do; empty if nothing is to be done, or the problem says it."""
+        """What to do; empty if nothing, or if the problem says it."""
         if self.is_newer:
             return "the database is newer than this meshhook: pip install --upgrade meshhook"
         return _PUSH if self.missing or self.changed else ""
@@ -60,17 +63,7 @@ def compare(
     expected: Mapping[str, str],
     schema_version: int | None,
 ) -> Installed:
-    """Compare the functions of a database with those that it should have.
-
-    Args:
-        there: What the text of each function there comes to.
-        version: The version of MeshHook's SQL there.
-        expected: What the text of each function should come to.
-        schema_version: The version of MeshHook's SQL that this MeshHook has.
-
-    Returns:
-        What the database has.
-    """
+    """Compare the functions of a database with those that it should have."""
     changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
     missing = expected.keys() - there.keys()
     return Installed(
@@ -84,23 +77,11 @@ def compare(
 
 
 def ask(settings: Settings) -> Installed:
-    """Ask a project's database.
-
-    Args:
-        settings: Which project.
-
-    Returns:
-        What it has.
-
-    Raises:
-        MeshHookError: It cannot be asked.
-    """
-    from meshhook import MissingFunctionsError, RepeatPolicy, migrations  # noqa: PLC0415 - heavy
-
+    """Compare the SQL in a project's database with what this MeshHook expects."""
     versions = [one.schema_version or 0 for one in migrations.shipped()]
     with settings.connect() as client:
         try:
-            answer = views.ask(client, "meshhook_doctor", RepeatPolicy(tries=2))
+            answer = SyncTransport(client, RepeatPolicy(tries=2)).call(inspect.doctor())
         except MissingFunctionsError as error:
             return Installed(problem=str(error))
     facts = decode(answer)

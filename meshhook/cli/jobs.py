@@ -1,4 +1,4 @@
-"""`meshhook jobs`: looking at jobs, and changing the course of one."""
+"""`meshhook jobs`: look at jobs, and cancel or retry one."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshhook.cli import output
-from meshhook.cli.attempts import show_attempts
 from meshhook.cli.exits import CommandError
 from meshhook.cli.options import JsonOption, LimitOption, with_queue
 from meshhook.cli.project import Settings
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from meshhook.models import JobRecord
     from meshhook.sync_services import SyncQueueService
 
-app = typer.Typer(help="Look at jobs; cancel one, or have it run again.")
+app = typer.Typer(help="Look at jobs; cancel one, or run it again.")
 
 PAGE = 1000
 """How many jobs one call lists at most."""
@@ -59,7 +58,7 @@ def list_all(
 ) -> None:
     """List jobs, newest first: those in the queue, or those in a state."""
     with settings.open_queue() as queue:
-        # One more than is shown says whether there are more.
+        # One more than is shown, to know whether there are more.
         found = list(_pages(queue, state, limit + 1, before))
     jobs, more = found[:limit], len(found) > limit
     _show(
@@ -89,7 +88,7 @@ def cancel(settings: Settings, msg_id: MsgIdArgument, *, as_json: JsonOption = F
         if not queue.cancel_job(msg_id):
             job = queue.get_job(msg_id)
             state = f"is {job.state}" if job else "is unknown"
-            raise CommandError(f"job {msg_id} is not in {queue.queue_name} any more: it {state}")
+            raise CommandError(f"job {msg_id} is no longer in {queue.queue_name}: it {state}")
     if as_json:
         output.show_json({"msg_id": msg_id, "queue_name": queue.queue_name, "cancelled": True})
     else:
@@ -106,7 +105,7 @@ def show(settings: Settings, msg_id: MsgIdArgument, *, as_json: JsonOption = Fal
         output.show_json(job)
         return
     output.show_fields(_fields(job))
-    show_attempts(job.attempts)
+    output.show_attempts(job.attempts)
 
 
 @app.command()
@@ -135,17 +134,14 @@ def find(
 @app.command()
 @with_queue
 def retry(settings: Settings, msg_id: MsgIdArgument, *, as_json: JsonOption = False) -> None:
-    """Have a job run again at once: one that waits for its time, or a dead letter."""
+    """Make a job due now: one that waits for its time, or a dead letter."""
     with settings.open_queue() as queue:
         job = _job(queue, msg_id)
         if job.state == "scheduled":
             _make_due(queue, msg_id)
-            done = {"msg_id": msg_id, "queue_name": queue.queue_name}
-        elif job.state == "available":
-            done = {"msg_id": msg_id, "queue_name": queue.queue_name}
-        else:
-            done = {}
-    if not done:
+    if job.state in {"scheduled", "available"}:
+        done: dict[str, object] = {"msg_id": msg_id, "queue_name": queue.queue_name}
+    else:
         done = _replay(settings, job)
     if as_json:
         output.show_json(done)
@@ -162,7 +158,7 @@ def _job(queue: "SyncQueueService", msg_id: int) -> "JobRecord":
 
 def _make_due(queue: "SyncQueueService", msg_id: int) -> None:
     if not queue.release(msg_id):
-        raise CommandError(f"job {msg_id} is gone: somebody has finished or deleted it meanwhile")
+        raise CommandError(f"job {msg_id} is gone: it was finished or deleted a moment ago")
 
 
 def _replay(settings: Settings, job: "JobRecord") -> dict[str, object]:
@@ -197,9 +193,8 @@ def _row(job: "JobRecord") -> tuple[object, ...]:
 def _last_error(job: "JobRecord") -> str | None:
     if job.attempts:
         return job.attempts[-1].error_message
-    return (
-        output.as_text(job.message.last_error) if job.message and job.message.last_error else None
-    )
+    error = job.message and job.message.last_error
+    return output.as_text(error) if error else None
 
 
 def _fields(job: "JobRecord") -> list[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""Options that many commands have, and how a command gets its settings."""
+"""Options that several commands share, and how a command gets what is made of them."""
 
 import functools
 import inspect
@@ -10,10 +10,12 @@ import typer
 
 from meshhook.cli import complete, project
 
+Command = Callable[..., Any]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at the most.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
 UrlOption = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help="The project's URL. \\[env var: SUPABASE_URL]"),
@@ -44,46 +46,73 @@ EnvFileOption = Annotated[
     typer.Option("--env-file", metavar="FILE", help="Settings that the environment lacks (.env)."),
 ]
 
-_PROJECT = {"url": UrlOption, "key": KeyOption, "env_file": EnvFileOption}
-_PROJECT_AND_QUEUE = {"queue": QueueOption, **_PROJECT}
 
+def with_options(**makers: Command) -> Callable[[Command], Command]:
+    """Give a command the options of functions, and their results as its parameters.
 
-def with_project(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the project, and its parameter ``settings`` their values.
+    Typer reads a command's options from its signature. So that commands can share groups of
+    options, each parameter named here is replaced in the signature by those of its function.
+    Options stand where a keyword parameter stood, or last for a positional one.
 
     Args:
-        command: The command, with a parameter ``settings``.
+        makers: For a parameter of the command, the function that makes its value of options.
 
     Returns:
-        The command as Typer should see it.
+        A decorator of commands.
     """
-    return _with_settings(command, _PROJECT)
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(**given: Any) -> Any:
+            made = {
+                name: maker(**{option: given.pop(option) for option in _parameters(maker)})
+                for name, maker in makers.items()
+            }
+            return command(**made, **given)
+
+        parameters = _expanded(command, makers)
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
-def with_queue(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the project and of the queue; see `with_project`."""
-    return _with_settings(command, _PROJECT_AND_QUEUE)
+def _expanded(command: Command, makers: dict[str, Command]) -> list[inspect.Parameter]:
+    shown: list[inspect.Parameter] = []
+    last: list[inspect.Parameter] = []
+    for name, parameter in _parameters(command).items():
+        if name not in makers:
+            shown.append(parameter)
+        elif parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            shown += _parameters(makers[name]).values()
+        else:
+            last += _parameters(makers[name]).values()
+    return shown + last
 
 
-def _with_settings(command: Callable[..., None], added: dict[str, Any]) -> Callable[..., None]:
-    signature = inspect.signature(command)
-    parameters = [
-        *(parameter for name, parameter in signature.parameters.items() if name != "settings"),
-        *(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in added.items()
-        ),
-    ]
+def _parameters(function: Command) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)
 
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        values = {name: given.pop(name) for name in added}
-        command(settings=project.find(**{"queue": None, **values}), **given)
 
-    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters
-        ]
-    )
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
+def _project(
+    *, url: UrlOption = None, key: KeyOption = None, env_file: EnvFileOption = None
+) -> project.Settings:
+    return project.find(url, key, None, env_file)
+
+
+def _project_and_queue(
+    *,
+    queue: QueueOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    env_file: EnvFileOption = None,
+) -> project.Settings:
+    return project.find(url, key, queue, env_file)
+
+
+with_project = with_options(settings=_project)
+"""Give a command the options of the project, as its parameter ``settings``."""
+
+with_queue = with_options(settings=_project_and_queue)
+"""Give a command the options of the project and the queue, as its parameter ``settings``."""

@@ -1,15 +1,17 @@
-"""What commands show: tables for people, JSON for machines, notes on standard error."""
+"""Output of the commands: tables for people, JSON for machines, notes on standard error."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import typer
+from rich import progress
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,10 +20,14 @@ from meshhook.cli.exits import CommandError, ExitCode, usage
 from meshhook.cli.redaction import redact, redact_known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from meshhook.models import AttemptRecord
 
 _WIDE = 100_000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_ATTEMPT_COLUMNS = ("attempt:", "outcome", "failed", "after s:", "worker", "error")
+_SINGULAR = {"": "", "are": " is", "were": " was"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -43,7 +49,7 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line on standard error: what people should know and machines should not read."""
+    """Write a line on standard error: for people, and not for programs that read the output."""
     sys.stderr.write(f"{redact(text)}\n")
     sys.stderr.flush()
 
@@ -55,7 +61,7 @@ def show_json(value: object) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as what JSON knows: times in ISO 8601, our own values as objects."""
+    """Return a value in JSON's types: times in ISO 8601, our own classes as objects."""
     if attrs.has(type(value)):
         fields = attrs.fields(type(value))
         return {
@@ -78,7 +84,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: 
     Args:
         columns: The headings.
         rows: The cells; None is shown as nothing.
-        empty: What is told on standard error where there are no rows.
+        empty: The note on standard error if there are no rows.
     """
     listed = list(rows)
     if not listed:
@@ -102,12 +108,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
 
 def note_rest(shown: int, total: int | None, option: str | None = None) -> None:
-    """Say on standard error that a list was cut, and how to see the rest.
+    """Note on standard error that a list was cut, and how to see the rest.
 
     Args:
-        shown: How many were shown.
-        total: How many there are, None where that is not known.
-        option: The option that goes on where the list ended, None if there is none.
+        shown: How many rows were shown.
+        total: How many there are, None if that is not known.
+        option: The option that continues the list, None if there is none.
     """
     those = f"{shown:,} of {total:,} shown" if total else f"{shown:,} shown, and there are more"
     onward = f", or {option} to go on from here" if option else ""
@@ -115,13 +121,13 @@ def note_rest(shown: int, total: int | None, option: str | None = None) -> None:
 
 
 def show_fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """Show names and values, one pair a line; what is None is left out."""
-    rows = [(name, value) for name, value in pairs if value is not None]
+    """Show names and values, one pair on each line; None is left out."""
     made = Table.grid(padding=(0, 2, 0, 0))
     made.add_column(style="bold")
     made.add_column(overflow="fold")
-    for name, value in rows:
-        made.add_row(name, Text(printable(value)))
+    for name, value in pairs:
+        if value is not None:
+            made.add_row(name, Text(printable(value)))
     show(made)
 
 
@@ -133,12 +139,67 @@ def show(made: Table) -> None:
         return
     with out.capture() as captured:
         out.print(made)
-    # Rich fills up every line; in a pipe that is only in the way.
+    # Rich pads every line to the full width, which only disturbs in a pipe.
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
+def show_attempts(attempts: Sequence[AttemptRecord]) -> None:
+    """Show a job's failed attempts below its fields; nothing if there are none."""
+    if attempts:
+        say("")
+        show_table(_ATTEMPT_COLUMNS, map(_attempt_row, attempts), "")
+
+
+def _attempt_row(attempt: AttemptRecord) -> tuple[object, ...]:
+    return (
+        attempt.attempt,
+        attempt.outcome,
+        attempt.failed_at,
+        None if attempt.seconds is None else f"{attempt.seconds:.3f}",
+        attempt.worker,
+        one_line(error_of(attempt)),
+    )
+
+
+def error_of(attempt: AttemptRecord) -> str:
+    """Return type and message of an attempt's error; a worker's message begins with the type."""
+    kind, message = attempt.error_type or "", attempt.error_message or ""
+    if not kind or message == kind or message.startswith(f"{kind}:"):
+        return message
+    return f"{kind}: {message}" if message else kind
+
+
+@contextmanager
+def progress_bar(doing: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar on a terminal, and nothing anywhere else.
+
+    Args:
+        doing: The activity, such as enqueueing.
+        total: How much there is to do, None if that is not known.
+
+    Yields:
+        A function that takes how much is done, as a number and as a text.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _done, _text: None
+        return
+    columns = (
+        progress.TextColumn(doing),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[text]}"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    shown = progress.Progress(
+        *columns, console=console(stderr=True), redirect_stdout=sys.stdout.isatty()
+    )
+    with shown:
+        task = shown.add_task("", total=total, text="")
+        yield lambda done, text: shown.update(task, completed=done, text=text)
+
+
 def printable(value: object) -> str:
-    """Return a value as text that cannot steer a terminal: anybody may have written it."""
+    """Return a value as text that cannot control a terminal: it may come from anyone."""
     if value is None:
         return ""
     text = redact_known(as_text(value))
@@ -148,7 +209,7 @@ def printable(value: object) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return a value as text: a text as it is, a time, and anything else as JSON."""
+    """Return a value as text: a text unchanged, a time as in `when`, anything else as JSON."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, datetime):
@@ -166,15 +227,12 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-_SINGULAR = {"": "", "are": " is", "were": " was"}
-
-
 def counted(number: float, what: str, verb: str = "") -> str:
-    """Return a number with what is counted: 1 job, 2 jobs; or 1 job is, 2 jobs are.
+    """Return a number with its noun: 1 job, 2 jobs; or 1 job is, 2 jobs are.
 
     Args:
         number: How many there are.
-        what: One of them, as a word whose plural takes an s (or es, after s).
+        what: The noun in the singular; its plural takes an s (or es, after s).
         verb: Nothing, ``are`` or ``were``.
     """
     if number == 1:
@@ -213,11 +271,11 @@ def confirm(what: str, *, yes: bool) -> None:
     """Ask before something is destroyed.
 
     Args:
-        what: What will be done, as a sentence without its end.
-        yes: Whether ``--yes`` was given, so that nobody is asked.
+        what: What will be done, as a sentence without its full stop.
+        yes: Whether ``--yes`` was given; then nothing is asked.
 
     Raises:
-        CommandError: There is nobody to ask, or the answer was no.
+        CommandError: The answer was no, or standard input is not a terminal.
     """
     if yes:
         return

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 
 from meshhook import _environment
+from meshhook._defaults import DEFAULT_QUEUE, KEY_VARIABLES, URL_VARIABLE
 from meshhook.cli.exits import usage
 from meshhook.cli.redaction import hide
-from meshhook.connection import KEY_VARIABLES, URL_VARIABLE, connect_sync
+from meshhook.connection import connect_sync
+from meshhook.sync_services import SyncDLQService, SyncQueueService, list_queues_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +22,8 @@ if TYPE_CHECKING:
     from supabase import Client
 
     from meshhook.models import QueueInfo
-    from meshhook.sync_services import SyncDLQService, SyncQueueService
 
 QUEUE_VARIABLE = "MESHHOOK_QUEUE"
-DEFAULT_QUEUE = "workflow_jobs"
 
 
 @attrs.frozen(kw_only=True)
@@ -31,9 +31,9 @@ class Settings:
     """Which project and which queue a command is about.
 
     Attributes:
-        url: The project's URL, None if nothing says it.
-        key: The project's key, None if nothing says it.
-        queue: The queue, None if nothing names one.
+        url: The project's URL, None if it is not set.
+        key: The project's key, None if it is not set.
+        queue: The queue, None if it is not set.
     """
 
     url: str | None
@@ -42,21 +42,12 @@ class Settings:
 
     @property
     def queue_name(self) -> str:
-        """The queue, or that of the original system where nothing names one."""
+        """The queue, or the default queue if none is set."""
         return self.queue or DEFAULT_QUEUE
 
-    @contextmanager
-    def connect(self) -> Iterator[Client]:
-        """Open a sync client of the project.
-
-        Yields:
-            The client.
-
-        Raises:
-            ConfigurationError: URL or key are missing or cannot be used.
-        """
-        with connect_sync(self.url, self.key) as client:
-            yield client
+    def connect(self) -> AbstractContextManager[Client]:
+        """Open a sync client of the project."""
+        return connect_sync(self.url, self.key)
 
     @contextmanager
     def open_queue(self, name: str | None = None) -> Iterator[SyncQueueService]:
@@ -68,8 +59,6 @@ class Settings:
         Yields:
             Its service.
         """
-        from meshhook.sync_services import SyncQueueService  # noqa: PLC0415 - heavy
-
         with self.connect() as client:
             yield SyncQueueService(client, name or self.queue_name)
 
@@ -84,26 +73,21 @@ class Settings:
         Yields:
             Its service.
         """
-        from meshhook.sync_services import SyncDLQService, list_queues_sync  # noqa: PLC0415 - heavy
-
         with self.connect() as client:
             yield SyncDLQService(client, name or self._dlq_name(list_queues_sync(client)))
 
     def _dlq_name(self, queues: list[QueueInfo]) -> str:
+        usual = f"{self.queue_name}_dlq"
         for queue in queues:
             if queue.queue_name == self.queue_name:
-                return queue.queue_name if queue.is_dlq else queue.dlq_name or self._usual_dlq_name
-        return self._usual_dlq_name
-
-    @property
-    def _usual_dlq_name(self) -> str:
-        return f"{self.queue_name}_dlq"
+                return queue.queue_name if queue.is_dlq else queue.dlq_name or usual
+        return usual
 
 
 def find(
     url: str | None, key: str | None, queue: str | None, env_file: Path | None = None
 ) -> Settings:
-    """Find the settings: an option comes before the environment, that before the file.
+    """Find the settings: options come first, then the environment, then the file.
 
     Args:
         url: ``--url``.
@@ -112,10 +96,10 @@ def find(
         env_file: ``--env-file``; None for the file that `connect` would read.
 
     Returns:
-        The settings, None for what is nowhere.
+        The settings; what is not set is None.
 
     Raises:
-        CommandError: The file that is named is not there.
+        CommandError: The named file does not exist.
         ConfigurationError: The file is needed and cannot be read.
     """
     file = _file(env_file)
@@ -132,13 +116,13 @@ def find(
 def export(env_file: Path | None) -> None:
     """Put the settings of the file into the environment, for the code of handlers.
 
-    What the environment has already stays as it is.
+    Variables that are already set are not changed.
 
     Args:
         env_file: ``--env-file``; see `find`.
 
     Raises:
-        CommandError: The file that is named is not there.
+        CommandError: The named file does not exist.
         ConfigurationError: The file cannot be read.
     """
     file = _file(env_file)

@@ -2,16 +2,18 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from meshhook.cli import complete, output
 from meshhook.cli.exits import CommandError
-from meshhook.cli.options import JsonOption, YesOption, with_project
+from meshhook.cli.options import JsonOption, YesOption, with_options, with_project
 from meshhook.cli.project import Settings
+from meshhook.exceptions import QueueNotFoundError
+from meshhook.sync_services import SyncQueueService, list_queues_sync
 
 if TYPE_CHECKING:
     from meshhook.models import QueueInfo
-    from meshhook.sync_services import SyncQueueService
 
 app = typer.Typer(help="Create, change, list, pause, empty and drop queues.")
 
@@ -23,65 +25,68 @@ NameArgument = Annotated[
         autocompletion=complete.queues,
     ),
 ]
-DlqOption = Annotated[
-    str | None, typer.Option("--dlq", metavar="NAME", help="Its dead letter queue (<queue>_dlq).")
-]
-VtOption = Annotated[
-    float | None,
-    typer.Option("--visibility-timeout-seconds", help="The lease of a claimed job (30)."),
-]
-AttemptsOption = Annotated[
-    int | None, typer.Option("--max-attempts", help="The last attempt of a job (5).")
-]
-BaseDelayOption = Annotated[
-    int | None, typer.Option("--base-delay-ms", help="The delay after a first failure (1000).")
-]
-MaxDelayOption = Annotated[
-    int | None, typer.Option("--max-delay-ms", help="What a delay never exceeds (300000).")
-]
-HistoryOption = Annotated[
-    bool | None,
-    typer.Option("--history/--no-history", help="Whether finished jobs are kept (they are)."),
-]
-DeadLettersOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--dead-letters/--no-dead-letters",
-        help="Whether jobs past their last attempt become dead letters (they do).",
-    ),
-]
-RetentionOption = Annotated[
-    float | None,
-    typer.Option("--retention-days", help="How long finished jobs are kept (for ever)."),
-]
+_COLUMNS = (
+    "queue",
+    "state",
+    "dead letters in",
+    "lease:",
+    "attempts:",
+    "backoff ms:",
+    "history",
+    "retention",
+    "created",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Changes:
+    """The settings of a queue that are given, by their names in the SDK."""
+
+    dlq_name: Annotated[
+        str | None,
+        typer.Option("--dlq", metavar="NAME", help="Its dead letter queue (<queue>_dlq)."),
+    ] = None
+    vt_seconds: Annotated[
+        float | None,
+        typer.Option("--visibility-timeout-seconds", help="The lease of a claimed job (30)."),
+    ] = None
+    max_attempts: Annotated[
+        int | None, typer.Option("--max-attempts", help="The last attempt of a job (5).")
+    ] = None
+    base_delay_ms: Annotated[
+        int | None, typer.Option("--base-delay-ms", help="The delay after a first failure (1000).")
+    ] = None
+    max_delay_ms: Annotated[
+        int | None, typer.Option("--max-delay-ms", help="What a delay never exceeds (300000).")
+    ] = None
+    keeps_history: Annotated[
+        bool | None,
+        typer.Option("--history/--no-history", help="Whether finished jobs are kept (they are)."),
+    ] = None
+    has_dead_letters: Annotated[
+        bool | None,
+        typer.Option(
+            "--dead-letters/--no-dead-letters",
+            help="Whether jobs past their last attempt become dead letters (they do).",
+        ),
+    ] = None
+    retention_days: Annotated[
+        float | None,
+        typer.Option("--retention-days", help="How long finished jobs are kept (forever)."),
+    ] = None
 
 
 @app.command("list")
 @with_project
 def list_all(settings: Settings, *, as_json: JsonOption = False) -> None:
     """List every queue of the project, with its settings."""
-    from meshhook import list_queues_sync  # noqa: PLC0415 - heavy
-
     with settings.connect() as client:
         queues = list_queues_sync(client)
     if as_json:
         output.show_json(queues)
         return
-    output.show_table(
-        (
-            "queue",
-            "state",
-            "dead letters in",
-            "lease:",
-            "attempts:",
-            "backoff ms:",
-            "history",
-            "retention",
-            "created",
-        ),
-        (_row(queue) for queue in queues),
-        "There is no queue yet: meshhook queues create NAME",
-    )
+    empty = "There is no queue yet: meshhook queues create NAME"
+    output.show_table(_COLUMNS, map(_row, queues), empty)
 
 
 def _row(queue: "QueueInfo") -> tuple[object, ...]:
@@ -102,70 +107,32 @@ def _row(queue: "QueueInfo") -> tuple[object, ...]:
 
 @app.command()
 @with_project
-def create(  # noqa: PLR0913 - a command's options
-    settings: Settings,
-    name: NameArgument,
-    *,
-    dlq: DlqOption = None,
-    vt_seconds: VtOption = None,
-    max_attempts: AttemptsOption = None,
-    base_delay_ms: BaseDelayOption = None,
-    max_delay_ms: MaxDelayOption = None,
-    history: HistoryOption = None,
-    dead_letters: DeadLettersOption = None,
-    retention_days: RetentionOption = None,
-    as_json: JsonOption = False,
+@with_options(changes=Changes)
+def create(
+    settings: Settings, name: NameArgument, *, changes: Changes, as_json: JsonOption = False
 ) -> None:
-    """Create a queue and its dead letter queue, or change the settings of one that is there."""
+    """Create a queue and its dead letter queue, or change the settings of an existing one."""
     with settings.open_queue(name) as service:
-        queue = service.create_queue(
-            dlq_name=dlq,
-            vt_seconds=vt_seconds,
-            max_attempts=max_attempts,
-            base_delay_ms=base_delay_ms,
-            max_delay_ms=max_delay_ms,
-            keeps_history=history,
-            has_dead_letters=dead_letters,
-            retention_days=retention_days,
-        )
+        queue = service.create_queue(**attrs.asdict(changes))
     _show_settings(queue, as_json=as_json)
 
 
 @app.command()
 @with_project
-def configure(  # noqa: PLR0913 - a command's options
-    settings: Settings,
-    name: NameArgument,
-    *,
-    dlq: DlqOption = None,
-    vt_seconds: VtOption = None,
-    max_attempts: AttemptsOption = None,
-    base_delay_ms: BaseDelayOption = None,
-    max_delay_ms: MaxDelayOption = None,
-    history: HistoryOption = None,
-    dead_letters: DeadLettersOption = None,
-    retention_days: RetentionOption = None,
-    as_json: JsonOption = False,
+@with_options(changes=Changes)
+def configure(
+    settings: Settings, name: NameArgument, *, changes: Changes, as_json: JsonOption = False
 ) -> None:
     """Change the settings of a queue; its workers follow. Without options, show them."""
     with settings.open_queue(name) as service:
-        queue = service.configure_queue(
-            dlq_name=dlq,
-            vt_seconds=vt_seconds,
-            max_attempts=max_attempts,
-            base_delay_ms=base_delay_ms,
-            max_delay_ms=max_delay_ms,
-            keeps_history=history,
-            has_dead_letters=dead_letters,
-            retention_days=retention_days,
-        )
+        queue = service.configure_queue(**attrs.asdict(changes))
     _show_settings(queue, as_json=as_json)
 
 
 @app.command()
 @with_project
 def pause(settings: Settings, name: NameArgument) -> None:
-    """Hand out no jobs of a queue until it is resumed; what runs is finished."""
+    """Hand out no jobs of a queue until it is resumed; running jobs are finished."""
     with settings.open_queue(name) as queue:
         was_running = queue.pause_queue()
     output.say(f"{name} is paused." if was_running else f"{name} was paused already.")
@@ -199,9 +166,8 @@ def _show_settings(queue: "QueueInfo", *, as_json: bool) -> None:
 
 
 def _retention(queue: "QueueInfo") -> str:
-    return (
-        "for ever" if queue.retention_days is None else output.counted(queue.retention_days, "day")
-    )
+    days = queue.retention_days
+    return "forever" if days is None else output.counted(days, "day")
 
 
 @app.command()
@@ -217,19 +183,16 @@ def drop(
 ) -> None:
     """Drop a queue with all its jobs and its archive."""
     with settings.open_queue(name) as queue:
-        too = " and its dead letter queue" if with_dlq else ""
         if not yes:
-            output.confirm(
-                f"This drops the queue {name}{too}, {_content(settings, queue)}", yes=yes
-            )
+            too = " and its dead letter queue" if with_dlq else ""
+            content = _content(settings, queue)
+            output.confirm(f"This drops the queue {name}{too}, {content}", yes=False)
         if not queue.drop_queue(drop_dlq=with_dlq):
             raise CommandError(f"there is no queue {name}")
     output.say(f"Dropped {name}.")
 
 
 def _content(settings: Settings, queue: "SyncQueueService") -> str:
-    from meshhook import QueueNotFoundError, list_queues_sync  # noqa: PLC0415 - heavy
-
     try:
         length = queue.get_queue_metrics().queue_length
         return f"with {output.counted(length, 'job')}"

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
+from rich.console import Group
+from rich.live import Live
 
+from meshhook._calls import inspect
+from meshhook._http import views
+from meshhook._http.transport import SyncTransport
 from meshhook.cli import complete, output
 from meshhook.cli.options import JsonOption, with_project
 from meshhook.cli.project import Settings
-from meshhook.exceptions import OutageError
+from meshhook.exceptions import OutageError, QueueNotFoundError
+from meshhook.sync_services import SyncQueueService
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +38,6 @@ _COLUMNS = (
     "average s:",
 )
 
-
 _WORKER_COLUMNS = (
     "worker",
     "state",
@@ -48,19 +53,19 @@ _WORKER_COLUMNS = (
 
 @attrs.frozen(kw_only=True)
 class QueueStats:
-    """What is known of a queue at one moment.
+    """The numbers of a queue at one moment.
 
     Attributes:
         queue_name: The queue.
         visible_jobs: Jobs that can be claimed now.
-        invisible_jobs: Jobs that are being processed or wait for their time.
+        invisible_jobs: Jobs that are running or wait for their time.
         oldest_job_age_seconds: Age of the oldest job, None in an empty queue.
         completed_jobs: Jobs that were completed so far.
         failed_jobs: Jobs that went to the dead letter queue so far.
         dlq_jobs: Dead letters that are there now.
         avg_processing_time_seconds: How long an attempt takes on average.
         avg_attempts: How many attempts a job takes on average.
-        enqueued_per_second: Since the look before; None at the first.
+        enqueued_per_second: Since the numbers before; None the first time.
         finished_per_second: Likewise.
     """
 
@@ -78,22 +83,22 @@ class QueueStats:
 
     @property
     def finished(self) -> int:
-        """Jobs that came to an end so far."""
+        """Jobs that were finished so far."""
         return self.completed_jobs + self.failed_jobs
 
     @property
     def enqueued(self) -> int:
-        """Jobs that came in so far: those that are there, and those that came to an end."""
+        """Jobs that were enqueued so far: those that are there, and those that were finished."""
         return self.finished + self.visible_jobs + self.invisible_jobs
 
 
 @attrs.frozen
 class Look:
-    """What is known at one moment.
+    """The numbers of a project at one moment.
 
     Attributes:
         queues: The numbers of each queue.
-        workers: Those of its workers that were seen within a day.
+        workers: The workers of these queues that were seen within a day.
     """
 
     queues: Sequence[QueueStats]
@@ -110,11 +115,11 @@ def stats(
             "--queue",
             "-q",
             metavar="NAME",
-            help="A queue (all); may be given again.",
+            help="A queue (all); may be given several times.",
             autocompletion=complete.queues,
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
     interval_seconds: Annotated[
         float, typer.Option("--interval-seconds", min=0.1, help="How often, with --watch.")
     ] = 2.0,
@@ -126,29 +131,28 @@ def stats(
             _watch(client, queues or [], interval_seconds, as_json=as_json)
             return
         seen = look(client, queues or [])
+        missing = sorted(set(queues or ()) - {queue.queue_name for queue in seen.queues})
+        reasons = [_why_missing(client, name) for name in missing]
     _show(seen, as_json=as_json)
-    if missing := sorted(set(queues or ()) - {queue.queue_name for queue in seen.queues}):
-        output.note(f"There is no queue {', '.join(missing)}.")
+    for reason in reasons:
+        output.note(reason)
+    if reasons:
         raise typer.Exit(1)
 
 
+def _why_missing(client: "Client", queue_name: str) -> str:
+    """Return the database's error for a queue that is not there; it suggests a similar name."""
+    try:
+        SyncQueueService(client, queue_name).get_queue_metrics()
+    except QueueNotFoundError as error:
+        return output.flat(str(error))
+    return f"There was no queue {queue_name} a moment ago."
+
+
 def look(client: "Client", queues: Sequence[str]) -> Look:
-    """Read the numbers of queues and workers as they are now.
-
-    Args:
-        client: A client of the project.
-        queues: The queues; all but dead letter queues where none is named.
-
-    Returns:
-        The numbers of each queue that is there, by name, and of its workers.
-
-    Raises:
-        RequestError: A request failed.
-    """
-    from meshhook.cli import views  # noqa: PLC0415 - heavy
-
-    # First, since a function that is missing is told better than a view.
-    workers = views.workers(client)
+    """Read the numbers of queues and their workers; by default of all but dead letter queues."""
+    # First: the error of a missing function is clearer than that of a missing view.
+    workers = SyncTransport(client).call(inspect.workers())
     depths = {row["queue_name"]: row for row in views.read(client, "queue_monitoring")}
     totals = {row["queue_name"]: row for row in views.read(client, "job_statistics")}
     names = [name for name in sorted(depths) if name in (queues or totals)]
@@ -173,7 +177,7 @@ def _stats(name: str, depth: dict[str, Any], totals: dict[str, Any]) -> QueueSta
 
 
 def with_rates(before: Look, after: Look, seconds: float) -> Look:
-    """Return the later numbers with what has changed since the earlier ones, by the second."""
+    """Return the later numbers with the changes since the earlier ones, for each second."""
     known = {queue.queue_name: queue for queue in before.queues}
     return attrs.evolve(
         after,
@@ -191,15 +195,12 @@ def with_rates(before: Look, after: Look, seconds: float) -> Look:
 
 
 def _watch(client: "Client", queues: list[str], interval: float, *, as_json: bool) -> None:
-    """Look again and again: live on a terminal, one block or line after the other in a pipe."""
+    """Show the numbers repeatedly: live on a terminal, one after the other in a pipe."""
     if as_json or not sys.stdout.isatty():
         for seen in _looks(client, queues, interval):
             _show(seen, as_json=as_json)
             sys.stdout.flush()
         return
-    from rich.console import Group  # noqa: PLC0415 - for terminals alone
-    from rich.live import Live  # noqa: PLC0415 - for terminals alone
-
     with Live(console=output.console(), auto_refresh=False) as live:
         for seen in _looks(client, queues, interval):
             live.update(Group(*_tables(seen)), refresh=True)

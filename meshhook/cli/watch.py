@@ -1,4 +1,4 @@
-"""Noticing that files change, by their times: no dependency, and good on any file system."""
+"""Noticing changed files by their times, which works on every file system."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LEFT_OUT = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
 class Watch:
-    """Notices changes of files in folders.
+    """Notices changed files in folders.
 
     Args:
-        folders: The folders, with all below them.
+        folders: The folders, with all that are in them.
         suffix: How the names of the files end.
         poll_seconds: How often they are looked at, in seconds.
     """
@@ -44,7 +44,7 @@ class Watch:
         )
 
     async def changes(self) -> AsyncIterator[Path]:
-        """Wait for changes, for ever.
+        """Wait for changes, without end.
 
         Yields:
             A file of each change.

@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import pty
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import pytest
@@ -86,7 +88,7 @@ class Shell:
         Args:
             argv: The arguments.
             stdin: What a pipe brings.
-            keyboard: What somebody types instead, on a terminal.
+            keyboard: What a user types instead, on a terminal.
             is_terminal: Whether the output goes to a terminal.
         """
         given = keyboard if keyboard is not None else stdin
@@ -105,24 +107,28 @@ class Shell:
         _, out, err = streams
         return Ended(int(code), out.text(), err.text())
 
-    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a process of its own."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *argv: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """Start a command as a separate process, which does not survive the block."""
+        with subprocess.Popen(
             [*COMMAND, *argv],
             env={**os.environ, **self.env},
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run_process(self, *argv: str, stdin: str = "", **options: Any) -> Ended:
-        """Run a command as a process of its own, to its end."""
+        """Run a command as a separate process, to its end."""
         done = subprocess.run(
             [*COMMAND, *argv],
             env={**os.environ, **self.env},
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=45,
             check=False,
             **options,
         )
@@ -130,7 +136,7 @@ class Shell:
 
 
 class Terminal:
-    """A command whose output goes to a terminal.
+    """A command whose output goes to a terminal; it does not survive the block.
 
     Args:
         shell: Whose settings it gets.
@@ -150,6 +156,14 @@ class Terminal:
         )
         os.close(theirs)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._end)
+
     def wait_for(self, text: str, times: int = 1) -> None:
         """Read until a text has come so often; the test's own time limit bounds the waiting."""
         while self.seen.count(text) < times:
@@ -159,8 +173,7 @@ class Terminal:
         """Read what is left, and return the exit code."""
         while self._read():
             pass
-        os.close(self._end)
-        return self.process.wait(timeout=30)
+        return self.process.wait()
 
     def _read(self) -> bool:
         try:
@@ -178,6 +191,13 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("SUPABASE_", "MESHHOOK_")) or name in {"NO_COLOR", "FORCE_COLOR"}:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_works() -> None:
+    """Let processes react to SIGINT: a shell that starts pytest in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -228,12 +248,16 @@ def dead_letters(stack: LocalStack, queue_name: str) -> Iterator[SyncDLQService]
 
 
 @pytest.fixture
-def app_dir(tmp_path: Path) -> Path:
-    """A folder with a module of handlers, `tasks`."""
+def app_dir(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a module of handlers, `tasks`, which the next test does not find imported."""
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "tasks.py").write_text(TASKS)
-    return folder
+    yield folder
+    sys.path[:] = [path for path in sys.path if path != str(folder)]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
 
 
 # A line is one write, so that those of several processes do not mix.

@@ -1,4 +1,4 @@
-"""`meshhook dev`: seeds and watching; what else it does is tested beside the stack."""
+"""`meshhook dev`: seeds and watching; its other features are tested with the stack."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def running(shell: Shell, *argv: str) -> Iterator[tuple[subprocess.Popen[str], d
             yield process, env
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate()
 
 
 def test_the_settings_are_written_under_the_names_that_the_sdk_reads(
@@ -180,7 +180,10 @@ def test_watching_applies_what_is_added_and_tells_what_is_broken(
         assert answer.json() == "b"
 
         first.write_text("-- changed")
-        line_with(process.stderr, "1_first.sql has been applied before: start anew")
+        line_with(
+            process.stderr,
+            "1_first.sql was applied before; a change of it is applied in a new stack",
+        )
 
 
 def test_without_the_extra_one_line_says_which_to_install() -> None:

@@ -96,6 +96,14 @@ def test_jobs_of_arguments_and_of_a_file_wait_for_their_time(shell: Shell, tmp_p
         (["--metadata", "{}", "--run-id", "x"], "jobs[0].run_id is 'x'"),
         (["--metadata", "{}", "{}"], "--metadata is a job of its own"),
         (["--run-id", "x"], "go with --metadata"),
+        (["{}", "--upload", "a"], "--upload is for a --file or a pipe"),
+        (["{}", "--batch-size", "1000"], "--batch-size is for a --file or a pipe"),
+        (["{}", "--resume-from", "1"], "--resume-from is for a --file or a pipe"),
+        (["--metadata", "{}", "--again"], "--again is for a --file or a pipe"),
+        (
+            ["--metadata", "{}", "--run-at", "2027-01-01T09:00Z", "--delay-seconds", "5"],
+            "give --run-at or --delay-seconds, not both",
+        ),
     ],
 )
 def test_what_is_not_usable_is_told_and_nothing_is_sent(
@@ -276,6 +284,25 @@ def test_an_interrupted_upload_says_how_to_go_on(
     assert ended.err.endswith("--upload mine\n")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--delay-seconds 60 --idempotency-seconds 7200",
+        "--run-at 2027-01-01T09:00:00+01:00 --batch-size 2",
+    ],
+)
+def test_the_hint_how_to_go_on_has_each_option_that_makes_a_batch_the_same_one(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    Path("jobs.jsonl").write_text(job_lines(3))
+    monkeypatch.setattr(SyncQueueService, "enqueue_many", lose_answer_of_batch(1))
+
+    ended = shell.run("enqueue", "--file", "jobs.jsonl", *options.split())
+
+    (hint,) = re.findall(r"go on with --resume-from 1 (.*)$", ended.err.rstrip())
+    assert hint.split() == options.split()
+
+
 def test_a_dry_run_tells_every_bad_line_and_sends_nothing(shell: Shell) -> None:
     """Those of several batches, also what is only seen once all else is right."""
     lines = job_lines(12).splitlines()
@@ -368,7 +395,7 @@ def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         running.stdin.flush()
         wait_for(shell, 2)
         running.terminate()
-        running.wait(timeout=30)
+        running.wait()
         assert running.stderr is not None
         err = running.stderr.read()
 
@@ -383,7 +410,7 @@ def test_a_pipe_of_any_length_is_read_as_it_comes(shell: Shell) -> None:
         running.stdin.write(job_lines(2))
         running.stdin.flush()
         wait_for(shell, 2)
-        out, _ = running.communicate(job_lines(1), timeout=30)
+        out, _ = running.communicate(job_lines(1))
 
     assert out.startswith("Enqueued 3 jobs")
 
@@ -395,7 +422,7 @@ def test_ctrl_c_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         running.stdin.flush()
         wait_for(shell, 2)
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)  # the pipe stays open: its end would be the upload's
+        running.wait()  # the pipe stays open: its end would be the upload's
         assert running.stderr is not None
         err = running.stderr.read()
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from meshhook import AttemptRecord, SyncDLQService, SyncQueueService
-from meshhook.cli.attempts import error_of
+from meshhook.cli.output import error_of
 from tests.cli.conftest import Ended, Shell, job_lines, job_text
 
 RUN = str(uuid.uuid4())

@@ -179,7 +179,7 @@ def test_a_fault_within_is_told_with_a_traceback_and_exit_code_70(
     shell: Shell, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
-        message = f"fault beside {stack.secret_key}"
+        message = f"fault next to {stack.secret_key}"
         raise LookupError(message)
 
     monkeypatch.setattr(output, "show_table", broken)
@@ -188,7 +188,7 @@ def test_a_fault_within_is_told_with_a_traceback_and_exit_code_70(
 
     assert ended.code == 70
     assert "Traceback" in ended.err
-    assert ended.err.endswith("meshhook queues list: fault beside [key]\n")
+    assert ended.err.endswith("meshhook queues list: fault next to [key]\n")
     assert stack.secret_key not in ended.err
 
 
@@ -196,7 +196,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(shell: She
     with shell.start("queues", "list") as running:
         assert running.stdout is not None
         running.stdout.close()
-        running.wait(timeout=30)
+        running.wait()
         assert running.stderr is not None
         err = running.stderr.read()
 
@@ -206,8 +206,8 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(shell: She
 
 def on_a_terminal(shell: Shell, **env: str) -> str:
     """Return what a terminal gets of a doctor."""
-    terminal = Terminal(shell, "doctor", "--sample-seconds", "0", **env)
-    assert terminal.finish() == 0
+    with Terminal(shell, "doctor", "--sample-seconds", "0", **env) as terminal:
+        assert terminal.finish() == 0
     return terminal.seen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import logging
@@ -16,15 +17,16 @@ import pytest
 from meshhook import WorkerStats
 from meshhook.cli import output
 from meshhook.cli.doctor import database
-from meshhook.cli.doctor.diagnose import diagnose
+from meshhook.cli.doctor.diagnosis import diagnose
 from meshhook.cli.doctor.expected import Expected
 from meshhook.cli.doctor.facts import decode
+from meshhook.cli.options import with_options
 from meshhook.cli.redaction import hide
 from meshhook.cli.watch import Watch
 from meshhook.cli.worker import logs
 from meshhook.cli.worker import run as worker_run
 from meshhook.cli.worker.options import WorkerOptions, queue_weights, retry_settings
-from meshhook.cli.worker.processes import Backoff
+from meshhook.cli.worker.processes import RestartPolicy
 from meshhook.cli.worker.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -76,10 +78,28 @@ def test_one_line_of_a_text(text: str | None, line: str) -> None:
     assert output.one_line(text) == line
 
 
-def test_a_restart_waits_longer_each_time_up_to_a_limit() -> None:
-    backoff = Backoff(base_seconds=1, max_seconds=60)
+def test_a_command_gets_what_a_function_makes_of_shared_options() -> None:
+    def total(*, first: int = 1, second: int = 2) -> int:
+        return first + second
 
-    assert [backoff.pause(ends) for ends in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
+    @with_options(total=total)
+    def in_place(name: str, *, total: int, flag: bool = False) -> tuple[str, int, bool]:
+        return name, total, flag
+
+    @with_options(total=total)
+    def last(total: int, name: str, *, flag: bool = False) -> tuple[str, int, bool]:
+        return name, total, flag
+
+    assert list(inspect.signature(in_place).parameters) == ["name", "first", "second", "flag"]
+    assert list(inspect.signature(last).parameters) == ["name", "flag", "first", "second"]
+    for command in (in_place, last):
+        assert command(name="a", first=3, second=4, flag=True) == ("a", 7, True)
+
+
+def test_a_restart_waits_longer_each_time_up_to_a_limit() -> None:
+    policy = RestartPolicy(base_seconds=1, max_seconds=60)
+
+    assert [policy.pause(ends) for ends in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
 
 
 def test_a_watch_sees_files_that_are_new_changed_and_gone(tmp_path: Path) -> None:
@@ -122,8 +142,8 @@ def test_options_of_a_worker_survive_the_way_to_another_process() -> None:
 
 
 def test_weights_of_queues() -> None:
-    assert queue_weights([], "default") == {"default": 1}
-    assert queue_weights(["a", "b=3"], "default") == {"a": 1, "b": 3}
+    assert queue_weights([]) == {}
+    assert queue_weights(["a", "b=3"]) == {"a": 1, "b": 3}
 
 
 def test_settings_of_the_backoff_are_none_unless_one_is_given() -> None:

@@ -14,7 +14,7 @@ from tests.cli.conftest import Shell, job_lines, job_text
 
 @pytest.fixture
 def new_name(admin: psycopg.Connection) -> Iterator[str]:
-    """A name that no queue has; whatever the test makes of it is dropped."""
+    """A name that no queue has; what the test creates is dropped."""
     name = f"n_{uuid.uuid4().hex[:12]}"
     yield name
     admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [name])

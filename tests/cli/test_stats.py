@@ -55,18 +55,22 @@ def test_a_dead_letter_queue_is_shown_when_it_is_named(shell: Shell, queue_name:
     assert [queue["queue_name"] for queue in found] == [queue_name, f"{queue_name}_dlq"]
 
 
-def test_a_queue_that_is_not_there_is_told(shell: Shell, queue_name: str) -> None:
-    ended = shell.run("stats", "-q", "nowhere", "-q", queue_name, "--json")
+def test_a_queue_that_is_not_there_is_reported_with_one_that_is_spelt_alike(
+    shell: Shell, queue_name: str
+) -> None:
+    misspelt = f"{queue_name[:-1]}_"
+    ended = shell.run("stats", "-q", misspelt, "-q", queue_name, "--json")
 
     assert ended.code == 1
-    assert ended.err == "There is no queue nowhere.\n"
+    assert misspelt in ended.err
+    assert f'Did you mean "{queue_name}"?' in ended.err
     assert len(ended.json["queues"]) == 1
 
 
 def test_an_api_that_gives_a_part_at_once_is_asked_for_the_rest(
     bare_shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshhook.cli.views.PAGE", 1)
+    monkeypatch.setattr("meshhook._http.views.PAGE", 1)
     with LocalStack(max_rows=1) as stack:
         bare_shell.env |= {"SUPABASE_URL": stack.url, "SUPABASE_KEY": stack.secret_key}
         ended = bare_shell.run("stats", "--queue", "workflow_jobs_dlq", "--json")
@@ -104,7 +108,7 @@ def test_watching_gives_rates_line_by_line(
         while seen[-1]["completed_jobs"] < 2 or seen[-1]["visible_jobs"] < 5:
             seen.append(json.loads(running.stdout.readline())["queues"][0])
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)
+        running.wait()
 
     assert running.returncode == 130
     assert max(queue["finished_per_second"] for queue in seen[1:]) > 0
@@ -142,11 +146,12 @@ def test_watching_goes_on_after_an_outage(
 
 def test_on_a_terminal_the_numbers_are_live(shell: Shell, queue_name: str) -> None:
     argv = ("stats", "--watch", "-q", queue_name, "--interval-seconds", "0.2")
-    terminal = Terminal(shell, *argv)
-    terminal.wait_for(queue_name, times=3)
-    terminal.process.send_signal(signal.SIGINT)
+    with Terminal(shell, *argv) as terminal:
+        terminal.wait_for(queue_name, times=3)
+        terminal.process.send_signal(signal.SIGINT)
+        code = terminal.finish()
 
-    assert terminal.finish() == 130
+    assert code == 130
     assert "\x1b[" in terminal.seen
     assert "dead-lettered" in terminal.seen
 

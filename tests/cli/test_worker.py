@@ -38,13 +38,10 @@ def line_with(stream: IO[str] | None, text: str) -> str:
 
 @contextmanager
 def running(shell: Shell, app_dir: Path, *argv: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a worker that asks often, and end it whatever happens."""
+    """Run a worker that polls often."""
     often = ("--poll-interval-ms", "50", "--app-dir", str(app_dir))
     with shell.start("worker", *argv, *often) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+        yield process
 
 
 def wait_for_state(shell: Shell, msg_id: int, state: str) -> None:
@@ -61,11 +58,11 @@ def test_a_worker_works_until_sigterm(shell: Shell, app_dir: Path, handler: str,
             line_with(process.stdout, "handled")
         wait_for_state(shell, 2, "completed")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate()
 
     assert process.returncode == 0
     assert "worker started" in err
-    assert "stopped: SIGTERM" in err
+    assert err.count("SIGTERM") == 1
     assert "\x1b" not in err
 
 
@@ -112,7 +109,7 @@ def test_log_lines_for_machines(shell: Shell, app_dir: Path) -> None:
     with running(shell, app_dir, *argv) as process:
         line_with(process.stdout, "handled")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate()
 
     lines = [json.loads(line) for line in err.splitlines()]
     (started,) = [line for line in lines if line["message"] == "job started"]
@@ -142,7 +139,7 @@ def stderr_of_a_worker(shell: Shell, app_dir: Path, *argv: str, until: str) -> s
     with running(shell, app_dir, "logged:handle", *argv) as process:
         seen = line_with(process.stderr, until)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate()
     return seen + err
 
 
@@ -184,13 +181,14 @@ def test_on_a_terminal_every_log_line_stands_on_a_line_of_its_own(
     shell: Shell, app_dir: Path, set_up: str
 ) -> None:
     (app_dir / "logged.py").write_text(LOGGING.format(set_up=set_up))
-    terminal = Terminal(shell, "worker", "logged:handle", "--app-dir", str(app_dir))
-    terminal.wait_for("0 done")
-    shell.run("enqueue", job_text())
-    terminal.wait_for("1 done")
-    terminal.process.send_signal(signal.SIGTERM)
+    with Terminal(shell, "worker", "logged:handle", "--app-dir", str(app_dir)) as terminal:
+        terminal.wait_for("0 done")
+        shell.run("enqueue", job_text())
+        terminal.wait_for("1 done")
+        terminal.process.send_signal(signal.SIGTERM)
+        code = terminal.finish()
 
-    assert terminal.finish() == 0
+    assert code == 0
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.seen)
     start = "INFO:" if set_up else r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* INFO"
     begins = [match.start() for match in re.finditer(start, drawn)]
@@ -202,11 +200,12 @@ def test_on_a_terminal_every_log_line_stands_on_a_line_of_its_own(
 def test_on_a_terminal_a_status_line_is_shown(shell: Shell, app_dir: Path) -> None:
     shell.run("enqueue", job_text())
     argv = ("worker", "tasks:handle", "--name", "tester", "--app-dir", str(app_dir))
-    terminal = Terminal(shell, *argv)
-    terminal.wait_for("1 done")
-    terminal.process.send_signal(signal.SIGTERM)
+    with Terminal(shell, *argv) as terminal:
+        terminal.wait_for("1 done")
+        terminal.process.send_signal(signal.SIGTERM)
+        code = terminal.finish()
 
-    assert terminal.finish() == 0
+    assert code == 0
     assert re.search(r"tester.*idle.*0 running  1 done", terminal.seen)
     assert "handled" in terminal.seen
 
@@ -264,7 +263,7 @@ def test_handlers_see_the_settings_of_the_env_file(
 def test_a_handler_that_cannot_be_found_is_wrong_usage(
     shell: Shell, app_dir: Path, target: str, message: str
 ) -> None:
-    ended = shell.run_process("worker", target, "--app-dir", str(app_dir))
+    ended = shell.run("worker", target, "--app-dir", str(app_dir))
 
     assert ended.code == 2
     assert message in ended.err
@@ -288,7 +287,7 @@ def test_processes_tell_once_that_their_handler_cannot_be_used(
 def test_a_drain_whose_handler_cannot_be_used_is_wrong_usage(shell: Shell, app_dir: Path) -> None:
     argv = ("--on-event", "tasks:not_a_handler", "--app-dir", str(app_dir))
 
-    ended = shell.run_process("drain", "tasks:handle", *argv)
+    ended = shell.run("drain", "tasks:handle", *argv)
 
     assert ended.code == 2
     assert ended.err == (
@@ -299,7 +298,7 @@ def test_a_drain_whose_handler_cannot_be_used_is_wrong_usage(shell: Shell, app_d
 def test_a_module_that_exits_when_it_is_imported_is_told(shell: Shell, app_dir: Path) -> None:
     (app_dir / "script.py").write_text("raise SystemExit(0)\n")
 
-    ended = shell.run_process("drain", "script:handle", "--app-dir", str(app_dir))
+    ended = shell.run("drain", "script:handle", "--app-dir", str(app_dir))
 
     assert ended.code == 2
     assert "the module script cannot be imported: SystemExit: 0" in ended.err
@@ -310,7 +309,7 @@ def test_a_module_that_fails_to_import_is_told_with_its_traceback(
 ) -> None:
     (app_dir / "broken.py").write_text("import nonsense_that_is_missing\n")
 
-    ended = shell.run_process("worker", "broken:handle", "--app-dir", str(app_dir))
+    ended = shell.run("worker", "broken:handle", "--app-dir", str(app_dir))
 
     assert ended.code == 2
     assert ended.err.splitlines()[:3] == [
@@ -339,16 +338,16 @@ def test_a_module_that_fails_to_import_is_told_with_its_traceback(
 def test_a_setting_that_is_not_usable_is_wrong_usage(
     shell: Shell, app_dir: Path, argv: tuple[str, ...], message: str
 ) -> None:
-    ended = shell.run_process("worker", "tasks:handle", "--app-dir", str(app_dir), *argv)
+    ended = shell.run("worker", "tasks:handle", "--app-dir", str(app_dir), *argv)
 
     assert ended.code == 2
     assert message in ended.err
 
 
-def test_what_waiting_does_not_mend_ends_the_worker(shell: Shell, app_dir: Path) -> None:
+def test_what_waiting_does_not_fix_ends_the_worker(shell: Shell, app_dir: Path) -> None:
     queue = ("--queue", "nowhere")
 
-    ended = shell.run_process("worker", "tasks:handle", "--app-dir", str(app_dir), *queue)
+    ended = shell.run("worker", "tasks:handle", "--app-dir", str(app_dir), *queue)
 
     assert ended.code == 1
     assert ended.err.splitlines()[-1].startswith("meshhook worker: ")
@@ -357,7 +356,7 @@ def test_what_waiting_does_not_mend_ends_the_worker(shell: Shell, app_dir: Path)
 
 
 def pids(process: subprocess.Popen[str], count: int) -> set[int]:
-    """Return the pids of worker processes, as the supervisor tells them."""
+    """Return the pids of worker processes, as the supervisor logs them."""
     lines = [line_with(process.stderr, "runs with pid") for _ in range(count)]
     return {int(line.split("runs with pid ")[1].split()[0]) for line in lines}
 
@@ -383,7 +382,7 @@ def test_processes_share_the_work_and_stop_together(shell: Shell, app_dir: Path)
         for _ in range(20):
             assert int(line_with(process.stdout, "pid").split()[1]) in workers
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate()
 
     assert process.returncode == 0
     assert "SIGTERM: stopping 2 processes" in err
@@ -402,7 +401,7 @@ def test_a_process_that_was_killed_is_started_again(shell: Shell, app_dir: Path)
         worked = int(line_with(process.stdout, "pid").split()[1])
         os.kill(max(first), signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate()
 
     assert told
     assert worked == successor
@@ -421,7 +420,7 @@ def test_no_worker_outlives_its_supervisor(
         process.wait()
         wait_gone(workers)
 
-    # The job was handed back in order, with its attempt unused.
+    # The job was handed back cleanly, with its attempt unused.
     job = service.dequeue()
     assert job
     assert job.attempt == 1
@@ -458,13 +457,13 @@ def test_a_second_signal_does_not_wait_for_handlers(
         for _ in range(2):  # signals that come too fast one after the other are one
             line_with(process.stderr, "worker stopping")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate()
 
     assert process.returncode == 0
     assert service.dequeue() is not None
 
 
-def test_changed_code_starts_the_worker_anew(shell: Shell, app_dir: Path) -> None:
+def test_changed_code_restarts_the_worker(shell: Shell, app_dir: Path) -> None:
     with running(shell, app_dir, "tasks:handle", "--reload") as process:
         pids(process, 1)
         shell.run("enqueue", job_text(metadata={"word": "before"}))
@@ -472,7 +471,7 @@ def test_changed_code_starts_the_worker_anew(shell: Shell, app_dir: Path) -> Non
 
         tasks = app_dir / "tasks.py"
         tasks.write_text(tasks.read_text().replace('"handled"', '"treated"'))
-        line_with(process.stderr, "tasks.py changed; starting the worker anew")
+        line_with(process.stderr, "tasks.py changed; restarting the worker")
         shell.run("enqueue", job_text(metadata={"word": "after"}))
         assert line_with(process.stdout, "treated").endswith("after\n")
 
@@ -480,11 +479,11 @@ def test_changed_code_starts_the_worker_anew(shell: Shell, app_dir: Path) -> Non
         tasks.write_text("nonsense nonsense")
         line_with(process.stderr, "it starts again when the code changes")
         tasks.write_text(good + "\n")
-        shell.run("enqueue", job_text(metadata={"word": "mended"}))
-        assert line_with(process.stdout, "treated").endswith("mended\n")
+        shell.run("enqueue", job_text(metadata={"word": "fixed"}))
+        assert line_with(process.stdout, "treated").endswith("fixed\n")
 
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate()
 
     assert process.returncode == 0
 
@@ -504,7 +503,7 @@ def test_drain_tells_machines_what_it_did(shell: Shell, app_dir: Path) -> None:
     shell.run("enqueue", stdin=job_lines(3))
     argv = ("--max-jobs", "2", "--max-attempts", "1", "--json", "--app-dir", str(app_dir))
 
-    ended = shell.run_process("drain", "tasks:fail", *argv)
+    ended = shell.run("drain", "tasks:fail", *argv)
 
     report = json.loads(ended.out)
     assert ended.code == 0
@@ -549,7 +548,7 @@ def test_drain_keeps_its_deadline(shell: Shell, app_dir: Path, service: SyncQueu
 def test_drain_of_a_queue_that_is_not_there_fails(shell: Shell, app_dir: Path) -> None:
     argv = ("--queue", "nowhere", "--app-dir", str(app_dir))
 
-    ended = shell.run_process("drain", "tasks:handle", *argv)
+    ended = shell.run("drain", "tasks:handle", *argv)
 
     assert ended.code == 1
     assert '"nowhere" does not exist' in ended.err
@@ -567,7 +566,7 @@ def test_a_drain_that_a_signal_ends_hands_back_and_tells_what_it_did(
         for _ in range(2):
             line_with(process.stdout, "hanging")
         process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate()
 
     report = json.loads(out)
     assert process.returncode == code
@@ -581,11 +580,12 @@ def test_a_drain_that_a_signal_ends_hands_back_and_tells_what_it_did(
 def test_a_drain_on_a_terminal_has_a_status_line(shell: Shell, app_dir: Path) -> None:
     shell.run("enqueue", stdin=job_lines(2))
     argv = ("drain", "tasks:hang", "--name", "tester", "--app-dir", str(app_dir))
-    terminal = Terminal(shell, *argv)
-    terminal.wait_for("2 running")
-    terminal.process.send_signal(signal.SIGINT)
+    with Terminal(shell, *argv) as terminal:
+        terminal.wait_for("2 running")
+        terminal.process.send_signal(signal.SIGINT)
+        code = terminal.finish()
 
-    assert terminal.finish() == 130
+    assert code == 130
     assert re.search(r"tester.*working.*2 running  0 done", terminal.seen)
     assert "2 handed back" in terminal.seen
     assert "More jobs are due." in terminal.seen

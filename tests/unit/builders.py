@@ -24,9 +24,19 @@ from meshhook import (
     ReplaySummary,
     WorkerInfo,
 )
-from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle, user_enqueue
+from meshhook._calls import (
+    claim,
+    dead_letters,
+    enqueue,
+    inspect,
+    jobs,
+    queues,
+    settle,
+    user_enqueue,
+)
 from meshhook._calls.settle import Outcome
 from meshhook._calls.settle_and_claim import Exchange, exchange
+from meshhook._defaults import MAX_BYTES_PER_CALL
 from meshhook._enqueue.batch import Batch
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, job_of
 
@@ -270,7 +280,7 @@ EXCHANGES = [
         "claim without outcomes",
         lambda: exchange("q", [], 50, max_attempts=3),
         "meshhook_dequeue",
-        {"queue_name": "q", "quantity": 50, "max_attempts": 3, "max_bytes": claim.MAX_BYTES},
+        {"queue_name": "q", "quantity": 50, "max_attempts": 3, "max_bytes": MAX_BYTES_PER_CALL},
         CLAIM,
         Exchange([], CLAIMED_BATCH),
     ),
@@ -289,7 +299,7 @@ EXCHANGES = [
             "outcomes": [{"outcome": "complete", "msg_id": 7, "read_ct": 3}],
             "quantity": 50,
             "vt_seconds": 30,
-            "max_bytes": claim.MAX_BYTES,
+            "max_bytes": MAX_BYTES_PER_CALL,
             "worker": {"worker_id": "w"},
         },
         {"statuses": ["ok"], "claim": CLAIM},
@@ -540,9 +550,18 @@ QUEUES = [
     ),
     Built(
         "list workers",
-        lambda: queues.workers("q"),
+        lambda: inspect.workers("q"),
         "meshhook_list_workers",
         {"queue_name": "q"},
+        [WORKER_ROW],
+        [WORKER],
+        has_request_id=False,
+    ),
+    Built(
+        "list workers of all queues",
+        inspect.workers,
+        "meshhook_list_workers",
+        {},
         [WORKER_ROW],
         [WORKER],
         has_request_id=False,
@@ -657,4 +676,36 @@ DEAD_LETTERS = [
         ),
     ),
 ]
-BUILDERS = [*ENQUEUES, *CLAIMS, *EXCHANGES, *SETTLES, *LOOKUPS, *QUEUES, *DEAD_LETTERS]
+PROJECT = [
+    Built(
+        "doctor",
+        inspect.doctor,
+        "meshhook_doctor",
+        {},
+        {"any": []},
+        {"any": []},
+        has_request_id=False,
+    ),
+    Built(
+        "version", inspect.version, "meshhook_version", {}, {"a": 1}, {"a": 1}, has_request_id=False
+    ),
+    Built(
+        "allow users",
+        lambda: user_enqueue.allow("q", quota=5),
+        "meshhook_allow_user_enqueue",
+        {"queue_name": "q", "quota": 5},
+        {"queue_name": "q"},
+        {"queue_name": "q"},
+        has_request_id=False,
+    ),
+    Built(
+        "disallow users",
+        lambda: user_enqueue.disallow("q"),
+        "meshhook_disallow_user_enqueue",
+        {"queue_name": "q"},
+        True,
+        True,
+        has_request_id=False,
+    ),
+]
+BUILDERS = [*ENQUEUES, *CLAIMS, *EXCHANGES, *SETTLES, *LOOKUPS, *QUEUES, *DEAD_LETTERS, *PROJECT]

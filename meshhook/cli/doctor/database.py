@@ -1,4 +1,4 @@
-"""What concerns the whole database: its clock, PGMQ, rights, time limits, the size of history."""
+"""Checks of the whole database: its clock, PGMQ, rights, time limits, the size of history."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from meshhook.cli.doctor.facts import Facts, Failure, Queue
 
 SKEW_SECONDS = 5.0
-"""From which difference of the clocks on a warning is given."""
+"""A larger difference of the clocks is a warning."""
 
 BAD_SKEW_SECONDS = 60.0
-"""From which difference on tokens that are just made may be refused."""
+"""A larger difference is a problem: new tokens may be refused."""
 
 SHORT_TIMEOUT_MS = 5000
-"""A statement_timeout below this cuts off what MeshHook does under load."""
+"""A shorter statement_timeout cuts off MeshHook's calls under load."""
 
 LONGER_TIMEOUT = (
     "alter role service_role set statement_timeout = '8s'; notify pgrst, 'reload config'"
@@ -29,7 +29,7 @@ LONGER_TIMEOUT = (
 
 OLD_SECONDS = 30 * 86_400
 MANY_ROWS = 100_000
-"""Finished jobs and archived messages older or more than this call for a retention."""
+"""A larger number of finished jobs, or older ones, need a retention."""
 
 _OLDEST_PGMQ = (1, 4, 4)
 _NOT_ALLOWED = "42501"
@@ -39,12 +39,12 @@ def clock(facts: Facts, here: datetime, round_trip_seconds: float) -> Finding | 
     """Compare this machine's clock with the database's.
 
     Args:
-        facts: What `meshhook_doctor` answered.
+        facts: The answer of `meshhook_doctor`.
         here: This machine's time in the middle of the call.
         round_trip_seconds: How long the call took.
 
     Returns:
-        What is found; None if the database did not tell its time.
+        The finding; None if the answer has no time.
     """
     if facts.now is None:
         return None
@@ -60,7 +60,7 @@ def clock(facts: Facts, here: datetime, round_trip_seconds: float) -> Finding | 
 
 
 def pgmq(facts: Facts) -> Finding:
-    """Tell whether PGMQ is there, and new enough."""
+    """Check that PGMQ is installed, and new enough."""
     if not facts.has_pgmq:
         return problem(
             "pgmq",
@@ -81,13 +81,13 @@ def pgmq(facts: Facts) -> Finding:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    # A number of that many digits is no version, and more than Python makes a number of.
+    # Python refuses to convert thousands of digits, which a broken answer may have.
     parts = (part[:9] for part in text.split("."))
     return tuple(int(part) for part in parts if part.isdecimal())
 
 
 def rights(facts: Facts, expected: Expected) -> Iterator[Finding]:
-    """Tell of rights that are too wide, and of those that service_role has lost."""
+    """Check that no other role has rights, and that service_role has all of them."""
     for door in facts.open_doors:
         verb = {"function": "execute", "schema": "usage"}.get(door.kind, "all")
         fix = f"revoke {verb} on {door.kind} {door.name} from public, {door.role}"
@@ -106,7 +106,7 @@ def _is_ours(name: str, expected: Expected) -> bool:
 
 
 def statement_timeout(milliseconds: int) -> Finding:
-    """Tell whether calls are cut off too early."""
+    """Check that calls are not cut off too early."""
     if 0 < milliseconds < SHORT_TIMEOUT_MS:
         message = f"calls are cut off after {milliseconds} ms"
         return warning("statement timeout", message, LONGER_TIMEOUT)
@@ -114,7 +114,7 @@ def statement_timeout(milliseconds: int) -> Finding:
 
 
 def unreadable(facts: Facts) -> Iterator[Finding]:
-    """Tell of the facts that the database could not find out, once for each cause."""
+    """Report the facts that the database could not read, one finding for each cause."""
     causes: dict[Failure, list[str]] = {}
     for name, failure in facts.failed.items():
         causes.setdefault(failure, []).append(name)
@@ -128,7 +128,7 @@ def unreadable(facts: Facts) -> Iterator[Finding]:
 
 
 def retention(facts: Facts) -> Finding:
-    """Tell whether history and archives are pruned, once there is something to prune."""
+    """Check that history and archives are pruned, once there is much to prune."""
     if facts.prunes:
         return ok("retention", "pg_cron prunes the history")
     kept = [queue for queue in facts.queues if _is_kept(queue)]
@@ -150,5 +150,5 @@ def retention(facts: Facts) -> Finding:
 
 
 def _is_kept(queue: Queue) -> bool:
-    """Tell whether nothing prunes a queue of MeshHook's."""
+    """Return whether a queue is MeshHook's and nothing prunes it."""
     return queue.is_known and not queue.is_dlq and not queue.has_retention

@@ -40,7 +40,7 @@ class Expected:
     """What should be in a database.
 
     Attributes:
-        functions: What the text of each function comes to, as the database computes it.
+        functions: The MD5 of each function's body, as the database computes it.
         relations: The tables, indexes and views.
         makers: The migration that makes each of them.
     """
@@ -51,14 +51,7 @@ class Expected:
 
 
 def expected(files: Iterable[Path]) -> Expected:
-    """Return what migrations create.
-
-    Args:
-        files: The migrations, in order; the last that creates something counts.
-
-    Returns:
-        The functions, the relations, and which migration makes what.
-    """
+    """Return what migrations create together; a later file replaces what an earlier one made."""
     functions: dict[str, str] = {}
     relations: set[str] = set()
     makers: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The facts that `meshhook_doctor` answers, as values; an answer of any other shape is survived."""
+"""The answer of `meshhook_doctor`, decoded as far as possible: it may have any other shape."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Failure:
 
 @attrs.frozen
 class Right:
-    """A right to something, which somebody has or lacks.
+    """A right that a role has or lacks.
 
     Attributes:
         kind: ``function``, ``table``, ``view`` or ``schema``.
-        name: What it is a right to, with its schema.
-        role: Who has it; empty for service_role.
+        name: The function, table, view or schema, with its schema.
+        role: The role; empty for service_role.
     """
 
     kind: str
@@ -43,11 +43,11 @@ class Right:
 
 @attrs.frozen
 class Trigger:
-    """A trigger that somebody put on a table of PGMQ.
+    """A trigger that is not MeshHook's on a table of PGMQ.
 
     Attributes:
-        name: What it is called.
-        function: What it calls.
+        name: Its name.
+        function: The function that it calls.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Trigger:
 
 @attrs.frozen(kw_only=True)
 class Table:
-    """A table, as the catalogue knows it.
+    """A table, as the catalog describes it.
 
     Attributes:
         rows: About how many rows it has.
@@ -64,9 +64,9 @@ class Table:
         dead_tuples: About how many are not.
         is_unlogged: Whether a crash empties it.
         is_partitioned: Whether it is partitioned.
-        owner: Whom it belongs to.
-        missing_rights: What MeshHook's owner may not do in it.
-        indexed: The first columns of its indexes; None if that was not told.
+        owner: Its owner.
+        missing_rights: The rights that the owner of MeshHook lacks in it.
+        indexed: The first columns of its indexes; None if the answer lacks them.
         broken_indexes: Indexes whose creation failed.
         triggers: Triggers of others.
     """
@@ -91,20 +91,20 @@ class Queue:
         name: Its name.
         is_known: Whether MeshHook has used it, and so has settings for it.
         is_dlq: Whether it is the dead letter queue of another.
-        has_dlq: Whether its own is there.
-        dlq_name: The name of that; empty where it has none.
-        has_dead_letters: Whether it wants one.
-        paused_at: Since when it is paused; None if it is not.
+        has_dlq: Whether its own dead letter queue exists.
+        dlq_name: The name of that; empty if it has none.
+        has_dead_letters: Whether it should have one.
+        paused_at: When it was paused; None if it is not.
         has_retention: Whether its history is pruned.
         visible_jobs: How many jobs are due.
         invisible_jobs: How many are hidden.
         overdue_seconds: How long the first has been due.
-        lapsed_jobs: How many were left by workers that are gone.
+        lapsed_jobs: How many were left by workers that are gone, of the first 1,000 overdue ones.
         oldest_archived_seconds: The age of the oldest archived message.
         broken: Why it cannot be read; None if it can.
-        table: Its table; None if that is gone, or was not told.
-        archive: Its archive; None if that is gone, or was not told.
-        gone: Which of ``table`` and ``archive`` are not there.
+        table: Its table; None if it is gone, or the answer lacks it.
+        archive: Its archive; None if it is gone, or the answer lacks it.
+        gone: Which of ``table`` and ``archive`` do not exist.
     """
 
     name: str
@@ -128,27 +128,27 @@ class Queue:
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """What a database says of its health.
+    """What a database says about its health.
 
     Attributes:
-        now: Its time; None if it did not say.
-        role: Whom MeshHook's functions run as.
-        schema_version: The version of MeshHook's SQL; None if it did not say.
-        has_schema: Whether the schema meshhook is there.
-        has_pgmq: Whether PGMQ is there.
-        pgmq_version: Its version; None where it is plain SQL.
+        now: Its time; None if the answer lacks it.
+        role: The role that MeshHook's functions run as.
+        schema_version: The version of MeshHook's SQL; None if the answer lacks it.
+        has_schema: Whether the schema meshhook exists.
+        has_pgmq: Whether PGMQ is installed.
+        pgmq_version: Its version; None if it was installed as plain SQL.
         statement_timeout_ms: After how many milliseconds calls are cut off; 0 for never.
-        functions: What the text of each of MeshHook's functions comes to.
-        relations: MeshHook's tables, indexes and views; None if they were not told.
-        open_doors: What anon and authenticated may use.
-        lost_rights: What service_role needs and may not use.
+        functions: The MD5 of each function's body.
+        relations: MeshHook's tables, indexes and views; None if the answer lacks them.
+        open_doors: The rights of anon and authenticated, which should have none.
+        lost_rights: The rights that service_role needs and lacks.
         queues: The queues.
         history_rows: About how many finished jobs there are.
         oldest_history_seconds: The age of the oldest that nothing prunes.
         oldest_history_queue: Its queue; None for one that was dropped.
-        prunes: How many jobs of pg_cron prune the history; None where that cannot be seen.
+        prunes: How many jobs of pg_cron prune the history; None if that cannot be seen.
         failed: The parts that could not be read.
-        strange: What was missing or had another shape than it should, by its path.
+        strange: The parts that were missing or malformed, by their paths.
     """
 
     now: datetime | None
@@ -172,18 +172,19 @@ class Facts:
 
     @property
     def is_strange(self) -> bool:
-        """Whether the answer as a whole is not what `meshhook_doctor` answers."""
+        """Whether the answer as a whole is not one of `meshhook_doctor`."""
         return "" in self.strange or "functions" in self.strange
 
 
 def decode(answer: object) -> Facts:
-    """Read what `meshhook_doctor` answered.
+    """Decode the answer of `meshhook_doctor`.
 
     Args:
         answer: The answer, which may be any JSON: the function may have been replaced.
 
     Returns:
-        The facts; what could not be read has a harmless value, and its path is in ``strange``.
+        The facts; a part that could not be read has a harmless value, and its path is in
+        ``strange``.
     """
     strange: dict[str, str] = {}
     top = Reader.of(answer, strange)
@@ -211,7 +212,7 @@ def decode(answer: object) -> Facts:
         failed=failed,
         strange=strange,
     )
-    for name in failed:  # its error says why it is missing
+    for name in failed:  # its error explains why it is missing
         strange.pop(name, None)
     return facts
 
@@ -227,7 +228,7 @@ def _right(part: Reader, role: str = "") -> Right:
 def _queue(part: Reader) -> Queue:
     settings = part.object_or_none("settings")
     broken = part.object_or_none("broken") if "broken" in part.members else None
-    # One that cannot be read has no depth, and none is missed.
+    # The answer has no depth for a queue that cannot be read.
     depth = part if broken is None else Reader({}, {})
     return Queue(
         name=part.text("queue_name"),

@@ -1,20 +1,23 @@
-"""What a call that failed says about the project."""
+"""Findings from a call that failed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from meshhook import exceptions
+from meshhook._calls import inspect, queues
 from meshhook.cli.doctor.database import LONGER_TIMEOUT
 from meshhook.cli.doctor.findings import INSTALL, REPAIR, Finding, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Ask = Callable[[str], Any]
+    from meshhook._calls.base import Call
+
+    Ask = Callable[[Call[Any]], Any]
 
 _NOT_EXPOSED = "PGRST106"
-# What a function of MeshHook meets where another part of MeshHook is gone.
+# The errors of MeshHook's functions if another part of MeshHook is gone.
 _PARTS_ARE_GONE = frozenset({"3F000", "42P01", "42703", "42704", "42804"})
 _SQLSTATE_LENGTH = 5
 
@@ -23,20 +26,11 @@ _USAGE = "grant usage on schema public to service_role"
 
 
 def failure(error: exceptions.MeshHookError, ask: Ask, patience_seconds: float) -> Finding:
-    """Say what a call that failed says about the project.
-
-    Args:
-        error: The error of the call.
-        ask: What calls another function of MeshHook that takes no arguments.
-        patience_seconds: How long an answer was waited for at most.
-
-    Returns:
-        What is found.
-    """
+    """Return the finding that explains why a call failed."""
     code = getattr(error, "code", None) or ""
     function = getattr(error, "function", "meshhook_doctor")
     if code in _PARTS_ARE_GONE:
-        message = f"a part of what the migrations create is gone: {_told(error)}"
+        message = f"a part of what the migrations create is gone: {_database_message(error)}"
         return problem("functions", message, REPAIR)
     if isinstance(error, exceptions.MissingFunctionsError):
         return _not_exposed() if code == _NOT_EXPOSED else _missing(ask)
@@ -57,14 +51,14 @@ def _not_exposed() -> Finding:
 
 
 def _forbidden(error: exceptions.PermissionDeniedError, function: str) -> Finding:
-    """Name the right that is missing: the key has been found to be service_role's."""
+    """Name the missing right; the key was found to be that of service_role."""
     grant = f"grant execute on function public.{function}() to service_role"
     if "schema public" in str(error):
         return problem("rights", "service_role has lost its right to the schema public", _USAGE)
     if f"function {function}" in str(error):
         message = f"service_role has lost its right to the function public.{function}()"
         return problem("rights", message, grant)
-    message = f"service_role may not call {function}: {_told(error)}"
+    message = f"service_role may not call {function}: {_database_message(error)}"
     return problem("rights", message, f"{_USAGE}; {grant}")
 
 
@@ -77,22 +71,22 @@ def _connection(error: exceptions.MeshHookError, code: str, patience_seconds: fl
         fix = "check SUPABASE_URL and the network; locally, start supabase or meshhook dev"
     elif isinstance(error, exceptions.ServerUnavailableError):
         fix = "look at the project in the dashboard: it may be paused, restarting or out of memory"
-    elif len(code) == _SQLSTATE_LENGTH:  # an error of Postgres proves that the URL is right
+    elif len(code) == _SQLSTATE_LENGTH:  # an error of Postgres: the URL is right
         fix = "look at the database's logs (dashboard: Logs > Postgres)"
     else:
         fix = "check that SUPABASE_URL is a Supabase project's: https://<project>.supabase.co"
     return problem("connection", message, fix)
 
 
-def _told(error: exceptions.MeshHookError) -> str:
-    """Return what the database said, without our advice after it."""
+def _database_message(error: exceptions.MeshHookError) -> str:
+    """Return the database's message, without our advice after it."""
     text, end, _ = str(error).partition(").")
     return f"{text}{end}".removesuffix(".").partition(": ")[2]
 
 
 def _missing(ask: Ask) -> Finding:
-    """Tell migrations that were applied in part, or long ago, from none."""
-    version = _answer(ask, "meshhook_version")
+    """Find out whether the migrations were applied in part, long ago, or never."""
+    version = _answer(ask, inspect.version())
     if version is not None:
         schema = version.get("schema_version") if isinstance(version, dict) else None
         message = (
@@ -100,7 +94,7 @@ def _missing(ask: Ask) -> Finding:
             " dropped"
         )
         return problem("functions", message, REPAIR)
-    if _answer(ask, "meshhook_list_queues") is not None:
+    if _answer(ask, queues.list_all()) is not None:
         message = (
             "the migrations were applied in part: meshhook_list_queues is there, meshhook_doctor"
             " and meshhook_version are not"
@@ -113,10 +107,10 @@ def _missing(ask: Ask) -> Finding:
     )
 
 
-def _answer(ask: Ask, function: str) -> object:
-    """Return what a function answers; None if it is not there, its error if it is and fails."""
+def _answer(ask: Ask, call: Call[Any]) -> object:
+    """Return a function's answer; None if it does not exist, its error if it fails."""
     try:
-        return ask(function) or "nothing"
+        return ask(call) or "nothing"
     except exceptions.MissingFunctionsError:
         return None
     except exceptions.RequestError as error:

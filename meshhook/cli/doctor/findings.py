@@ -1,4 +1,4 @@
-"""What a doctor finds: one line for each thing that was looked at, with its fix."""
+"""The findings of the doctor: one line for each check, with its fix."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 Status = Literal["ok", "warning", "problem"]
 
 INSTALL = "meshhook migrations install, then supabase db push"
-"""What puts MeshHook's SQL into a project that has none of it."""
+"""The fix for a project that has nothing of MeshHook's SQL."""
 
 REPAIR = f'{INSTALL_AGAIN} (or: meshhook migrations print | psql "$DATABASE_URL")'
-"""What restores MeshHook's SQL where the files are there and were applied once."""
+"""The fix for a project whose migrations were applied, but are not complete any more."""
 
 
 @attrs.frozen
 class Finding:
-    """What was found out about one thing.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at.
-        status: ``ok``; ``warning`` for a problem that will grow; ``problem``.
+        check: The name of the check.
+        status: ``ok``, ``warning`` (works, but will become a problem) or ``problem``.
         message: What was found.
-        fix: What to do about it; empty where nothing is.
+        fix: What to do; empty if nothing.
     """
 
     check: str
@@ -38,12 +38,12 @@ class Finding:
 
 
 def ok(check: str, message: str) -> Finding:
-    """Return the finding that all is well."""
+    """Return the finding that a check passed."""
     return Finding(check, "ok", message)
 
 
 def warning(check: str, message: str, fix: str) -> Finding:
-    """Return the finding that something works and will become a problem."""
+    """Return the finding that something works, but will become a problem."""
     return Finding(check, "warning", message, fix)
 
 
@@ -54,5 +54,5 @@ def problem(check: str, message: str, fix: str) -> Finding:
 
 def few(names: Sequence[str]) -> str:
     """Return the first three of some names, and how many more there are."""
-    told = ", ".join(names[:3])
-    return f"{told} and {len(names) - 3} more" if len(names) > 3 else told  # noqa: PLR2004 - a few
+    first = ", ".join(names[:3])
+    return f"{first} and {len(names) - 3} more" if names[3:] else first

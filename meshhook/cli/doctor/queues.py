@@ -1,4 +1,4 @@
-"""What concerns one queue: whether it can be used, and the state of its tables."""
+"""Checks of each queue: whether it can be used, and the state of its tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from meshhook.cli import output
-from meshhook.cli.doctor import course
+from meshhook.cli.doctor import backlog
 from meshhook.cli.doctor.findings import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from meshhook.cli.doctor.facts import Facts, Queue, Table
 
 DEAD_TUPLES = 10_000
-"""How many dead tuples of a table count as bloat, where they are most of it."""
+"""More dead tuples than this are bloat, if they are most of a table."""
 
 _PARTS = {"table": "q", "archive": "a"}
 _NEEDED_RIGHTS = {
@@ -31,19 +31,19 @@ _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 def examine(
     facts: Facts, served: Collection[str] | None, wanted: Sequence[str], *, is_whole: bool
 ) -> Iterator[Finding]:
-    """Go through the queues.
+    """Check the queues.
 
-    Those that MeshHook does not use are judged by what it would need of them alone.
+    A queue that MeshHook does not use is only checked for what MeshHook would need.
 
     Args:
-        facts: What `meshhook_doctor` answered.
+        facts: The answer of `meshhook_doctor`.
         served: The queues that have a worker that is alive; None if that is not known.
-        wanted: The queues that have to be there, and to have a worker.
-        is_whole: Whether MeshHook's functions are as they should be: a queue that cannot be read
-            for lack of one is no finding of its own.
+        wanted: The queues that have to exist, and to have a worker.
+        is_whole: Whether MeshHook's functions are complete: if one is missing, a queue that cannot
+            be read is no finding of its own.
 
     Yields:
-        What is found.
+        The findings.
     """
     there = {queue.name for queue in facts.queues}
     for name in wanted:
@@ -56,7 +56,7 @@ def examine(
             continue
         if queue.is_known or queue.is_dlq or queue.name in wanted:
             yield from _ours(queue, facts.role, owners, served)
-            yield from course.workers(queue, served, wanted)
+            yield from backlog.workers(queue, served, wanted)
         else:
             yield _foreign(queue, facts.role)
 
@@ -70,8 +70,8 @@ def _ours(
         return
     found = [
         *_dead_letter_queue(queue),
-        *course.paused(queue),
-        *course.backlog(queue, served),
+        *backlog.paused(queue),
+        *backlog.backlog(queue, served),
         *_tables(queue),
     ]
     yield from found
@@ -153,13 +153,13 @@ def _bloat(queue: Queue, part: str, table: Table) -> Iterator[Finding]:
     if dead > DEAD_TUPLES and dead > 2 * live:
         yield warning(
             f"bloat {queue.name}",
-            f"{_table_name(queue, part)} has {dead} dead tuples beside {live} live ones",
+            f"{_table_name(queue, part)} has {dead} dead tuples and {live} live ones",
             f"vacuum (analyze) {_quoted(queue, part)}; and look for transactions left open",
         )
 
 
 def _indexes(queue: Queue, part: str, table: Table) -> Iterator[Finding]:
-    """Tell of indexes that PGMQ made and that are gone; their names do not matter."""
+    """Report missing indexes of PGMQ's; their names do not matter."""
     check, name = f"index {queue.name}", _table_name(queue, part)
     for index in table.broken_indexes:
         message = f"the index {index} of {name} is invalid: its creation failed"

@@ -1,4 +1,4 @@
-"""Reading JSON of any shape: what is not as it should be is noted, and nothing raises."""
+"""Reading JSON of any shape: a malformed part is noted, and nothing raises."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Reader:
     """Reads the members of a JSON object.
 
     Attributes:
-        members: The object; empty where there is none.
-        strange: What was not as it should be, by its path; shared with the readers of its parts.
-        path: Where the object stands.
+        members: The object; empty if there is none.
+        strange: The malformed parts, by their paths; shared with the readers of inner objects.
+        path: The path of the object.
     """
 
     members: Mapping[str, Any]
@@ -38,14 +38,14 @@ class Reader:
 
     @classmethod
     def of(cls, value: object, strange: dict[str, str], path: str = "") -> Reader:
-        """Read any value; one that is no object reads as one without members."""
+        """Make a reader of any value; one that is no object is read as an empty one."""
         if isinstance(value, dict):
             return cls(value, strange, path)
         strange[path] = f"is {kind_of(value)}, not an object"
-        return cls({}, {}, path)  # its members are not missed, too
+        return cls({}, {}, path)  # its missing members are no findings of their own
 
     def text(self, name: str) -> str:
-        """Read a text; empty where it is none."""
+        """Read a text; empty if it is malformed."""
         return self._read(name, str, "a text") or ""
 
     def text_or_none(self, name: str) -> str | None:
@@ -58,7 +58,7 @@ class Reader:
         return default if value is None else value
 
     def count(self, name: str) -> int:
-        """Read a whole number from 0 on; 0 where it is none."""
+        """Read a whole number from 0 on; 0 if it is malformed."""
         return int(self._number(name) or 0)
 
     def count_or_none(self, name: str) -> int | None:
@@ -71,7 +71,7 @@ class Reader:
         return None if self._is_null(name) else self._number(name)
 
     def time(self, name: str) -> datetime | None:
-        """Read a time; None where it is none."""
+        """Read a time; None if it is malformed."""
         value = self._read(name, str, "a time")
         if value is None:
             return None
@@ -79,7 +79,7 @@ class Reader:
             time = datetime.fromisoformat(value).astimezone(UTC)
         except (ValueError, OverflowError, OSError):
             time = None
-        # Next to the first and the last year that Python knows, another zone's time may be beyond.
+        # In the first and last year that Python knows, another zone's time may be out of range.
         if time is None or not MINYEAR < time.year < MAXYEAR:
             self._note(name, "is no time")
             return None
@@ -90,7 +90,7 @@ class Reader:
         return None if self._is_null(name) else self.time(name)
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Read a list of texts; None where it is none."""
+        """Read a list of texts; None if it is malformed."""
         values = self._read(name, list, "a list")
         if values is None:
             return None
@@ -113,7 +113,7 @@ class Reader:
         return None if value is None else Reader(value, self.strange, self._path(name))
 
     def objects(self, name: str) -> list[Reader]:
-        """Read a list of objects; what is none is left out."""
+        """Read a list of objects; malformed ones are left out."""
         values = self._read(name, list, "a list") or []
         readers = []
         for position, value in enumerate(values):
@@ -143,12 +143,12 @@ class Reader:
             self._note(name, "is missing")
         return None
 
-    def _read(self, name: str, kind: type, told: str) -> Any:
+    def _read(self, name: str, kind: type, called: str) -> Any:
         value = self.members.get(name)
         if isinstance(value, kind):
             return value
         missing = name not in self.members
-        self._note(name, "is missing" if missing else f"is {kind_of(value)}, not {told}")
+        self._note(name, "is missing" if missing else f"is {kind_of(value)}, not {called}")
         return None
 
     def _is_null(self, name: str) -> bool:
@@ -162,5 +162,5 @@ class Reader:
 
 
 def kind_of(value: object) -> str:
-    """Return what JSON calls a value of this kind."""
+    """Return the name of a value's type in JSON."""
     return _NAMES.get(type(value), type(value).__name__)

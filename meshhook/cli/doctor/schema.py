@@ -1,4 +1,4 @@
-"""Whether all that MeshHook's migrations create is there, and is as they create it."""
+"""Checks whether the database has everything that MeshHook's migrations create, unchanged."""
 
 from __future__ import annotations
 
@@ -14,20 +14,12 @@ if TYPE_CHECKING:
 
 
 def examine(facts: Facts, expected: Expected) -> Iterator[Finding]:
-    """Compare what is there with what the migrations create.
-
-    Args:
-        facts: What `meshhook_doctor` answered.
-        expected: What this MeshHook's migrations create.
-
-    Yields:
-        What is found: one for functions, and one for tables and views if any is missing.
-    """
+    """Compare the database with what the migrations create."""
     if facts.is_strange:
         yield _strange(facts)
         return
     if not facts.has_schema:
-        message = "the schema meshhook is gone; what waits in the queues is still there"
+        message = "the schema meshhook is gone; the jobs in the queues are still there"
         yield problem("functions", message, REPAIR)
         return
     lost = () if facts.relations is None else sorted(expected.relations - facts.relations)
@@ -60,8 +52,8 @@ def _functions(facts: Facts, expected: Expected, lost: list[str] | tuple[str, ..
 
 
 def _strange(facts: Facts) -> Finding:
-    told = [f"{path or 'the answer'} {what}" for path, what in facts.strange.items()]
-    message = f"meshhook_doctor answers otherwise than it should: {few(told)}"
+    parts = [f"{path or 'the answer'} {what}" for path, what in facts.strange.items()]
+    message = f"meshhook_doctor does not answer as it should: {few(parts)}"
     return problem("functions", message, REPAIR)
 
 

@@ -1,24 +1,100 @@
-"""Checking jobs as a real run would, and finding everything that is wrong with any of them."""
+"""A dry run: it checks jobs as a real run does, finds all that is wrong, and sends nothing."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import typer
 
 from meshhook._enqueue.batch import Batch
 from meshhook._inputs import check
-from meshhook.cli.enqueue.json_lines import ONE_EACH, NotAJobError
+from meshhook.cli import output
+from meshhook.cli.enqueue.json_lines import (
+    ONE_EACH,
+    Chunk,
+    Line,
+    NotAJobError,
+    opened,
+    progress,
+)
+from meshhook.cli.exits import CommandError, ExitCode, code_of
 from meshhook.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from meshhook.cli.enqueue.json_lines import Chunk
+    from meshhook.cli.enqueue.options import How, Source
+    from meshhook.cli.project import Settings
     from meshhook.exceptions import Problem
 
 _POSITION = re.compile(r"jobs\[(\d+)\]\.?")
+
+
+def check_lines(settings: Settings, source: Source, how: How) -> None:
+    """Check the jobs of a file, or of standard input, and show what is wrong.
+
+    Args:
+        settings: The settings, for the queue's name.
+        source: The file, and how it is read.
+        how: How its jobs would be enqueued.
+
+    Raises:
+        Exit: A job is bad.
+    """
+    with opened(source) as chunks, progress(source, "checking") as advance:
+        _check(settings, chunks, how, "line", advance)
+
+
+def check_arguments(
+    settings: Settings, arguments: Sequence[str | dict[str, Any]], how: How
+) -> None:
+    """Check jobs that are arguments; see `check_lines`."""
+    texts = (given if isinstance(given, str) else json.dumps(given) for given in arguments)
+    lines = tuple(
+        Line(number=number, text=text.encode(errors="surrogateescape"))
+        for number, text in enumerate(texts, 1)
+    )
+    _check(settings, [Chunk(lines=lines, end_bytes=0)], how, "job", lambda _: None)
+
+
+def _check(
+    settings: Settings,
+    chunks: Iterable[Chunk],
+    how: How,
+    what: str,
+    advance: Callable[[Chunk], None],
+) -> None:
+    options = {**how.arguments(), "idempotency_key": how.idempotency_key}
+    run = DryRun(queue_name=settings.queue_name, options=options)
+    bad: list[Bad] = []
+    try:
+        for chunk in chunks:
+            problems = run.check(chunk)
+            if how.as_json:
+                bad += problems
+            for problem in () if how.as_json else problems:
+                output.say(output.printable(problem.text(what)))
+            advance(chunk)
+    except KeyboardInterrupt as error:
+        so_far = output.counted(run.lines, what)
+        message = f"interrupted after {so_far}; it was a dry run, so nothing was sent"
+        raise CommandError(message, code_of(error)) from None
+    _show(run, bad, what, as_json=how.as_json)
+    if run.bad_lines:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(run: DryRun, bad: list[Bad], what: str, *, as_json: bool) -> None:
+    if as_json:
+        counts = {"would_enqueue": run.good_lines, "bad": run.bad_lines}
+        output.show_json({"dry_run": True, **counts, "problems": bad})
+        return
+    good = f"{output.counted(run.good_lines, 'job')} would be enqueued in {run.queue_name}"
+    wrong = output.counted(run.bad_lines, what, "are")
+    output.say(f"A dry run: nothing was sent. {good}, {wrong} bad.")
 
 
 @attrs.frozen(kw_only=True)
@@ -27,9 +103,9 @@ class Bad:
 
     Attributes:
         line: The number of the line, or the position of the argument, from 1 on.
-        column: Where in it the JSON goes wrong, None where that cannot be said.
-        field: The field of the job, None if it is about the whole.
-        value: What stands there.
+        column: The column of the JSON error, None if it has none.
+        field: The field of the job, None if it is about the whole job.
+        value: Its value.
         fix: What to give instead.
     """
 
@@ -39,8 +115,8 @@ class Bad:
     value: str
     fix: str
 
-    def told(self, what: str) -> str:
-        """Return it as one line of text; *what* jobs come as: line or job."""
+    def text(self, what: str) -> str:
+        """Return it as one line of text; *what* is the word for a job: line or job."""
         where = f"{what} {self.line}"
         where += f", column {self.column}" if self.column is not None else ""
         where += f", {self.field}" if self.field else ""
@@ -52,9 +128,9 @@ class DryRun:
     """A run that sends nothing.
 
     Attributes:
-        queue_name: The queue that the jobs are meant for.
-        options: The delay and the idempotency key of a real run.
-        lines: How many jobs have been looked at.
+        queue_name: The queue of the jobs.
+        options: The options of a real run, such as its delay and its key.
+        lines: How many jobs have been checked.
         bad_lines: How many of them cannot be enqueued.
     """
 
@@ -69,17 +145,7 @@ class DryRun:
         return self.lines - self.bad_lines
 
     def check(self, chunk: Chunk) -> list[Bad]:
-        """Check jobs that a real run would enqueue together.
-
-        Args:
-            chunk: The jobs.
-
-        Returns:
-            Everything that is wrong with them, in their order.
-
-        Raises:
-            InvalidInputError: The queue's name or an option is not usable.
-        """
+        """Return everything that is wrong with jobs that a real run would enqueue together."""
         check.queue_name("queue_name", self.queue_name)
         found = list(self._found(chunk))
         self.lines += len(chunk.lines)
@@ -93,7 +159,7 @@ class DryRun:
                 jobs[line.number] = line.job()
             except NotAJobError as error:
                 yield Bad(line=error.line, column=error.column, value=error.value, fix=ONE_EACH)
-        # Again without the bad ones: what is too large is only seen where nothing else is wrong.
+        # Again without the bad ones: a size is only checked once nothing else is wrong.
         while problems := self._problems(list(jobs.values())):
             numbers = list(jobs)
             for problem in problems:
@@ -107,14 +173,14 @@ class DryRun:
                 pass
         except InvalidInputError as error:
             if not all(_POSITION.match(problem.field) for problem in error.problems):
-                raise  # it is about an option, which no line can help
+                raise  # it is about an option, not about a line
             return error.problems
         return ()
 
 
 def _in_its_line(problem: Problem, numbers: list[int]) -> Bad:
     match = _POSITION.match(problem.field)
-    assert match  # noqa: S101 - asked before
+    assert match  # noqa: S101 - the caller checked
     return Bad(
         line=numbers[int(match[1])],
         field=problem.field[match.end() :] or None,

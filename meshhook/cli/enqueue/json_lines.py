@@ -1,21 +1,26 @@
-"""Reading JSON Lines of any length in chunks whose borders depend on the input alone."""
+"""Reading JSON Lines of any length, in chunks whose borders depend only on the input."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
-from meshhook.cli.exits import CommandError
+from meshhook.cli import output
+from meshhook.cli.enqueue.options import BATCH_SIZE
+from meshhook.cli.exits import CommandError, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from meshhook.cli.enqueue.options import Source
 
 MAX_CHUNK_BYTES = 4_000_000
-"""How large a chunk may grow before it ends early: gateways limit the size of a request."""
-
+"""A chunk that grows so large ends early: gateways limit the size of a request."""
 
 ONE_EACH = "write one JSON object on each line"
 
@@ -25,8 +30,8 @@ class NotAJobError(CommandError):
 
     Args:
         line: Its number.
-        column: Where in the line the JSON goes wrong, None where that cannot be said.
-        value: What the line is instead.
+        column: The column of the JSON error, None if it has none.
+        value: What the line is.
     """
 
     def __init__(self, line: int, column: int | None, value: str) -> None:
@@ -41,18 +46,14 @@ class Line:
 
     Attributes:
         number: Its number, from 1 on; empty lines count.
-        text: What stands in it.
+        text: Its text.
     """
 
     number: int
     text: bytes = attrs.field(repr=False)
 
     def job(self) -> dict[str, Any]:
-        """Return the job.
-
-        Raises:
-            NotAJobError: The line is not a JSON object.
-        """
+        """Return the job, or raise `NotAJobError`."""
         try:
             job = json.loads(self.text)
         except (ValueError, RecursionError) as error:
@@ -81,21 +82,17 @@ class Chunk:
         return self.lines[0].number
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return the jobs.
-
-        Raises:
-            NotAJobError: A line is not a JSON object.
-        """
+        """Return the jobs, or raise `NotAJobError` for the first line that is none."""
         return [line.job() for line in self.lines]
 
     def request_id(self, *context: str) -> str:
-        """Return the id under which the chunk is enqueued once, however often it is sent.
+        """Return the key under which the chunk is enqueued once, however often it is sent.
 
         Args:
-            context: What else makes an enqueue another one.
+            context: Other texts that make it a different key, such as the upload's name.
 
         Returns:
-            The id: the same for the same lines at the same place in the same context.
+            The key: the same for the same lines at the same place in the same context.
         """
         digest = hashlib.sha256()
         for part in (*context, str(self.first)):
@@ -110,8 +107,8 @@ def chunks(stream: BinaryIO, size: int, first_line: int = 1) -> Iterator[Chunk]:
 
     Args:
         stream: The stream, from its beginning.
-        size: How many lines a chunk has at the most.
-        first_line: Which line to begin with; those before are passed over.
+        size: How many lines a chunk has at most.
+        first_line: The line to begin with; those before are skipped.
 
     Yields:
         The chunks. Lines with nothing but spaces are left out.
@@ -130,6 +127,28 @@ def chunks(stream: BinaryIO, size: int, first_line: int = 1) -> Iterator[Chunk]:
             lines, held = [], 0
     if lines:
         yield Chunk(lines=tuple(lines), end_bytes=read)
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[Iterator[Chunk]]:
+    """Open a file, or standard input, and yield its chunks."""
+    size, first = source.batch_size or BATCH_SIZE, source.resume_from or 1
+    if source.file is None:
+        yield chunks(sys.stdin.buffer, size, first)
+        return
+    try:
+        with source.file.open("rb") as stream:
+            yield chunks(stream, size, first)
+    except OSError as error:
+        raise usage(f"--file {source.file}: {error.strerror}") from error
+
+
+@contextmanager
+def progress(source: Source, doing: str) -> Iterator[Callable[[Chunk], None]]:
+    """Show a progress bar on a terminal; yield a function that takes each chunk that is done."""
+    total = source.file.stat().st_size if source.file else None
+    with output.progress_bar(doing, total) as show:
+        yield lambda chunk: show(chunk.end_bytes, output.counted(chunk.lines[-1].number, "line"))
 
 
 def _kind(value: object) -> str:

@@ -1,8 +1,8 @@
 """A worker process of `meshhook worker --processes N` or `--reload`, started by the supervisor.
 
-Its standard input is the life line: the first line holds the options, the key with them, so that
-neither stands in the list of processes; the end of input means that the supervisor is gone, however
-it went, and stops the worker in order.
+Its standard input is its link to the supervisor. The first line holds the options with the key,
+which must not appear in the list of processes. The end of input means that the supervisor is gone,
+even if it was killed, and the worker stops cleanly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from meshhook.cli.exits import HOPELESS, CommandError, ExitCode, exit_code
+from meshhook.cli.exits import PERMANENT, CommandError, ExitCode, exit_code
 from meshhook.cli.output import flat, note
 from meshhook.cli.redaction import hide
 from meshhook.cli.worker.options import WorkerOptions
@@ -27,30 +27,26 @@ _PIECE = 65_536
 
 
 def main() -> int:
-    """Run a worker.
-
-    Returns:
-        The exit code.
-    """
-    told_folder = None
+    """Run a worker, and return the exit code."""
+    reports_folder = None
     try:
         options = WorkerOptions.from_json(_first_line())
-        told_folder = options.told_folder
+        reports_folder = options.reports_folder
         hide(options.key)
         threading.Thread(target=_stop_with_the_supervisor, daemon=True).start()
         work(options, on_terminal=False)
     except (MeshHookError, CommandError) as error:
         code = exit_code(error)
-        _tell(error, told_folder if code in HOPELESS else None)
+        _report(error, reports_folder if code in PERMANENT else None)
         return code
-    except Exception as error:  # noqa: BLE001 - told, and turned into an exit code
+    except Exception as error:  # noqa: BLE001 - reported, and turned into an exit code
         note("".join(traceback.format_exception(error)).rstrip())
         return ExitCode.INTERNAL
     return ExitCode.OK
 
 
-def _tell(error: Exception, folder: str | None) -> None:
-    """Tell an error, unless the folder shows that another process has told the same."""
+def _report(error: Exception, folder: str | None) -> None:
+    """Print an error, unless a file in the folder shows that another process printed it."""
     detail = error.detail if isinstance(error, CommandError) else None
     text = "\n".join(filter(None, (detail, f"meshhook worker: {flat(str(error))}")))
     if folder:
@@ -60,12 +56,12 @@ def _tell(error: Exception, folder: str | None) -> None:
         except FileExistsError:
             return
         except OSError:
-            pass  # then rather twice than not at all
+            pass  # better twice than never
     note(text)
 
 
 def _first_line() -> bytes:
-    # os.read, since a thread that waits in sys.stdin would hold its lock when the process ends.
+    # os.read: a thread that waits in sys.stdin would hold its lock when the process ends.
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(_STDIN, _PIECE)

@@ -1,4 +1,4 @@
-"""Log lines of a worker: for people or for machines, and never with a key."""
+"""Log lines of a worker: text or JSON, and never with a key."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from meshhook.cli.redaction import redact
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
-# They write a line for each request, and at the level of debugging dozens; hpack's hold the key.
+# They write a line for each request, dozens at the level debug; those of hpack contain the key.
 _CHATTY = ("httpx", "httpcore", "hpack")
 
 log = logging.getLogger("meshhook.cli")
 
-# What every record has; whatever else it has was given as `extra`.
+# The attributes of every record; all others were given as `extra`.
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def configure(level: str, form: str) -> None:
     """Write log lines to standard error, unless the user's code has set up logging itself.
 
-    It is called after the import of that code. Where the root logger has handlers by then, they and
-    their formats stay as they are, and only keys are taken out of what they write.
+    Call it after the import of that code. If the root logger has handlers by then, they and their
+    formats do not change; only keys are removed from their lines.
 
     Args:
-        level: From which level on: of MeshHook always, of all others where nothing was set up.
+        level: The lowest level: always of MeshHook's loggers, of all others if nothing was set up.
         form: ``text`` or ``json``.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -39,7 +39,7 @@ def configure(level: str, form: str) -> None:
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.WARNING)
     if root.handlers:
-        _take_keys_out(root.handlers)
+        _add_redaction(root.handlers)
         if form == "json":
             log.warning("--log-format json is not used: the handler's module has set up logging")
         return
@@ -49,14 +49,14 @@ def configure(level: str, form: str) -> None:
     root.setLevel(number)
 
 
-def _take_keys_out(handlers: list[logging.Handler]) -> None:
+def _add_redaction(handlers: list[logging.Handler]) -> None:
     for handler in handlers:
-        if not any(isinstance(there, _NoKeys) for there in handler.filters):
-            handler.addFilter(_NoKeys())
+        if not any(isinstance(there, _Redaction) for there in handler.filters):
+            handler.addFilter(_Redaction())
 
 
 class _Stderr(logging.Handler):
-    """Writes to what standard error is now: the status line puts something of its own there."""
+    """Writes to the current standard error, which the status line replaces."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -66,11 +66,11 @@ class _Stderr(logging.Handler):
             self.handleError(record)
 
 
-class _NoKeys(logging.Filter):
-    """Takes keys out of records that the user's own handlers write."""
+class _Redaction(logging.Filter):
+    """Removes keys from records that the user's own handlers write."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # The handler itself complains about a record that cannot be formatted.
+        # The handler itself reports a record that cannot be formatted.
         with contextlib.suppress(Exception):
             text = record.getMessage()
             if (shown := redact(text)) != text:

@@ -1,47 +1,72 @@
-"""What a worker process is told, in a form that can be passed on to another process."""
-
-from __future__ import annotations
+"""The options of `meshhook worker` and `meshhook drain`, and their form for another process."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import attrs
+import typer
 
+from meshhook._inputs import check
+from meshhook.cli import complete, project
 from meshhook.cli.exits import usage
+from meshhook.cli.options import EnvFileOption, KeyOption, UrlOption, with_options
 from meshhook.cli.worker import targets
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+
+class Loop(StrEnum):
+    """The event loops."""
+
+    ASYNCIO = "asyncio"
+    TRIO = "trio"
+
+
+class LogLevel(StrEnum):
+    """The lowest level of log lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """The form of log lines: for people or for machines."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @attrs.frozen(kw_only=True)
 class WorkerOptions:
-    """What a worker process is told; `Worker` says what each setting means.
+    """The options of a worker process; `Worker` explains each setting.
 
     Attributes:
         target: The handler, as ``module:name``.
-        app_dir: Where its module is looked for.
+        app_dir: The folder of its module.
         url: The project's URL, None for that of the environment.
         key: The project's key, likewise.
         queues: The queues and their weights.
         fatal_exceptions: Classes, as ``module:name``.
-        on_event: What gets each event, as ``module:name``, or None.
-        on_error: What gets each error of an attempt, as ``module:name``, or None.
+        on_event: A function that gets each event, as ``module:name``, or None.
+        on_error: A function that gets each error of an attempt, as ``module:name``, or None.
         retry: The backoff and the last attempt, or None for each queue's own.
-        settings: The other settings of the worker, by their names there.
+        settings: The other arguments of `Worker`, or of a drain, by their names there.
         loop: ``asyncio`` or ``trio``.
-        monitoring_host: Where probes and metrics are served.
+        monitoring_host: The address that serves probes and metrics.
         monitoring_port: The port for them, None for none.
-        log_level: From which level on log lines are written.
+        log_level: The lowest level of log lines that are written.
         log_format: ``text`` or ``json``.
-        told_folder: Where the processes of one supervisor keep what one of them has told already.
+        reports_folder: Where the processes of one supervisor mark which errors they have printed.
     """
 
     target: str
     app_dir: str = "."
     url: str | None = None
     key: str | None = attrs.field(default=None, repr=False)
-    queues: dict[str, int]
+    queues: dict[str, int] = attrs.field(factory=dict)
     fatal_exceptions: tuple[str, ...] = ()
     on_event: str | None = None
     on_error: str | None = None
@@ -52,28 +77,38 @@ class WorkerOptions:
     monitoring_port: int | None = None
     log_level: str = "info"
     log_format: str = "text"
-    told_folder: str | None = None
+    reports_folder: str | None = None
+
+    def completed(self, own: project.Settings, **settings: Any) -> Self:
+        """Return the options with the project and more arguments of the worker."""
+        return attrs.evolve(
+            self,
+            url=own.url,
+            key=own.key,
+            queues=self.queues or {own.queue_name: 1},
+            settings={**self.settings, **settings},
+        )
 
     def to_json(self) -> str:
         """Return the options as one line of JSON; it holds the key."""
         return json.dumps(attrs.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> WorkerOptions:
+    def from_json(cls, text: str | bytes) -> Self:
         """Return the options that `to_json` wrote."""
         values = json.loads(text)
         return cls(**{**values, "fatal_exceptions": tuple(values["fatal_exceptions"])})
 
     def load(self) -> dict[str, Any]:
-        """Import what the targets stand for.
+        """Import the targets.
 
         Returns:
-            Arguments for `Worker`, all but the client.
+            Arguments for `Worker`, except the client.
 
         Raises:
-            CommandError: A target does not stand for what it should, or nothing can be made of it.
+            CommandError: A target is missing, or is not usable.
         """
-        from meshhook.worker.handler import create_job_handler  # noqa: PLC0415 - heavy
+        from meshhook.worker.handler import create_job_handler  # noqa: PLC0415 - as `run` is
 
         function = targets.load(self.target, self.app_dir)
         with targets.building(self.target):
@@ -89,8 +124,6 @@ class WorkerOptions:
         }
 
     def _hook(self, name: str, target: str) -> Any:
-        from meshhook._inputs import check  # noqa: PLC0415 - heavy
-
         hook = targets.load(target, self.app_dir)
         with targets.building(f"--{name.replace('_', '-')} {target}"):
             check.function(name, hook)
@@ -103,21 +136,140 @@ class WorkerOptions:
         return kind
 
 
-def queue_weights(given: Sequence[str], default: str) -> dict[str, int]:
-    """Return the queues that are given as NAME or NAME=WEIGHT.
+def _shared(  # noqa: PLR0913 - options
+    *,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:HANDLER",
+            help="The handler, such as tasks:handle.",
+            autocompletion=complete.handlers,
+        ),
+    ],
+    queues: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queue",
+            "-q",
+            metavar="NAME[=WEIGHT]",
+            help="A queue (workflow_jobs); may be given several times. \\[env var: MESHHOOK_QUEUE]",
+            autocompletion=complete.queues,
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int,
+        typer.Option("--concurrency", "-c", min=1, help="How many handlers may run at once."),
+    ] = 10,
+    visibility_timeout_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--visibility-timeout-seconds",
+            min=1,
+            help="The lease; it is extended while a handler runs (the queue's).",
+        ),
+    ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option("--max-attempts", min=1, help="The last attempt (the queue's).")
+    ] = None,
+    base_delay_ms: Annotated[
+        int | None,
+        typer.Option("--base-delay-ms", min=0, help="Delay after a first failure (the queue's)."),
+    ] = None,
+    max_delay_ms: Annotated[
+        int | None,
+        typer.Option("--max-delay-ms", min=0, help="What a delay never exceeds (the queue's)."),
+    ] = None,
+    job_timeout_seconds: Annotated[
+        float | None, typer.Option("--job-timeout-seconds", help="How long an attempt may take.")
+    ] = None,
+    fatal_exceptions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fatal-exception",
+            metavar="MODULE:CLASS",
+            help="After this a job is not tried again; may be given several times.",
+        ),
+    ] = None,
+    on_event: Annotated[
+        str | None,
+        typer.Option(
+            "--on-event",
+            metavar="MODULE:FUNCTION",
+            help="Called with each WorkerEvent.",
+            autocompletion=complete.handlers,
+        ),
+    ] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option(
+            "--on-error",
+            metavar="MODULE:FUNCTION",
+            help="Called with error and job of each failed attempt.",
+            autocompletion=complete.handlers,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The worker's name (made of host and process).")
+    ] = None,
+    loop: Annotated[
+        Loop, typer.Option("--loop", help="The event loop of async handlers.")
+    ] = Loop.ASYNCIO,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", help="Which log lines to write.")
+    ] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="For people or machines.")
+    ] = LogFormat.TEXT,
+    log_tracebacks: Annotated[
+        bool,
+        typer.Option(
+            "--log-tracebacks/--no-log-tracebacks",
+            help="Log failed attempts with their tracebacks.",
+        ),
+    ] = True,
+    app_dir: Annotated[
+        Path,
+        typer.Option("--app-dir", metavar="DIR", help="Where the module is looked for first."),
+    ] = Path(),
+) -> WorkerOptions:
+    return WorkerOptions(
+        target=target,
+        app_dir=str(app_dir),
+        queues=queue_weights(queues or []),
+        fatal_exceptions=tuple(fatal_exceptions or ()),
+        on_event=on_event,
+        on_error=on_error,
+        retry=retry_settings(max_attempts, base_delay_ms, max_delay_ms),
+        settings={
+            "visibility_timeout_seconds": visibility_timeout_seconds,
+            "concurrency": concurrency,
+            "job_timeout_seconds": job_timeout_seconds,
+            "log_tracebacks": log_tracebacks,
+            "name": name,
+        },
+        loop=loop,
+        log_level=log_level,
+        log_format=log_format,
+    )
 
-    Args:
-        given: The values of ``--queue``.
-        default: The queue where there are none.
 
-    Returns:
-        The weight of each queue.
+def _project_of_handlers(
+    *, url: UrlOption = None, key: KeyOption = None, env_file: EnvFileOption = None
+) -> project.Settings:
+    """Find the project, and put the file's other settings into the environment of the handlers."""
+    settings = project.find(url, key, None, env_file)
+    project.export(env_file)
+    return settings
 
-    Raises:
-        CommandError: A weight is not a whole number.
-    """
+
+with_worker = with_options(settings=_project_of_handlers, options=_shared)
+"""Give a command the options of every worker, as its parameters ``settings`` and ``options``."""
+
+
+def queue_weights(given: Sequence[str]) -> dict[str, int]:
+    """Return the weights of queues that are given as NAME or NAME=WEIGHT."""
     weights: dict[str, int] = {}
-    for value in given or [default]:
+    for value in given:
         name, has_weight, weight = value.partition("=")
         if has_weight and not weight.isdecimal():
             raise usage(f"--queue {value}: the weight is not a whole number; write NAME=3")

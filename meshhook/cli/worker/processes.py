@@ -1,4 +1,4 @@
-"""Running worker processes: as many as wanted, again where one ends, anew where code changes."""
+"""Supervising worker processes: they are started again when one ends or code changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
-from meshhook.cli.exits import HOPELESS, ExitCode
+from meshhook._backoff import backoff
+from meshhook.cli.exits import PERMANENT, ExitCode
 from meshhook.cli.output import counted
 
 if TYPE_CHECKING:
@@ -28,17 +29,17 @@ log = logging.getLogger("meshhook.cli")
 COMMAND = (sys.executable, "-m", "meshhook.cli.worker.child")
 
 EXTRA_SECONDS = 30.0
-"""How long beyond the grace period a process may take to stop before it is killed."""
+"""How long after the grace period a process that has not stopped is killed."""
 
 
 @attrs.frozen(kw_only=True)
-class Backoff:
+class RestartPolicy:
     """How long to wait before a process that ended is started again.
 
     Attributes:
         base_seconds: The pause after a first end.
         max_seconds: What a pause never exceeds.
-        healthy_seconds: A process that ran so long begins anew with the first pause.
+        healthy_seconds: After a process that ran so long, the next pause is the first again.
     """
 
     base_seconds: float = 1.0
@@ -47,18 +48,18 @@ class Backoff:
 
     def pause(self, ends: int) -> float:
         """Return the pause after so many ends in a row, in seconds."""
-        return min(self.max_seconds, self.base_seconds * 2.0 ** min(ends - 1, 30))
+        return backoff(ends, self.base_seconds, self.max_seconds)
 
 
 class Crew:
     """Worker processes that are kept running until a signal.
 
     Args:
-        options: What each process is told.
+        options: The options of each process.
         processes: How many there are.
         grace_seconds: How long their handlers may go on after a stop.
-        watch: What tells of changed code, where it is followed.
-        backoff: When to start a process again.
+        watch: Notices changed code; None if changes do not matter.
+        restart: When to start a process again.
     """
 
     def __init__(
@@ -68,35 +69,36 @@ class Crew:
         *,
         grace_seconds: float = 30.0,
         watch: Watch | None = None,
-        backoff: Backoff | None = None,
+        restart: RestartPolicy | None = None,
     ) -> None:
         self._options = options
         self._count = processes
         self._grace_seconds = grace_seconds
         self._watch = watch
-        self._backoff = backoff or Backoff()
+        self._restart = restart or RestartPolicy()
         self._running: dict[int, Process] = {}
         self._stop_asked = anyio.Event()
         self._changed = anyio.Event()
         self._code = ExitCode.OK
 
     async def run(self) -> ExitCode:
-        """Keep the processes running until SIGTERM or SIGINT, then stop them in order.
+        """Keep the processes running until SIGTERM or SIGINT, then stop them cleanly.
 
-        A second signal cuts the waiting for handlers short.
+        After a second signal they do not wait for their handlers.
 
         Returns:
-            0 after a stop; the exit code of a process that another start would not mend.
+            0 after a stop; the exit code of a process that another start would not fix.
         """
         with tempfile.TemporaryDirectory(prefix="meshhook-") as folder:
-            if self._watch is None:  # whose worker fails in the same way after each change
-                self._options = attrs.evolve(self._options, told_folder=folder)
+            # With --reload, the same error is printed after each change that does not fix it.
+            if self._watch is None:
+                self._options = attrs.evolve(self._options, reports_folder=folder)
             await self._run_all()
         return self._code
 
     async def _run_all(self) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._mind_signals)
+            group.start_soon(self._handle_signals)
             if self._watch is not None:
                 group.start_soon(self._follow_changes, self._watch)
             async with anyio.create_task_group() as slots:
@@ -115,14 +117,14 @@ class Crew:
             if changed.is_set():
                 ends = 0
                 continue
-            ends = 1 if time.monotonic() - begin >= self._backoff.healthy_seconds else ends + 1
-            await self._after_end(number, code, self._backoff.pause(ends))
+            ends = 1 if time.monotonic() - begin >= self._restart.healthy_seconds else ends + 1
+            await self._after_end(number, code, self._restart.pause(ends))
 
     async def _after_end(self, number: int, code: int, pause: float) -> None:
         if self._watch is not None:
             log.warning("the worker %s; it starts again when the code changes", _ended(code))
             await self._first_of(self._stop_asked, self._changed)
-        elif code in HOPELESS:
+        elif code in PERMANENT:
             log.error("process %d %s, which another start would not fix", number + 1, _ended(code))
             self._code = ExitCode(code)
             self._stop()
@@ -137,24 +139,24 @@ class Crew:
             stdin=subprocess.PIPE,
             stdout=None,
             stderr=None,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+            start_new_session=True,  # Ctrl-C reaches only this process, which passes it on once
         )
         log.info("process %d runs with pid %d", number + 1, process.pid)
         self._running[number] = process
         try:
             if self._stop_asked.is_set():
                 process.terminate()
-            await self._tell_options(process, number)
+            await self._send_options(process, number)
             return await process.wait()
         finally:
             del self._running[number]
             with anyio.CancelScope(shield=True):
                 await process.aclose()
 
-    async def _tell_options(self, process: Process, number: int) -> None:
-        assert process.stdin is not None  # noqa: S101 - it was asked for
+    async def _send_options(self, process: Process, number: int) -> None:
+        assert process.stdin is not None  # noqa: S101 - it is a pipe
         options = self._options_of(number)
-        # One that has ended already tells why by its exit code.
+        # The exit code of a process that has ended shows why.
         with contextlib.suppress(anyio.BrokenResourceError):
             await process.stdin.send(options.to_json().encode() + b"\n")
 
@@ -181,23 +183,23 @@ class Crew:
             if process.returncode is None:
                 process.send_signal(number)
 
-    async def _mind_signals(self) -> None:
+    async def _handle_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as group:
                 async for number in signals:
                     if not self._stop_asked.is_set():
                         log.info("%s: stopping %s", number.name, self._processes())
-                        group.start_soon(self._kill_the_late)
+                        group.start_soon(self._kill_late_ones)
                     self._stop()
 
-    async def _kill_the_late(self) -> None:
+    async def _kill_late_ones(self) -> None:
         await anyio.sleep(self._grace_seconds + EXTRA_SECONDS)
         log.error("killing %s that did not stop", self._processes())
         self._signal(signal.SIGKILL)
 
     async def _follow_changes(self, watch: Watch) -> None:
         async for changed in watch.changes():
-            log.warning("%s changed; starting the worker anew", changed)
+            log.warning("%s changed; restarting the worker", changed)
             event, self._changed = self._changed, anyio.Event()
             event.set()
             self._signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from meshhook.cli.worker.run import Works
+    from meshhook.cli.worker.run import HasStats
     from meshhook.worker import WorkerStats
 
 REFRESH_SECONDS = 0.25
@@ -33,12 +33,12 @@ class StatusLine:
         worker: The worker, or a drain.
     """
 
-    def __init__(self, worker: Works) -> None:
+    def __init__(self, worker: HasStats) -> None:
         self._worker = worker
         self._seen: deque[tuple[float, int]] = deque()
 
     async def run(self) -> None:
-        """Show them, until cancelled."""
+        """Show the line until cancelled."""
         before = sys.stderr, sys.stdout
         live = Live(
             console=output.console(stderr=True),
@@ -51,14 +51,7 @@ class StatusLine:
                 await anyio.sleep(REFRESH_SECONDS)
 
     def line(self, now: float) -> Text:
-        """Return the line.
-
-        Args:
-            now: The time on the clock of `time.monotonic`.
-
-        Returns:
-            The worker's state and its numbers.
-        """
+        """Return the worker's state and its numbers."""
         stats = self._worker.get_stats()
         parts = [
             f"{stats.running} running",
@@ -91,9 +84,9 @@ class StatusLine:
 
 @contextmanager
 def _log_handlers_follow(stderr: TextIO, stdout: TextIO) -> Iterator[None]:
-    """Have log handlers that write to these streams write to those that stand in their place now.
+    """Redirect log handlers from the real streams to those that the live display put in place.
 
-    Otherwise their lines would begin in the middle of the status line.
+    Lines written past the display would begin in the middle of the status line.
     """
     with ExitStack() as stack:
         for handler in _handlers():

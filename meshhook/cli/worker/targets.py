@@ -1,4 +1,4 @@
-"""Finding what `module:name` on the command line stands for."""
+"""Importing what the command line names as `module:name`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def load(target: str, folder: str | Path = ".") -> Any:
-    """Import a module and return what it has under a name.
+    """Import a module and return the object of a name in it.
 
     Args:
         target: ``module:name``; both may have dots.
-        folder: Where modules are looked for first.
+        folder: The first folder to look for modules in.
 
     Returns:
-        What stands there.
+        The object.
 
     Raises:
         CommandError: The target has another form, or there is no such module or name.
@@ -48,16 +48,12 @@ def load(target: str, folder: str | Path = ".") -> Any:
 
 @contextmanager
 def building(target: str) -> Iterator[None]:
-    """Tell what refuses a target, or a setting, as wrong usage.
+    """Report the refusal of a target, or of a setting, as wrong usage.
 
-    It is meant for checks and constructors alone: around code of the user's or a call, it would
-    hide faults.
+    Only for checks and constructors: around a call of the user's code it would hide bugs.
 
     Args:
-        target: What is built of, as ``module:name``.
-
-    Yields:
-        While that is so.
+        target: The target, as ``module:name``.
 
     Raises:
         CommandError: It was refused.
@@ -86,14 +82,14 @@ def _broken(module_name: str, error: BaseException) -> CommandError:
 
 
 def _users_traceback(error: BaseException) -> str:
-    """Return the traceback of an import, without the code that imports."""
-    told = traceback.TracebackException.from_exception(error)
-    todo = [told]
+    """Return the traceback of an import, without the frames of the import system."""
+    shown = traceback.TracebackException.from_exception(error)
+    todo = [shown]
     while todo:
         part = todo.pop()
         part.stack[:] = [frame for frame in part.stack if not _imports(frame.filename)]
         todo += filter(None, (part.__cause__, part.__context__, *(part.exceptions or ())))
-    return "".join(told.format()).rstrip()
+    return "".join(shown.format()).rstrip()
 
 
 def _imports(file_name: str) -> bool:

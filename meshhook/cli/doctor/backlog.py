@@ -1,4 +1,8 @@
-"""Whether the jobs of a queue get done: workers, backlogs, what workers that are gone left."""
+"""Checks whether the jobs of a queue are worked on: pauses, workers, backlogs, lapsed leases.
+
+The argument `served` holds the queues that have a worker that is alive. It is None if the database
+does not say.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,19 @@ if TYPE_CHECKING:
     from meshhook.cli.doctor.facts import Facts, Queue
 
 OVERDUE_SECONDS = 300
-"""How long a job may be due before the backlog counts as a problem."""
+"""How long a job may be due before its backlog is a problem."""
 
 WAITING_SECONDS = 60
-"""How long a job may be due where no worker is seen."""
+"""How long a job may be due if no worker is alive."""
+
+COUNTED_DUE = 1000
+"""In how many overdue jobs the database looks for lapsed leases."""
 
 _MORE = "more workers (--processes) or more --concurrency"
 
 
 def paused(queue: Queue) -> Iterator[Finding]:
-    """Tell of a queue that hands out nothing."""
+    """Report a queue that is paused."""
     if queue.paused_at is not None:
         jobs = output.counted(queue.visible_jobs, "job")
         message = f"paused since {output.when(queue.paused_at)}, with {jobs} due"
@@ -32,15 +39,9 @@ def paused(queue: Queue) -> Iterator[Finding]:
 def workers(
     queue: Queue, served: Collection[str] | None, wanted: Sequence[str]
 ) -> Iterator[Finding]:
-    """Tell whether somebody works on a queue; dead letters wait for people.
+    """Check that a queue has a worker; a dead letter queue needs none.
 
-    Args:
-        queue: The queue.
-        served: The queues that have a worker that is alive; None if that is not known.
-        wanted: The queues that have to have one.
-
-    Yields:
-        What is found: what comes of a lack of workers is told with that lack, once.
+    A missing worker and its backlog are one finding.
     """
     check = f"workers {queue.name}"
     if served is not None and queue.name in served:
@@ -58,25 +59,25 @@ def growth(
     after: Facts,
     seconds: float,
     served: Collection[str] | None = None,
-    told: Collection[str] = (),
+    reported: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """Compare two looks at the queues.
+    """Compare two answers of the doctor.
 
     Args:
-        before: What `meshhook_doctor` answered first.
-        after: What it answered later.
-        seconds: How much later.
+        before: The first.
+        after: The later one.
+        seconds: The time between them.
         served: The queues that have a worker that is alive; None if that is not known.
-        told: The checks that found something: a backlog whose cause is among them is not told
-            again.
+        reported: The checks that have found something: a backlog among them, or a missing worker,
+            is not reported again.
 
     Yields:
-        Each queue of MeshHook's whose backlog grows.
+        A finding for each queue of MeshHook's whose backlog grows.
     """
     depths = {queue.name: queue.visible_jobs for queue in before.queues}
     for queue in after.queues:
         then, now = depths.get(queue.name), queue.visible_jobs
-        is_known = {f"workers {queue.name}", f"backlog {queue.name}"} & set(told)
+        is_known = {f"workers {queue.name}", f"backlog {queue.name}"} & set(reported)
         if queue.is_dlq or not queue.is_known or queue.paused_at is not None or is_known:
             continue
         if then and now > then:
@@ -91,21 +92,13 @@ def growth(
 
 
 def _is_idle(queue: Queue) -> bool:
-    """Tell whether a queue needs no worker at the moment."""
+    """Return whether a queue needs no worker at the moment."""
     is_unreadable = queue.broken is not None or bool(queue.gone)
     return queue.is_dlq or queue.paused_at is not None or is_unreadable
 
 
 def backlog(queue: Queue, served: Collection[str] | None) -> Iterator[Finding]:
-    """Tell whether the workers of a queue keep up; where none is alive, `workers` says it all.
-
-    Args:
-        queue: The queue.
-        served: The queues that have a worker that is alive; None if that is not known.
-
-    Yields:
-        What is found.
-    """
+    """Check that the workers of a queue keep up; if none is alive, `workers` reports that."""
     if _is_idle(queue) or (served is not None and queue.name not in served):
         return
     if queue.overdue_seconds > OVERDUE_SECONDS:
@@ -124,8 +117,9 @@ def _due(queue: Queue) -> str:
 
 
 def _left(queue: Queue) -> str:
+    at_least = "at least " if queue.visible_jobs > COUNTED_DUE else ""
     jobs = output.counted(queue.lapsed_jobs, "job", "were")
-    return f"{jobs} left unfinished by workers that are gone"
+    return f"{at_least}{jobs} left unfinished by workers that are gone"
 
 
 def _start(queue: Queue) -> str:

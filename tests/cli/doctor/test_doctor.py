@@ -1,4 +1,4 @@
-"""`meshhook doctor`: each problem that it can find is made, found, and mended."""
+"""`meshhook doctor`: each problem that it can find is made, found, and repaired."""
 
 from __future__ import annotations
 
@@ -9,47 +9,17 @@ import psycopg
 import pytest
 
 from meshhook import SyncQueueService
-from meshhook.cli.doctor import command as doctor
+from meshhook.cli.doctor import diagnosis
 from meshhook.cli.doctor.expected import expected
 from meshhook.local import LocalStack
 from meshhook.migrations import migration_files
 from tests.cli.conftest import Ended, Shell, job_lines
+from tests.cli.doctor.conftest import QUEUE
 from tests.clock import Clock
 from tests.jobs import job_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
-
-QUEUE = "orders"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """A stack of these tests' own: the doctor looks at all of it."""
-    with LocalStack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def admin(stack: LocalStack) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(stack.admin_database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def queue_name(admin: psycopg.Connection) -> Iterator[str]:
-    """A queue, with a worker that is alive."""
-    admin.execute("select public.meshhook_create_queue(%s)", [QUEUE])
-    admin.execute(
-        "insert into meshhook.workers"
-        " (worker_id, queue_names, interval_seconds, started_at, seen_at) values"
-        " ('w', array[%s], 600, now(), now())",
-        [QUEUE],
-    )
-    yield QUEUE
-    admin.execute("delete from meshhook.workers where true")
-    admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [QUEUE])
 
 
 @pytest.fixture
@@ -233,12 +203,12 @@ def test_users_who_were_let_in_may_come_in(doctored: Doctored, admin: psycopg.Co
 def test_a_clock_that_is_off(
     doctored: Doctored, monkeypatch: pytest.MonkeyPatch, seconds: int, status: str
 ) -> None:
-    real = doctor._now
+    real = diagnosis._now
 
     def off() -> datetime:
         return real() + timedelta(seconds=seconds)
 
-    monkeypatch.setattr(doctor, "_now", off)
+    monkeypatch.setattr(diagnosis, "_now", off)
 
     found = doctored.one("clock")
 
@@ -329,7 +299,7 @@ def test_a_backlog_that_grows(
 ) -> None:
     shell.run("enqueue", stdin=job_lines(1))
     monkeypatch.setattr(
-        "meshhook.cli.doctor.command.time.sleep",
+        "meshhook.cli.doctor.diagnosis.time.sleep",
         lambda _: service.enqueue_many([job_data() for _ in range(4)]),
     )
 
@@ -342,7 +312,7 @@ def test_a_backlog_that_grows(
 
 def test_a_backlog_that_does_not_grow(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shell.run("enqueue", stdin=job_lines(1))
-    monkeypatch.setattr("meshhook.cli.doctor.command.time.sleep", lambda _: None)
+    monkeypatch.setattr("meshhook.cli.doctor.diagnosis.time.sleep", lambda _: None)
 
     ended = shell.run("doctor", "--json", "--sample-seconds", "3")
 
@@ -383,7 +353,7 @@ def test_a_table_full_of_dead_tuples(doctored: Doctored, admin: psycopg.Connecti
     found = doctored.one("bloat orders")
     admin.execute("vacuum pgmq.q_orders")
 
-    assert found["message"] == "pgmq.q_orders has 11000 dead tuples beside 0 live ones"
+    assert found["message"] == "pgmq.q_orders has 11000 dead tuples and 0 live ones"
     assert found["fix"].startswith('vacuum (analyze) pgmq."q_orders"')
 
 

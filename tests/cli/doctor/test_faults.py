@@ -16,42 +16,21 @@ import attrs
 import psycopg
 import pytest
 
-from meshhook.cli.doctor import command as doctor
+from meshhook.cli.doctor import diagnosis
 from meshhook.cli.doctor.findings import INSTALL, REPAIR
 from meshhook.local import LocalStack
 from meshhook.migrations import migration_files
 from meshhook_local.binaries import pgmq_sql
 from meshhook_local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell, job_lines
+from tests.cli.doctor.conftest import QUEUE, show_life
 from tests.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-QUEUE = "orders"
 LONGER = "alter role service_role set statement_timeout = '8s'; notify pgrst, 'reload config'"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """A stack of these tests' own, which they break."""
-    with LocalStack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def admin(stack: LocalStack) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(stack.admin_database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def queue_name(admin: psycopg.Connection) -> Iterator[str]:
-    admin.execute("select public.meshhook_create_queue(%s)", [QUEUE])
-    yield QUEUE
-    admin.execute("delete from meshhook.workers where true")
-    admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [QUEUE])
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +63,7 @@ class Project:
 
     def show_life(self) -> None:
         """Show a sign of life of a worker of the queue."""
-        self.admin.execute(
-            "insert into meshhook.workers"
-            " (worker_id, queue_names, interval_seconds, started_at, seen_at) values"
-            " ('w', array[%s], 600, now(), now()) on conflict do nothing",
-            [self.shell.env["MESHHOOK_QUEUE"]],
-        )
+        show_life(self.admin, self.shell.env["MESHHOOK_QUEUE"])
 
     def bad(self, *argv: str) -> list[dict[str, Any]]:
         """Return what the doctor finds that is not well; it never fails itself."""
@@ -275,7 +249,7 @@ FAULTS = [
         " as $$ select '[1]'::jsonb $$",
         problem(
             "functions",
-            "meshhook_doctor answers otherwise than it should: the answer is a list, not an object",
+            "meshhook_doctor does not answer as it should: the answer is a list, not an object",
             REPAIR,
         ),
     ),
@@ -284,7 +258,7 @@ FAULTS = [
         "drop schema meshhook cascade",
         problem(
             "functions",
-            "the schema meshhook is gone; what waits in the queues is still there",
+            "the schema meshhook is gone; the jobs in the queues are still there",
             REPAIR,
         ),
     ),
@@ -437,7 +411,7 @@ FAULTS = [
         ),
     ),
     fault(
-        "trigger of somebody else",
+        "trigger of another owner",
         "create function public.boom() returns trigger language plpgsql"
         " as 'begin raise exception ''boom''; end';"
         "create trigger boom before insert on pgmq.q_orders execute function public.boom()",
@@ -757,8 +731,8 @@ def test_a_web_server_that_is_no_supabase(project: Project) -> None:
 def test_a_host_that_hangs_is_waited_for_once_and_not_for_long(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert doctor.ANSWER_SECONDS == 10
-    monkeypatch.setattr(doctor, "ANSWER_SECONDS", 0.3)
+    assert diagnosis.ANSWER_SECONDS == 10
+    monkeypatch.setattr(diagnosis, "ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         project.shell.env["SUPABASE_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
         (found,) = project.bad()
@@ -835,10 +809,6 @@ def test_one_cause_is_told_once_and_a_worker_that_is_started_takes_it_away(
     )
 
     argv = shlex.split(found["fix"].replace("module:handler", "tasks:handle"))[1:]
-    worker = project.shell.start(*argv, "--app-dir", str(app_dir))
-    try:
+    with project.shell.start(*argv, "--app-dir", str(app_dir)):
         while project.bad():
             pass
-    finally:
-        worker.terminate()
-        worker.communicate(timeout=30)

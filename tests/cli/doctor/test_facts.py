@@ -1,4 +1,4 @@
-"""The doctor survives whatever a database answers, and says what is strange about it."""
+"""The doctor survives every answer of a database, and reports what is strange about it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from meshhook._calls.base import Call
 from meshhook._http import answers
 from meshhook.cli import output
-from meshhook.cli.doctor import course, database
-from meshhook.cli.doctor.diagnose import diagnose
+from meshhook.cli.doctor import backlog, database
+from meshhook.cli.doctor.diagnosis import diagnose
 from meshhook.cli.doctor.expected import Expected
 from meshhook.cli.doctor.facts import decode
 from meshhook.cli.doctor.failures import failure
 from meshhook.cli.doctor.findings import REPAIR, Finding
-from meshhook.cli.doctor.key import examine_key
-from meshhook.cli.doctor.url import examine_url
+from meshhook.cli.doctor.settings import examine_key, examine_url
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 EXPECTED = Expected(
@@ -95,7 +95,7 @@ def look(answer: Any, served: set[str] | None = frozenset({"orders"})) -> list[F
     """Return all that is found in an answer, shown as it would be."""
     decoded = decode(answer)
     found = [*diagnose(decoded, EXPECTED, served, ["orders"])]
-    found += course.growth(decoded, decoded, 2.0)
+    found += backlog.growth(decoded, decoded, 2.0)
     if clock := database.clock(decoded, NOW, 0.1):
         found.append(clock)
     output.plain(found)
@@ -188,7 +188,7 @@ def test_an_answer_of_another_kind_is_one_finding(answer: Any, told: str) -> Non
     assert found.check == "functions"
     assert found.fix == REPAIR
     assert found.message.startswith(
-        f"meshhook_doctor answers otherwise than it should: {begin}".rstrip()
+        f"meshhook_doctor does not answer as it should: {begin}".rstrip()
     )
 
 
@@ -205,7 +205,7 @@ def test_an_answer_of_another_kind_is_one_finding(answer: Any, told: str) -> Non
 def test_a_part_that_is_strange_is_told(name: str, value: Any, told: str) -> None:
     (found, *_) = look(facts(**{name: value}))
 
-    assert found.message == f"meshhook_doctor answers otherwise than it should: {told}"
+    assert found.message == f"meshhook_doctor does not answer as it should: {told}"
 
 
 def test_what_comes_of_a_lack_of_workers_is_told_once() -> None:
@@ -219,6 +219,14 @@ def test_what_comes_of_a_lack_of_workers_is_told_once() -> None:
         " by workers that are gone"
     )
     assert found.fix == "meshhook worker module:handler --queue orders"
+
+
+def test_a_count_of_lapsed_jobs_among_the_first_due_ones_is_said_to_be_a_part() -> None:
+    (found,) = look(facts(lapsed_jobs=1000, visible_jobs=1001))
+    (whole,) = look(facts(lapsed_jobs=1000, visible_jobs=1000))
+
+    assert found.message == "at least 1000 jobs were left unfinished by workers that are gone"
+    assert whole.message == "1000 jobs were left unfinished by workers that are gone"
 
 
 def test_a_backlog_of_workers_that_are_there_is_told_once() -> None:
@@ -242,10 +250,10 @@ def test_the_advice_for_a_backlog_that_grows(served: set[str], fix: str) -> None
     before = decode(facts())
     after = decode(facts(visible_jobs=9))
 
-    (found,) = course.growth(before, after, 2.0, served)
+    (found,) = backlog.growth(before, after, 2.0, served)
 
     assert found.fix == fix
-    assert list(course.growth(before, after, 2.0, served, {"workers orders"})) == []
+    assert list(backlog.growth(before, after, 2.0, served, {"workers orders"})) == []
 
 
 def test_a_backlog_that_grows_in_a_queue_that_is_paused_is_no_wonder() -> None:
@@ -253,7 +261,7 @@ def test_a_backlog_that_grows_in_a_queue_that_is_paused_is_no_wonder() -> None:
     before = decode(facts(settings=settings))
     after = decode(facts(settings=settings, visible_jobs=9))
 
-    assert list(course.growth(before, after, 2.0)) == []
+    assert list(backlog.growth(before, after, 2.0)) == []
 
 
 def test_the_course_of_a_queue_that_is_not_meshhook_s_is_none_of_its_business() -> None:
@@ -298,10 +306,10 @@ def refused(status: int, code: str, message: str, *, answering: str = "") -> Fin
     body = json.dumps({"code": code, "message": message, "hint": None, "details": None})
     missing = json.dumps({"code": "PGRST202", "message": "no such function"})
 
-    def ask(function: str) -> Any:
-        if function == answering:
+    def ask(call: Call[Any]) -> Any:
+        if call.function == answering:
             return {"schema_version": 1}
-        raise answers.failure(function, answers.Answer(404, {}, missing.encode()))
+        raise answers.failure(call.function, answers.Answer(404, {}, missing.encode()))
 
     error = answers.failure("meshhook_doctor", answers.Answer(status, {}, body.encode()))
     return failure(error, ask, 10.0)
