@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshhook._calls import queues
+from meshhook._calls import inspect, queues
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -195,4 +195,4 @@ class QueueControl:
         Raises:
             RequestError: The call failed.
         """
-        return await self._transport.call(queues.workers(self.queue_name))
+        return await self._transport.call(inspect.workers(self.queue_name))

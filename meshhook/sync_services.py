@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshhook import _telemetry
-from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle
+from meshhook._calls import claim, dead_letters, enqueue, inspect, jobs, queues, settle
 from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
 from meshhook._enqueue.batch import Batch
 from meshhook._enqueue.chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
@@ -131,7 +131,7 @@ class SyncQueueControl:
         return self._transport.call(queues.drop(self.queue_name, drop_dlq=drop_dlq))
 
     def list_workers(self) -> list[WorkerInfo]:
-        return self._transport.call(queues.workers(self.queue_name))
+        return self._transport.call(inspect.workers(self.queue_name))
 
 
 @documented_by(QueueService)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhook._calls.base import Call, exactly, given, known, list_of, optional_time, request_id
 from meshhook._inputs import check
-from meshhook.models import PruneResult, QueueInfo, WorkerInfo
+from meshhook.models import PruneResult, QueueInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,15 +69,6 @@ def resume(queue_name: str) -> Call[bool]:
     return Call("meshhook_resume_queue", {"queue_name": queue_name}, exactly(bool))
 
 
-def workers(queue_name: str) -> Call[list[WorkerInfo]]:
-    """Build the call that lists the workers of a queue."""
-    return Call(
-        "meshhook_list_workers",
-        {"queue_name": queue_name},
-        lambda answer: [_worker_info(row) for row in list_of(answer)],
-    )
-
-
 def prune(
     queue_name: str, older_than_days: float | None = None, max_rows: int = 10_000
 ) -> Call[PruneResult]:
@@ -115,17 +106,6 @@ def _queue_info(row: Mapping[str, Any]) -> QueueInfo:
             **known(QueueInfo, row),
             "created_at": datetime.fromisoformat(row["created_at"]),
             "paused_at": optional_time(row.get("paused_at")),
-        }
-    )
-
-
-def _worker_info(row: Mapping[str, Any]) -> WorkerInfo:
-    return WorkerInfo(
-        **{
-            **known(WorkerInfo, row),
-            "queue_names": tuple(row["queue_names"]),
-            "started_at": datetime.fromisoformat(row["started_at"]),
-            "seen_at": datetime.fromisoformat(row["seen_at"]),
         }
     )
 

@@ -1,11 +1,11 @@
-"""The call by which an end user puts a job in a queue."""
+"""Calls about the jobs that end users enqueue: the enqueue itself, and which queues take them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from meshhook._calls import timing
-from meshhook._calls.base import Call, exactly, object_of, request_id
+from meshhook._calls.base import Call, exactly, given, object_of, request_id
 from meshhook._inputs import check, payload
 from meshhook.exceptions import Problem
 
@@ -45,14 +45,39 @@ def one(
     return Call("meshhook_user_enqueue", params, decode)
 
 
+def allow(
+    queue_name: str,
+    *,
+    max_bytes: int | None = None,
+    quota: int | None = None,
+    per_seconds: float | None = None,
+    allows_anonymous: bool | None = None,
+) -> Call[dict[str, Any]]:
+    """Build the call that lets users enqueue into a queue; the database checks the limits."""
+    params = given(
+        queue_name=check.queue_name("queue_name", queue_name),
+        max_bytes=max_bytes,
+        quota=quota,
+        per_seconds=per_seconds,
+        allows_anonymous=allows_anonymous,
+    )
+    return Call("meshhook_allow_user_enqueue", params, object_of)
+
+
+def disallow(queue_name: str) -> Call[bool]:
+    """Build the call that no longer lets users enqueue into a queue."""
+    params = {"queue_name": check.queue_name("queue_name", queue_name)}
+    return Call("meshhook_disallow_user_enqueue", params, exactly(bool))
+
+
 def _key(idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return request_id()
     return check.request_id("idempotency_key", idempotency_key)
 
 
-def _job_data(given: Mapping[str, Any]) -> dict[str, Any]:
-    data = payload.job_data(given)
+def _job_data(fields: Mapping[str, Any]) -> dict[str, Any]:
+    data = payload.job_data(fields)
     fix = "leave it out: the database sets it for users"
     check.refuse(Problem(field, "reserved", fix) for field in _NOT_FOR_USERS if field in data)
     return data

@@ -242,7 +242,7 @@ class AsyncTransport:
         except RuntimeError as error:
             raise _unusable(call.function, self.client, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _no_answer(call.function, error) from error
+            raise no_answer(call.function, error) from error
         return _result(call, response)
 
 
@@ -299,7 +299,7 @@ class SyncTransport:
         except RuntimeError as error:
             raise _unusable(call.function, self.client, error) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _no_answer(call.function, error) from error
+            raise no_answer(call.function, error) from error
         return _result(call, response)
 
 
@@ -386,7 +386,7 @@ def role_of(request: httpx.Request) -> str | None:
     return advice.role_of(bearer) or advice.role_of(request.headers.get("apikey", ""))
 
 
-def _no_answer(function: str, error: Exception) -> exceptions.MeshHookError:
+def no_answer(function: str, error: Exception) -> exceptions.MeshHookError:
     """Return our error for a request that got no answer."""
     what = str(error) or type(error).__name__
     if isinstance(error, httpx.TimeoutException):

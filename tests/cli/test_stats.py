@@ -66,7 +66,7 @@ def test_a_queue_that_is_not_there_is_told(shell: Shell, queue_name: str) -> Non
 def test_an_api_that_gives_a_part_at_once_is_asked_for_the_rest(
     bare_shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshhook.cli.views.PAGE", 1)
+    monkeypatch.setattr("meshhook._http.views.PAGE", 1)
     with LocalStack(max_rows=1) as stack:
         bare_shell.env |= {"SUPABASE_URL": stack.url, "SUPABASE_KEY": stack.secret_key}
         ended = bare_shell.run("stats", "--queue", "workflow_jobs_dlq", "--json")

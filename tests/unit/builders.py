@@ -24,7 +24,16 @@ from meshhook import (
     ReplaySummary,
     WorkerInfo,
 )
-from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle, user_enqueue
+from meshhook._calls import (
+    claim,
+    dead_letters,
+    enqueue,
+    inspect,
+    jobs,
+    queues,
+    settle,
+    user_enqueue,
+)
 from meshhook._calls.settle import Outcome
 from meshhook._calls.settle_and_claim import Exchange, exchange
 from meshhook._enqueue.batch import Batch
@@ -540,9 +549,18 @@ QUEUES = [
     ),
     Built(
         "list workers",
-        lambda: queues.workers("q"),
+        lambda: inspect.workers("q"),
         "meshhook_list_workers",
         {"queue_name": "q"},
+        [WORKER_ROW],
+        [WORKER],
+        has_request_id=False,
+    ),
+    Built(
+        "list workers of all queues",
+        inspect.workers,
+        "meshhook_list_workers",
+        {},
         [WORKER_ROW],
         [WORKER],
         has_request_id=False,
@@ -657,4 +675,36 @@ DEAD_LETTERS = [
         ),
     ),
 ]
-BUILDERS = [*ENQUEUES, *CLAIMS, *EXCHANGES, *SETTLES, *LOOKUPS, *QUEUES, *DEAD_LETTERS]
+PROJECT = [
+    Built(
+        "doctor",
+        inspect.doctor,
+        "meshhook_doctor",
+        {},
+        {"any": []},
+        {"any": []},
+        has_request_id=False,
+    ),
+    Built(
+        "version", inspect.version, "meshhook_version", {}, {"a": 1}, {"a": 1}, has_request_id=False
+    ),
+    Built(
+        "allow users",
+        lambda: user_enqueue.allow("q", quota=5),
+        "meshhook_allow_user_enqueue",
+        {"queue_name": "q", "quota": 5},
+        {"queue_name": "q"},
+        {"queue_name": "q"},
+        has_request_id=False,
+    ),
+    Built(
+        "disallow users",
+        lambda: user_enqueue.disallow("q"),
+        "meshhook_disallow_user_enqueue",
+        {"queue_name": "q"},
+        True,
+        True,
+        has_request_id=False,
+    ),
+]
+BUILDERS = [*ENQUEUES, *CLAIMS, *EXCHANGES, *SETTLES, *LOOKUPS, *QUEUES, *DEAD_LETTERS, *PROJECT]

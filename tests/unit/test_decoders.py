@@ -75,6 +75,7 @@ GOOD_JUNK: dict[str, list[Any]] = {
     "list jobs": [[]],
     "list all jobs of a queue": [[]],
     "list workers": [[]],
+    "list workers of all queues": [[]],
     "pause queue": [True],
     "resume queue": [True],
     "list dead letters": [[]],
@@ -83,6 +84,10 @@ GOOD_JUNK: dict[str, list[Any]] = {
     "replay many": [[]],
     "drop queue": [True],
     "purge": [17],
+    "doctor": JUNK,
+    "version": JUNK,
+    "allow users": [{}, {"a": 1}],
+    "disallow users": [True],
 }
 
 
