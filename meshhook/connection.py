@@ -17,6 +17,7 @@ from supabase import (
     create_client,
 )
 
+from meshhook._defaults import KEY_VARIABLES, URL_VARIABLE
 from meshhook._entered import AsyncBlock, PlainBlock
 from meshhook._environment import env_file, setting
 from meshhook._http import clients
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["connect", "connect_sync"]
-
-URL_VARIABLE = "SUPABASE_URL"
-KEY_VARIABLES = ("SUPABASE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
 
 
 @attrs.frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshhook._calls import dead_letters, queues, settle
+from meshhook._defaults import DEFAULT_DLQ
 from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
 from meshhook._inputs import check
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["DLQService"]
-
-DEFAULT_DLQ = "workflow_jobs_dlq"
 
 
 class DLQService:

@@ -8,9 +8,15 @@ import anyio
 
 from meshhook import _telemetry
 from meshhook._calls import claim, enqueue, jobs, queues, settle
-from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
+from meshhook._defaults import (
+    BUFFER_GRACE_SECONDS,
+    BUFFER_JOBS,
+    BUFFER_SECONDS,
+    DEFAULT_QUEUE,
+    IDEMPOTENCY_SECONDS,
+    MAX_BYTES_PER_CALL,
+)
 from meshhook._enqueue.batch import Batch
-from meshhook._enqueue.chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
 from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
 from meshhook._inputs import check
 from meshhook.queue_admin import QueueControl
@@ -35,8 +41,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["QueueService", "list_queues"]
-
-DEFAULT_QUEUE = "workflow_jobs"
 
 
 class QueueService(QueueControl):
@@ -174,7 +178,7 @@ class QueueService(QueueControl):
         self,
         *,
         max_jobs: int = BUFFER_JOBS,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_BYTES_PER_CALL,
         max_delay_seconds: float | timedelta = BUFFER_SECONDS,
         grace_seconds: float | timedelta = BUFFER_GRACE_SECONDS,
     ) -> EnqueueBuffer:

@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 
 from meshhook import _telemetry
 from meshhook._calls import claim, dead_letters, enqueue, inspect, jobs, queues, settle
-from meshhook._calls.enqueue import IDEMPOTENCY_SECONDS
+from meshhook._defaults import (
+    BUFFER_GRACE_SECONDS,
+    BUFFER_JOBS,
+    BUFFER_SECONDS,
+    DEFAULT_DLQ,
+    DEFAULT_QUEUE,
+    IDEMPOTENCY_SECONDS,
+    MAX_BYTES_PER_CALL,
+)
 from meshhook._enqueue.batch import Batch
-from meshhook._enqueue.chunks import BUFFER_GRACE_SECONDS, BUFFER_JOBS, BUFFER_SECONDS, MAX_BYTES
 from meshhook._http.transport import RepeatPolicy, SyncTransport, sync_client
 from meshhook._inputs import check
 from meshhook._parity import documented_by
-from meshhook.dlq_service import DEFAULT_DLQ, DLQService
+from meshhook.dlq_service import DLQService
 from meshhook.queue_admin import QueueControl
-from meshhook.queue_service import DEFAULT_QUEUE, QueueService
+from meshhook.queue_service import QueueService
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -216,7 +223,7 @@ class SyncQueueService(SyncQueueControl):
         self,
         *,
         max_jobs: int = BUFFER_JOBS,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_BYTES_PER_CALL,
         max_delay_seconds: float | timedelta = BUFFER_SECONDS,
         grace_seconds: float | timedelta = BUFFER_GRACE_SECONDS,
     ) -> SyncEnqueueBuffer:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REQUEST_SECONDS = 600.0
-"""How long the database remembers the request id of any other call."""
-
 
 @attrs.frozen
 class Call(Generic[T]):

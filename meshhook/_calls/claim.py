@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from meshhook._calls.base import Call, given, request_id
+from meshhook._defaults import MAX_BYTES_PER_CALL, MAX_JOBS_PER_CLAIM
 from meshhook._inputs import check
 from meshhook.models import Job, JobMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
-
-
-MAX_BYTES = 4 * 1024 * 1024
-"""About how large the messages of one claim are together at the most, in bytes of JSON."""
 
 
 @attrs.frozen
@@ -50,16 +47,14 @@ class Claim:
     dlq_name: str | None = ""
 
     def is_short_of(self, quantity: int) -> bool:
-        """Tell whether no more jobs were due, so that it is no use to ask again at once.
+        """Return whether no more jobs were due, so that it is no use to ask again at once.
 
-        Args:
-            quantity: How many were asked for.
-
-        Returns:
-            False also where the claim ended before its time: because the messages are large, or
-            because it had many jobs to bury.
+        A claim also ends early when its messages are large or when it dead-letters many jobs;
+        then more may be due.
         """
-        return len(self.jobs) < quantity and not self.dead_lettered and self.bytes < MAX_BYTES
+        return (
+            len(self.jobs) < quantity and not self.dead_lettered and self.bytes < MAX_BYTES_PER_CALL
+        )
 
 
 def batch(
@@ -84,7 +79,7 @@ def arguments(
         vt_seconds = check.vt_seconds("vt_seconds", vt_seconds)
     return given(
         queue_name=queue_name,
-        quantity=check.whole_number("quantity", quantity, 1, check.MAX_CLAIM),
+        quantity=check.whole_number("quantity", quantity, 1, MAX_JOBS_PER_CLAIM),
         vt_seconds=vt_seconds,
         **more,
         request_id=request_id(),

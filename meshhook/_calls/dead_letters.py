@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhook._calls.base import Call, given, known, list_of, request_id
 from meshhook._calls.jobs import attempt_records
+from meshhook._defaults import MAX_JOBS_PER_CALL, MAX_JOBS_PER_PAGE
 from meshhook._inputs import check
 from meshhook.exceptions import JobNotFoundError, QueueNotFoundError
 from meshhook.models import (
@@ -30,7 +31,7 @@ def list_page(dlq_name: str, limit: int, after_msg_id: int) -> Call[list[DeadLet
     """Build the call that lists dead letters, oldest first."""
     params = {
         "dlq_name": dlq_name,
-        "quantity": check.whole_number("limit", limit, 1, check.MAX_LIST),
+        "quantity": check.whole_number("limit", limit, 1, MAX_JOBS_PER_PAGE),
         "after_msg_id": check.whole_number("after_msg_id", after_msg_id, 0, check.MAX_MSG_ID),
     }
     return Call(
@@ -60,7 +61,7 @@ def by_error(dlq_name: str, limit: int) -> Call[dict[str, list[DeadLetterJob]]]:
 
     params = {
         "dlq_name": dlq_name,
-        "quantity": check.whole_number("limit", limit, 1, check.MAX_BATCH),
+        "quantity": check.whole_number("limit", limit, 1, MAX_JOBS_PER_CALL),
     }
     return Call("meshhook_group_dead_letters", params, decode)
 
@@ -69,7 +70,7 @@ def count_by_error(dlq_name: str, limit: int) -> Call[ErrorCounts]:
     """Build the call that counts all dead letters by error."""
     params = {
         "dlq_name": dlq_name,
-        "quantity": check.whole_number("limit", limit, 1, check.MAX_LIST),
+        "quantity": check.whole_number("limit", limit, 1, MAX_JOBS_PER_PAGE),
     }
     return Call("meshhook_count_dead_letters", params, _counts)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhook._calls import timing
 from meshhook._calls.base import Call, exactly, given, list_of, request_id
+from meshhook._defaults import IDEMPOTENCY_SECONDS
 from meshhook._inputs import check, payload, sizes
 from meshhook.exceptions import (
     InvalidInputError,
@@ -17,9 +18,6 @@ from meshhook.models import EnqueueBatch, EnqueueResult
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
-
-IDEMPOTENCY_SECONDS = 86_400.0
-"""How long an idempotency key is remembered unless the caller says otherwise: a day."""
 
 _BUFFERED = "meshhook-buffered-"
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from meshhook._calls.base import Call, given, known, list_of, object_of, optional_time
+from meshhook._defaults import MAX_JOBS_PER_PAGE
 from meshhook._inputs import check
 from meshhook.models import AttemptRecord, JobMessage, JobRecord, QueueMetrics
 
@@ -27,7 +28,7 @@ def jobs_of_run(queue_name: str, run_id: str | UUID, limit: int = 100) -> Call[l
     params = {
         "queue_name": queue_name,
         "run_id": check.run_id(run_id),
-        "quantity": check.whole_number("limit", limit, 1, check.MAX_LIST),
+        "quantity": check.whole_number("limit", limit, 1, MAX_JOBS_PER_PAGE),
     }
     return Call(
         "meshhook_find_jobs", params, lambda answer: [_record(row) for row in list_of(answer)]
@@ -56,7 +57,7 @@ def jobs_in_state(
     params = given(
         queue_name=queue_name,
         state=None if state is None else check.one_of("state", state, JOB_STATES),
-        quantity=check.whole_number("limit", limit, 1, check.MAX_LIST),
+        quantity=check.whole_number("limit", limit, 1, MAX_JOBS_PER_PAGE),
         before_msg_id=None
         if before_msg_id is None
         else check.msg_id("before_msg_id", before_msg_id),

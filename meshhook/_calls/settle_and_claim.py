@@ -8,6 +8,7 @@ import attrs
 
 from meshhook._calls import claim, settle
 from meshhook._calls.base import Call
+from meshhook._defaults import MAX_BYTES_PER_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ def exchange(
         quantity,
         vt_seconds,
         max_attempts=max_attempts,
-        max_bytes=claim.MAX_BYTES,
+        max_bytes=MAX_BYTES_PER_CALL,
         worker=worker,
     )
     read_claim = claim.reader(queue_name)

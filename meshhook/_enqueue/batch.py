@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshhook._calls import enqueue, timing
-from meshhook._calls.base import REQUEST_SECONDS, given
+from meshhook._calls.base import given
+from meshhook._defaults import IDEMPOTENCY_SECONDS, REQUEST_SECONDS
 from meshhook._enqueue import chunks
 from meshhook._inputs import check, payload, sizes
 from meshhook.exceptions import (
@@ -52,7 +53,7 @@ class Batch:
         run_at: datetime | Sequence[datetime | None] | None = None,
         idempotency_key: str | None = None,
         idempotency_keys: Iterable[str | None] | None = None,
-        idempotency_seconds: float | timedelta = enqueue.IDEMPOTENCY_SECONDS,
+        idempotency_seconds: float | timedelta = IDEMPOTENCY_SECONDS,
     ) -> None:
         self._queue_name = queue_name
         self._jobs = payload.several(jobs)

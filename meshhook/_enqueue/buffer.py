@@ -13,7 +13,7 @@ import attrs
 
 from meshhook import _telemetry
 from meshhook._calls import enqueue, timing
-from meshhook._enqueue import chunks
+from meshhook._defaults import IDEMPOTENCY_SECONDS, MAX_JOBS_PER_CALL, MAX_MESSAGE_BYTES
 from meshhook._inputs import check, payload, sizes
 from meshhook.exceptions import PartialEnqueueError
 
@@ -43,8 +43,8 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         check.all_of(
-            lambda: check.whole_number("max_jobs", self.max_jobs, 1, chunks.MAX_JOBS),
-            lambda: check.whole_number("max_bytes", self.max_bytes, 1, sizes.MAX_MESSAGE_BYTES),
+            lambda: check.whole_number("max_jobs", self.max_jobs, 1, MAX_JOBS_PER_CALL),
+            lambda: check.whole_number("max_bytes", self.max_bytes, 1, MAX_MESSAGE_BYTES),
             lambda: check.number_of_seconds("max_delay_seconds", self.max_delay_seconds, 0),
             lambda: check.number_of_seconds("grace_seconds", self.grace_seconds, 0),
         )
@@ -117,7 +117,7 @@ def checked_message(
     )
     (message,) = enqueue.with_trace([message], trace)
     size = sizes.size_of([message])
-    if size > sizes.MAX_MESSAGE_BYTES:
+    if size > MAX_MESSAGE_BYTES:
         check.refuse([sizes.too_large("job_data")])
     return message, size, when.get("delay_seconds", 0), when.get("run_at")
 
@@ -258,7 +258,7 @@ class Buffer:
             run_at=run_ats if any(run_ats) else None,
             uncertain=len(sent.entries),
             idempotency_key=sent.key,
-            remembered_seconds=enqueue.IDEMPOTENCY_SECONDS,
+            remembered_seconds=IDEMPOTENCY_SECONDS,
         )
         error.__cause__ = cause
         for flush in self._flushes:

@@ -10,28 +10,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from meshhook._inputs import check, sizes
+from meshhook._defaults import MAX_BYTES_PER_CALL, MAX_JOBS_PER_CALL
+from meshhook._inputs import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-MAX_JOBS = check.MAX_BATCH
-"""How many jobs a chunk has at the most: what the database takes in one call."""
-
-MAX_BYTES = 4 * 1024 * 1024
-"""How large the messages of a chunk are together at the most, in bytes of JSON, as for a claim.
-
-Far below what gateways let pass, and far from the eight seconds that Supabase gives a statement.
-"""
-
-BUFFER_JOBS = 1000
-"""How many jobs a buffer gathers before it is sent."""
-
-BUFFER_SECONDS = 0.1
-"""How long a job waits in a buffer before it is sent."""
-
-BUFFER_GRACE_SECONDS = 10.0
-"""How long the last jobs of a buffer may take when its block is cancelled."""
 
 _LARGEST_STEP = 64
 
@@ -39,8 +22,8 @@ _LARGEST_STEP = 64
 def end_of_chunk(
     messages: Sequence[Any],
     start: int,
-    max_jobs: int = MAX_JOBS,
-    max_bytes: int = MAX_BYTES,
+    max_jobs: int = MAX_JOBS_PER_CALL,
+    max_bytes: int = MAX_BYTES_PER_CALL,
 ) -> int:
     """Return the position after the last message of a chunk; see `cut`."""
     return cut(messages, start, max_jobs, max_bytes)[0]
@@ -49,8 +32,8 @@ def end_of_chunk(
 def cut(
     messages: Sequence[Any],
     start: int,
-    max_jobs: int = MAX_JOBS,
-    max_bytes: int = MAX_BYTES,
+    max_jobs: int = MAX_JOBS_PER_CALL,
+    max_bytes: int = MAX_BYTES_PER_CALL,
 ) -> tuple[int, str]:
     """Cut the chunk off that begins at a message.
 

@@ -20,7 +20,7 @@ from postgrest import APIError
 from supabase import AsyncClient, Client
 
 from meshhook import exceptions
-from meshhook._calls.base import REQUEST_SECONDS
+from meshhook._defaults import REQUEST_SECONDS
 from meshhook._entered import AsyncBlock, Entered, PlainBlock, how_to_enter
 from meshhook._http import advice, answers
 from meshhook._inputs import check

@@ -12,19 +12,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from meshhook._defaults import MAX_JOBS_PER_CALL
 from meshhook.exceptions import InvalidInputError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
 MAX_ATTEMPTS = 1_000_000
-MAX_BATCH = 10_000
-MAX_CLAIM = 1000
 MAX_DELAY_SECONDS = 366 * 86_400
 MAX_DELAY = timedelta(seconds=MAX_DELAY_SECONDS)
 MAX_INTEGER = 2**31 - 1
 MAX_DAYS = 36_600
-MAX_LIST = 1000
 MAX_MSG_ID = 2**63 - 1
 MAX_PRUNE = 100_000
 MAX_REQUEST_ID = 255
@@ -89,8 +87,8 @@ def flag(field: str, value: object) -> bool:
 
 def number_of(what: str, count: int) -> None:
     """Check that a batch is no larger than the database takes."""
-    if count > MAX_BATCH:
-        refuse([Problem(what, f"{count} {what}", f"give at most {MAX_BATCH} at once")])
+    if count > MAX_JOBS_PER_CALL:
+        refuse([Problem(what, f"{count} {what}", f"give at most {MAX_JOBS_PER_CALL} at once")])
 
 
 def whole_number_problems(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
@@ -293,8 +291,8 @@ def function(field: str, value: object) -> None:
 def msg_ids(field: str, values: Iterable[object]) -> list[int]:
     """Check several message ids."""
     listed = several(field, values)
-    if len(listed) > MAX_BATCH:
-        refuse([Problem(field, f"{len(listed)} ids", f"give at most {MAX_BATCH} at once")])
+    if len(listed) > MAX_JOBS_PER_CALL:
+        refuse([Problem(field, f"{len(listed)} ids", f"give at most {MAX_JOBS_PER_CALL} at once")])
     refuse(
         problem
         for position, value in enumerate(listed)

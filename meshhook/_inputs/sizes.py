@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from meshhook._defaults import MAX_MESSAGE_BYTES
 from meshhook.exceptions import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""How large a message may be: the most that a claim can be asked for."""
 
 # Just as the transport encodes, so that what is measured is what is sent.
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

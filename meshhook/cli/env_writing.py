@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meshhook import _environment
+from meshhook._defaults import KEY_VARIABLES, URL_VARIABLE
 from meshhook.cli import output
 from meshhook.cli.exits import CommandError, usage
-from meshhook.connection import KEY_VARIABLES, URL_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

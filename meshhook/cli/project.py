@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from meshhook import _environment
+from meshhook._defaults import DEFAULT_QUEUE, KEY_VARIABLES, URL_VARIABLE
 from meshhook.cli.exits import usage
 from meshhook.cli.redaction import hide
-from meshhook.connection import KEY_VARIABLES, URL_VARIABLE, connect_sync
+from meshhook.connection import connect_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from meshhook.sync_services import SyncDLQService, SyncQueueService
 
 QUEUE_VARIABLE = "MESHHOOK_QUEUE"
-DEFAULT_QUEUE = "workflow_jobs"
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ import re
 import string
 from typing import TYPE_CHECKING
 
+from meshhook._defaults import DEFAULT_QUEUE
 from meshhook._inputs import check
 from meshhook.exceptions import Problem
 
@@ -46,7 +47,7 @@ select cron.schedule(
 
 def kick_sql(
     url: str,
-    queue_name: str = "workflow_jobs",
+    queue_name: str = DEFAULT_QUEUE,
     *,
     schedule: str = "10 seconds",
     secret_name: str = "meshhook_drain_secret",  # noqa: S107 - a name, not the secret

@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from meshhook._calls import jobs
+from meshhook._defaults import DEFAULT_QUEUE
 from meshhook._http.transport import (
     NEVER,
     AsyncTransport,
@@ -254,7 +255,7 @@ def _settings(
 ) -> tuple[Settings, float]:
     """Return the settings of the worker that drains, and after how many seconds it must stop."""
     given: dict[str, Any] = dict(options)
-    queue_name = given.pop("queue_name", "workflow_jobs")
+    queue_name = given.pop("queue_name", DEFAULT_QUEUE)
     max_jobs = given.pop("max_jobs", None)
     deadline = given.pop("deadline_seconds", None)
     if max_jobs is not None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from meshhook._backoff import backoff
-from meshhook._calls.base import REQUEST_SECONDS
+from meshhook._defaults import REQUEST_SECONDS
 from meshhook.exceptions import (
     DatabaseError,
     ExpiredKeyError,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from meshhook._calls import jobs
+from meshhook._defaults import DEFAULT_QUEUE
 from meshhook._entered import AsyncBlock
 from meshhook._http.transport import NEVER, AsyncTransport, async_client
 from meshhook.worker.run import Run
@@ -116,7 +117,7 @@ class Worker(AsyncBlock):
         self,
         supabase_client: AsyncClient,
         job_handler: JobHandler | Callable[[JobMessage], Any],
-        queue_name: str | Mapping[str, int] | Iterable[str] = "workflow_jobs",
+        queue_name: str | Mapping[str, int] | Iterable[str] = DEFAULT_QUEUE,
         *,
         poll_interval_ms: int = 1000,
         visibility_timeout_seconds: float | timedelta | None = 30,

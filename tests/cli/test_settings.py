@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from meshhook._defaults import KEY_VARIABLES
 from meshhook.cli import project as settings
 from meshhook.cli.redaction import redact
-from meshhook.connection import KEY_VARIABLES
 from meshhook.local import LocalStack
 from tests.cli.conftest import Shell, job_text
 

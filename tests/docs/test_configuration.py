@@ -11,11 +11,9 @@ import attrs
 import pytest
 
 import meshhook
-from meshhook import monitoring, serverless
-from meshhook._calls import base, claim, settle
-from meshhook._enqueue import chunks
+from meshhook import _defaults, monitoring, serverless
+from meshhook._calls import settle
 from meshhook._http import clients
-from meshhook._inputs import sizes
 from meshhook.local import LocalStack
 from meshhook.worker import claim as worker_claim
 from meshhook.worker import events, health, heartbeat, housekeeping, in_flight, lease, settings
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+MIB_PER_CALL = f"{_defaults.MAX_BYTES_PER_CALL // 2**20} MiB"
 STOPPING = attrs.fields(settings.Settings)
 PAGE = (DOCS / "configuration.md").read_text(encoding="utf-8")
 
@@ -96,9 +95,12 @@ def test_the_options_of_a_drain_are_told() -> None:
     ("what", "how_much"),
     [
         ("The jobs of one claim by a worker", f"{worker_claim.MAX_CLAIM}"),
-        ("The messages of one claim together", f"{claim.MAX_BYTES // 2**20} MiB"),
-        ("The messages of one call of `enqueue_many`", f"{chunks.MAX_BYTES // 2**20} MiB"),
-        ("A message, at the most", f"{sizes.MAX_MESSAGE_BYTES // 2**20} MiB"),
+        ("The messages of one claim together", f"{_defaults.MAX_BYTES_PER_CALL // 2**20} MiB"),
+        (
+            "The messages of one call of `enqueue_many`",
+            f"{_defaults.MAX_BYTES_PER_CALL // 2**20} MiB",
+        ),
+        ("A message, at the most", f"{_defaults.MAX_MESSAGE_BYTES // 2**20} MiB"),
         ("The messages that a worker holds", f"{in_flight.MAX_BYTES // 2**20} MiB"),
         ("The outcomes of one settle by a worker", f"{worker_settle.MAX_BATCH:,}"),
         ("How long an outcome waits", f"{worker_settle.LINGER_SECONDS * 1000:g} ms"),
@@ -110,7 +112,7 @@ def test_the_options_of_a_drain_are_told() -> None:
         ("How long a cancelled handler may take", f"{STOPPING.cancel_seconds.default:g} s"),
         ("How long a stop waits for the last outcomes", f"{STOPPING.settle_seconds.default:g} s"),
         ("What a drain keeps of its time", f"{MAX_MARGIN_SECONDS:g} s"),
-        ("How long the database remembers a request", f"{base.REQUEST_SECONDS:g} s"),
+        ("How long the database remembers a request", f"{_defaults.REQUEST_SECONDS:g} s"),
         ("The characters of an error message", f"{settle.ERROR_MESSAGE_LIMIT:,}"),
         ("The characters of a stack", f"{settle.ERROR_STACK_LIMIT:,}"),
         ("How long `on_event` or `on_error` may take", f"{events.HOOK_SECONDS:g} s"),

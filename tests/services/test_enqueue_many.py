@@ -17,6 +17,7 @@ from meshhook import (
     UnreachableError,
     connect_sync,
 )
+from meshhook._defaults import MAX_BYTES_PER_CALL
 from meshhook._enqueue import chunks
 from meshhook.exceptions import PartialEnqueueError
 from tests.jobs import job_data
@@ -76,7 +77,7 @@ async def test_more_jobs_than_a_call_takes_go_in_in_their_order(
 async def test_more_bytes_than_a_call_takes_are_split(
     queue: QueueService, faults: FaultInjector, admin: psycopg.Connection, queue_name: str
 ) -> None:
-    small, large = job_data(), job_data(metadata={"text": "x" * (chunks.MAX_BYTES + 1)})
+    small, large = job_data(), job_data(metadata={"text": "x" * (MAX_BYTES_PER_CALL + 1)})
     jobs = [*large_jobs(3), large, small]
 
     batch = await queue.enqueue_many(jobs)

@@ -36,6 +36,7 @@ from meshhook._calls import (
 )
 from meshhook._calls.settle import Outcome
 from meshhook._calls.settle_and_claim import Exchange, exchange
+from meshhook._defaults import MAX_BYTES_PER_CALL
 from meshhook._enqueue.batch import Batch
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, job_of
 
@@ -279,7 +280,7 @@ EXCHANGES = [
         "claim without outcomes",
         lambda: exchange("q", [], 50, max_attempts=3),
         "meshhook_dequeue",
-        {"queue_name": "q", "quantity": 50, "max_attempts": 3, "max_bytes": claim.MAX_BYTES},
+        {"queue_name": "q", "quantity": 50, "max_attempts": 3, "max_bytes": MAX_BYTES_PER_CALL},
         CLAIM,
         Exchange([], CLAIMED_BATCH),
     ),
@@ -298,7 +299,7 @@ EXCHANGES = [
             "outcomes": [{"outcome": "complete", "msg_id": 7, "read_ct": 3}],
             "quantity": 50,
             "vt_seconds": 30,
-            "max_bytes": claim.MAX_BYTES,
+            "max_bytes": MAX_BYTES_PER_CALL,
             "worker": {"worker_id": "w"},
         },
         {"statuses": ["ok"], "claim": CLAIM},

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from meshhook import ConfigurationError, _environment, connect, connect_sync
+from meshhook._defaults import KEY_VARIABLES
 from meshhook._environment import FILE_VARIABLE, setting
-from meshhook.connection import KEY_VARIABLES
 from meshhook.serverless import asgi_app
 from tests.security.leaks import leaks
 
