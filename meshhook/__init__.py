@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from meshhook._http.transport import RepeatPolicy
+from meshhook._http.repeat import RepeatPolicy
 from meshhook.connection import connect, connect_sync
 from meshhook.dlq_service import DLQService
 from meshhook.exceptions import (

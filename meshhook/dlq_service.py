@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from meshhook._calls import dead_letters, queues, settle
 from meshhook._defaults import DEFAULT_DLQ
-from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._http.clients import async_client
+from meshhook._http.transport import AsyncTransport
 from meshhook._inputs import check
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.models import (
         DeadLetterJob,
         DLQMetrics,

@@ -17,7 +17,8 @@ from meshhook._defaults import (
     MAX_BYTES_PER_CALL,
 )
 from meshhook._enqueue.batch import Batch
-from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._http.clients import async_client
+from meshhook._http.transport import AsyncTransport
 from meshhook._inputs import check
 from meshhook.queue_admin import QueueControl
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.enqueue_buffer import EnqueueBuffer
     from meshhook.models import (
         EnqueueBatch,

@@ -19,7 +19,8 @@ from meshhook._defaults import (
     MAX_BYTES_PER_CALL,
 )
 from meshhook._enqueue.batch import Batch
-from meshhook._http.transport import RepeatPolicy, SyncTransport, sync_client
+from meshhook._http.clients import sync_client
+from meshhook._http.transport import SyncTransport
 from meshhook._inputs import check
 from meshhook._parity import documented_by
 from meshhook.dlq_service import DLQService
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from supabase import Client
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.enqueue_buffer import SyncEnqueueBuffer
     from meshhook.models import (
         DeadLetterJob,

@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshhook._calls import user_enqueue
-from meshhook._http.transport import (
-    AsyncTransport,
-    RepeatPolicy,
-    SyncTransport,
-    async_client,
-    sync_client,
-)
+from meshhook._http.clients import async_client, sync_client
+from meshhook._http.transport import AsyncTransport, SyncTransport
 from meshhook._inputs import check
 from meshhook._parity import documented_by
 
@@ -22,6 +17,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient, Client
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.models import JobData
 
 __all__ = ["SyncUserQueue", "UserQueue"]

@@ -1,8 +1,11 @@
-"""The HTTP clients that `connect` gives a Supabase client."""
+"""The clients: the HTTP clients that `connect` makes, and the clients that callers give."""
 
 from __future__ import annotations
 
 import httpx
+from supabase import AsyncClient, Client
+
+from meshhook._entered import AsyncBlock, Entered, PlainBlock, how_to_enter
 
 # The read time is above the 8 seconds after which hosted Supabase cuts a statement off, so that the
 # cause of a slow call is told by the database and not guessed by the client.
@@ -42,3 +45,58 @@ def is_http_url(url: str) -> bool:
     except (httpx.InvalidURL, UnicodeError):
         return False
     return parsed.scheme in {"http", "https"} and bool(parsed.host)
+
+
+def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncClient:
+    """Return the client if it is an async one.
+
+    Args:
+        client: What was given as client.
+        owner: The class that it was given to.
+        has_sync: Whether there is a ``Sync…`` class next to that one.
+
+    Returns:
+        The client.
+
+    Raises:
+        TypeError: It is something else; the text names the right class.
+    """
+    if isinstance(client, AsyncClient):
+        return client
+    made = "make one with meshhook.connect() or supabase.acreate_client()"
+    if isinstance(client, AsyncBlock):
+        made = f"enter it, {how_to_enter(client)[1]}, and give the client"
+    advice = f"use Sync{owner} for that" if has_sync and isinstance(client, Client) else made
+    raise TypeError(f"{owner} takes a supabase.AsyncClient, not {_kind(client)}: {advice}")
+
+
+def sync_client(client: object, owner: str) -> Client:
+    """Return the client if it is a sync one; see `async_client`.
+
+    Args:
+        client: What was given as client.
+        owner: The class that it was given to.
+
+    Returns:
+        The client.
+
+    Raises:
+        TypeError: It is something else; the text names the right class.
+    """
+    if isinstance(client, Client):
+        return client
+    made = "make one with meshhook.connect_sync() or supabase.create_client()"
+    if isinstance(client, PlainBlock):
+        made = f"enter it, {how_to_enter(client)[1]}, and give the client"
+    advice = (
+        f"use {owner.removeprefix('Sync')} for that" if isinstance(client, AsyncClient) else made
+    )
+    raise TypeError(f"{owner} takes a sync supabase.Client, not {_kind(client)}: {advice}")
+
+
+def _kind(client: object) -> str:
+    if isinstance(client, AsyncClient | Client):
+        return f"supabase.{type(client).__name__}"
+    if isinstance(client, Entered):
+        return how_to_enter(client)[0]
+    return type(client).__qualname__

@@ -13,7 +13,8 @@ import httpx
 from postgrest import SyncPostgrestClient
 
 from meshhook._http import clients
-from meshhook._http.transport import NEVER, SyncTransport
+from meshhook._http.repeat import NEVER
+from meshhook._http.transport import SyncTransport
 from meshhook.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
