@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from meshhook._calls import inspect, queues
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from typing import Unpack
 
     from meshhook._http.transport import AsyncTransport
-    from meshhook.models import PruneResult, QueueInfo, WorkerInfo
+    from meshhook.models import PruneResult, QueueInfo, QueueSettings, WorkerInfo
 
 __all__ = ["QueueControl"]
 
@@ -27,95 +27,35 @@ class QueueControl:
         self.queue_name = queue_name
         self._transport = transport
 
-    async def create_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        """Create the queue and its dead letter queue, or change the settings of one that is there.
+    async def create_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        """Create the queue and its dead letter queue, or change the settings of one that exists.
 
         Args:
-            dlq_name: Its dead letter queue; by default ``<queue_name>_dlq``.
-            vt_seconds: The visibility timeout of a claim that names none, in seconds or as a
-                timedelta (30 seconds).
-            max_attempts: The last attempt where neither sender nor worker sets one (5).
-            base_delay_ms: The delay after a first failure, in milliseconds (1,000).
-            max_delay_ms: What a delay never exceeds, in milliseconds (300,000).
-            keeps_history: Whether finished jobs and failed attempts are kept (True).
-            has_dead_letters: Whether jobs past their last attempt go to the dead letter queue
-                (True); if not, they go to the archive, and `get_job` says ``failed``.
-            retention_days: How long workers let history and archive grow, in days (for ever).
+            **settings: See `QueueSettings`.
 
         Returns:
-            The settings as they are now; what was left out stays as it was.
+            The settings as they are now.
 
         Raises:
             RequestError: The call failed.
+            TypeError: There is no such setting.
         """
-        return await self._transport.call(
-            queues.create(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+        return await self._transport.call(queues.create(self.queue_name, settings))
 
-    async def configure_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        """Change the settings of the queue; workers follow with their next claim.
+    async def configure_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        """Change settings of the queue; workers follow with their next claim.
 
         Args:
-            dlq_name: Its dead letter queue.
-            vt_seconds: As for `create_queue`, and so are the others.
-            max_attempts: The last attempt where neither sender nor worker sets one.
-            base_delay_ms: The delay after a first failure, in milliseconds.
-            max_delay_ms: What a delay never exceeds, in milliseconds.
-            keeps_history: Whether finished jobs and failed attempts are kept.
-            has_dead_letters: Whether jobs past their last attempt go to the dead letter queue.
-            retention_days: How long workers let history and archive grow, in days.
+            **settings: See `QueueSettings`; what is left out stays as it is.
 
         Returns:
-            The settings as they are now; what was left out stays as it was.
+            The settings as they are now.
 
         Raises:
             RequestError: The call failed; with QueueNotFoundError if there is no such queue.
+            TypeError: There is no such setting.
         """
-        return await self._transport.call(
-            queues.configure(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+        return await self._transport.call(queues.configure(self.queue_name, settings))
 
     async def pause_queue(self) -> bool:
         """Hand out no jobs until the queue is resumed, to any worker or caller.

@@ -30,7 +30,7 @@ from meshhook.queue_service import QueueService
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
-    from typing import Any
+    from typing import Any, Unpack
     from uuid import UUID
 
     from supabase import Client
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         PruneResult,
         QueueInfo,
         QueueMetrics,
+        QueueSettings,
         ReplayResult,
         ReplaySummary,
         WorkerInfo,
@@ -70,57 +71,11 @@ class SyncQueueControl:
         self.queue_name = queue_name
         self._transport = transport
 
-    def create_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        return self._transport.call(
-            queues.create(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+    def create_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        return self._transport.call(queues.create(self.queue_name, settings))
 
-    def configure_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        return self._transport.call(
-            queues.configure(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+    def configure_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        return self._transport.call(queues.configure(self.queue_name, settings))
 
     def pause_queue(self) -> bool:
         return self._transport.call(queues.pause(self.queue_name))

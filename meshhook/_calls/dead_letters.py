@@ -16,7 +16,7 @@ from meshhook.models import (
     DLQMetrics,
     ErrorCount,
     ErrorCounts,
-    ReplayError,
+    FailedReplay,
     ReplayResult,
     ReplaySummary,
 )
@@ -122,7 +122,7 @@ def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> C
         return ReplaySummary(
             replayed=tuple(_replayed(row) for row in rows if row["status"] == "replayed"),
             errors=tuple(
-                ReplayError(msg_id=row["msg_id"], error=_reason(dlq_name, row))
+                FailedReplay(msg_id=row["msg_id"], error=_reason(dlq_name, row))
                 for row in rows
                 if row["status"] != "replayed"
             ),

@@ -130,32 +130,6 @@ def other_queue(field: str, value: str, queue: str) -> None:
         refuse([Problem(field, shown(value), "name another queue: that one is the queue itself")])
 
 
-def queue_settings(
-    vt_seconds: object, max_attempts: object, base_delay_ms: object, max_delay_ms: object
-) -> None:
-    """Check the settings of a queue, each of which may be None."""
-    problems = [
-        *(
-            _number("vt_seconds", seconds(vt_seconds), 1, MAX_VT_SECONDS)
-            if vt_seconds is not None
-            else ()
-        ),
-        *_optional("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
-        *_optional("base_delay_ms", base_delay_ms, 0, MAX_INTEGER),
-        *_optional("max_delay_ms", max_delay_ms, 0, MAX_INTEGER),
-    ]
-    both_are_given = isinstance(base_delay_ms, int) and isinstance(max_delay_ms, int)
-    if not problems and both_are_given and base_delay_ms > max_delay_ms:  # type: ignore[operator]
-        fix = f"give at least base_delay_ms, {base_delay_ms}"
-        problems.append(Problem("max_delay_ms", shown(max_delay_ms), fix))
-    refuse(problems)
-
-
-def _optional(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
-    if value is not None:
-        yield from whole_number_problems(field, value, low, high)
-
-
 def attempt(value: object) -> None:
     """Check the number of an attempt."""
     refuse(whole_number_problems("attempt", value, 1, MAX_ATTEMPTS))
@@ -163,15 +137,21 @@ def attempt(value: object) -> None:
 
 def retry_settings(base_delay_ms: object, max_delay_ms: object, max_attempts: object) -> None:
     """Check the settings of a retry strategy."""
-    problems = [
-        *whole_number_problems("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
-        *whole_number_problems("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
-        *whole_number_problems("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
-    ]
-    if not problems and base_delay_ms > max_delay_ms:  # type: ignore[operator]  # both are int here
+    refuse(
+        [
+            *whole_number_problems("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+            *whole_number_problems("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+            *whole_number_problems("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
+        ]
+    )
+    delays(base_delay_ms, max_delay_ms)
+
+
+def delays(base_delay_ms: Any, max_delay_ms: Any) -> None:
+    """Check that the first delay is not above the largest; both are numbers."""
+    if base_delay_ms > max_delay_ms:
         fix = f"give at least base_delay_ms, {base_delay_ms}"
-        problems.append(Problem("max_delay_ms", shown(max_delay_ms), fix))
-    refuse(problems)
+        refuse([Problem("max_delay_ms", shown(max_delay_ms), fix)])
 
 
 def known_names(field: str, given: Collection[str], known: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ import functools
 import inspect
 import re
 import textwrap
+import typing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -110,6 +111,17 @@ def test_a_value_says_what_each_of_its_fields_is(name: str) -> None:
     assert re.findall(r"^    (\w+): ", described, re.MULTILINE) == [
         field for field in fields if not field.startswith("_")
     ]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, value in CLASSES.items() if typing.is_typeddict(value)]
+)
+def test_a_typed_dict_says_what_each_of_its_fields_is(name: str) -> None:
+    described = sections(documentation(CLASSES[name]))["Attributes"]
+
+    assert re.findall(r"^    (\w+): ", described, re.MULTILINE) == list(
+        CLASSES[name].__annotations__
+    )
 
 
 @pytest.mark.parametrize(
