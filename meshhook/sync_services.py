@@ -24,7 +24,7 @@ from meshhook._http.transport import SyncTransport
 from meshhook._inputs import check
 from meshhook._parity import documented_by
 from meshhook.dlq_service import DLQService
-from meshhook.queue_admin import QueueControl
+from meshhook.queue_admin import QueueAdmin
 from meshhook.queue_service import QueueService
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
 __all__ = ["SyncDLQService", "SyncQueueService", "list_queues_sync"]
 
 
-@documented_by(QueueControl)
-class SyncQueueControl:
-    """The part of `SyncQueueService` that is about the queue as a whole.
+@documented_by(QueueAdmin)
+class SyncQueueAdmin:
+    """The part of `SyncQueueService` that an operator uses, and no worker needs.
 
     Args:
         queue_name: The queue.
@@ -97,15 +97,37 @@ class SyncQueueControl:
     def list_workers(self) -> list[WorkerInfo]:
         return self._transport.call(inspect.workers(self.queue_name))
 
+    def delete_job(self, msg_id: int) -> bool:
+        return self._transport.call(settle.delete(self.queue_name, msg_id))
+
+    def cancel_job(self, msg_id: int) -> bool:
+        return self._transport.call(settle.cancel(self.queue_name, msg_id))
+
+    def get_job(self, msg_id: int) -> JobRecord | None:
+        return self._transport.call(jobs.job(self.queue_name, msg_id))
+
+    def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
+        return self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
+
+    def list_jobs(
+        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
+    ) -> list[JobRecord]:
+        return self._transport.call(
+            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
+        )
+
+    def get_queue_metrics(self) -> QueueMetrics:
+        return self._transport.call(jobs.queue_metrics(self.queue_name))
+
 
 @documented_by(QueueService)
-class SyncQueueService(SyncQueueControl):
+class SyncQueueService(SyncQueueAdmin):
     """A queue, through a sync Supabase client: `QueueService` without await.
 
     Args:
         client: A sync client with the project's secret (service role) key.
         queue_name: The queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not a sync one.
@@ -204,7 +226,7 @@ class SyncQueueService(SyncQueueControl):
         return self._transport.call(claim.many(self.queue_name, quantity, vt_seconds))
 
     def acknowledge(self, job_or_msg_id: Job | int) -> bool:
-        return (self.acknowledge_many([job_or_msg_id]))[0]
+        return self.acknowledge_many([job_or_msg_id])[0]
 
     def acknowledge_many(self, jobs: Iterable[Job | int]) -> list[bool]:
         return self._transport.call(
@@ -246,31 +268,8 @@ class SyncQueueService(SyncQueueControl):
         )
 
     def extend(self, job_or_msg_id: Job | int, vt_seconds: float | timedelta = 30) -> bool:
-        return (self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)))[
-            0
-        ]
-
-    def delete_job(self, msg_id: int) -> bool:
-        return self._transport.call(settle.delete(self.queue_name, msg_id))
-
-    def cancel_job(self, msg_id: int) -> bool:
-        return self._transport.call(settle.cancel(self.queue_name, msg_id))
-
-    def get_job(self, msg_id: int) -> JobRecord | None:
-        return self._transport.call(jobs.job(self.queue_name, msg_id))
-
-    def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
-        return self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
-
-    def list_jobs(
-        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
-    ) -> list[JobRecord]:
-        return self._transport.call(
-            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
-        )
-
-    def get_queue_metrics(self) -> QueueMetrics:
-        return self._transport.call(jobs.queue_metrics(self.queue_name))
+        extended = self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
+        return extended[0]
 
     @staticmethod
     def list_queues(client: Client) -> list[QueueInfo]:
@@ -284,7 +283,7 @@ class SyncDLQService:
     Args:
         client: A sync client with the project's secret (service role) key.
         dlq_name: The dead letter queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not a sync one.

@@ -27,7 +27,9 @@ def public_members() -> Iterator[tuple[str, Any]]:
         value = getattr(meshhook, name)
         yield name, value
         if inspect.isclass(value):
-            for member_name, member in vars(value).items():
+            own = [kind for kind in value.__mro__ if kind.__module__.startswith("meshhook.")]
+            members = {name: member for kind in own for name, member in vars(kind).items()}
+            for member_name, member in members.items():
                 if not member_name.startswith("_") and (
                     inspect.isroutine(member) or isinstance(member, property)
                 ):
