@@ -152,32 +152,14 @@ __all__ = [
     "list_queues_sync",
 ]
 
-_LAZY = frozenset(
-    {
-        "CurrentJob",
-        "DeadLetter",
-        "DrainReport",
-        "JobHandler",
-        "Retry",
-        "Snooze",
-        "StopReport",
-        "Worker",
-        "WorkerEvent",
-        "WorkerStats",
-        "create_job_handler",
-        "current_job",
-        "drain",
-        "drain_sync",
-    }
-)
-
 
 def __getattr__(name: str) -> typing.Any:
-    # A third of the import is the worker, which a program that only enqueues does not need.
-    if name not in _LAZY:
+    # The public names that are not imported above are the worker's: a third of the import, which a
+    # program that only enqueues does not need.
+    if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    from meshhook import worker  # noqa: PLC0415 - not before it is asked for
+    from meshhook import worker  # noqa: PLC0415 - only when it is used
 
     value = globals()[name] = getattr(worker, name)
     return value

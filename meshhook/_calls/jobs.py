@@ -1,4 +1,4 @@
-"""Calls that look at jobs and measure queues."""
+"""Calls that look jobs up and measure queues."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ JOB_STATES = (
     "deleted",
     "replayed",
 )
-"""What can be said of a job; the first three are of jobs that are in their queue."""
+"""The states of a job; the first three are of jobs that are in their queue."""
 
 
 def jobs_in_state(

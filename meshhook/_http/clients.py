@@ -7,28 +7,28 @@ from supabase import AsyncClient, Client
 
 from meshhook._entered import AsyncBlock, Entered, PlainBlock, how_to_enter
 
-# The read time is above the 8 seconds after which hosted Supabase cuts a statement off, so that the
-# cause of a slow call is told by the database and not guessed by the client.
+# Hosted Supabase cuts a statement off after 8 seconds. The client waits longer, so that the
+# database can report the cause of a slow call.
 TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=20, keepalive_expiry=30.0)
 
 
 def async_http_client() -> httpx.AsyncClient:
-    """Return an async HTTP client made for queue work."""
+    """Return an async HTTP client set up for queue work."""
     hooks = {"request": [async_send_key_once]}
     return httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks)
 
 
 def sync_http_client() -> httpx.Client:
-    """Return a sync HTTP client made for queue work."""
+    """Return a sync HTTP client set up for queue work."""
     hooks = {"request": [send_key_once]}
     return httpx.Client(timeout=TIMEOUT, limits=LIMITS, event_hooks=hooks)
 
 
 def send_key_once(request: httpx.Request) -> None:
-    """Take a key that is no JWT out of the header for JWTs."""
-    # The new keys are no JWTs. Supabase takes them in "apikey"; as a bearer token, where
-    # supabase-py puts them too, some of its gateways refuse them.
+    """Remove a key that is no JWT from the header for JWTs."""
+    # The new keys are no JWTs. Supabase takes them in the header "apikey". supabase-py also sends
+    # them as a bearer token, which some gateways refuse.
     if request.headers.get("authorization", "").startswith("Bearer sb_"):
         del request.headers["authorization"]
 
@@ -51,7 +51,7 @@ def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncC
     """Return the client if it is an async one.
 
     Args:
-        client: What was given as client.
+        client: The value that was given as client.
         owner: The class that it was given to.
         has_sync: Whether there is a ``Sync…`` class next to that one.
 
@@ -74,7 +74,7 @@ def sync_client(client: object, owner: str) -> Client:
     """Return the client if it is a sync one; see `async_client`.
 
     Args:
-        client: What was given as client.
+        client: The value that was given as client.
         owner: The class that it was given to.
 
     Returns:

@@ -150,7 +150,7 @@ class SyncTransport:
 
 
 def _encoded(call: Call[Any]) -> bytes:
-    """Return the body of a call: encoded once, so that each repeat is the same to the byte."""
+    """Return the body of a call. It is encoded once, so every repeat has the same bytes."""
     rest = {name: value for name, value in call.params.items() if name not in call.encoded}
     text = json.dumps(rest, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     pieces = [text[1:-1]] if rest else []
@@ -163,7 +163,7 @@ def _request(client: Any, call: Call[Any], body: bytes) -> httpx.Request:
     try:
         postgrest = client.postgrest
         if postgrest.headers.get("Content-Profile") != "public":
-            # The client may be made for another schema; MeshHook's functions are in this one.
+            # The client may be set to another schema; MeshHook's functions are in this one.
             postgrest = postgrest.schema("public")
         rpc = postgrest.rpc(call.function, {}).request
         request: httpx.Request = postgrest.session.build_request(
@@ -181,8 +181,8 @@ def _request(client: Any, call: Call[Any], body: bytes) -> httpx.Request:
 
 def _result(call: Call[T], response: httpx.Response) -> T:
     answer = answers.Answer(response.status_code, response.headers, response.content)
-    # A response and its stream refer to each other, so the bodies of the request and the answer
-    # would stay in memory until the garbage collector looks for cycles.
+    # A response and its stream refer to each other. Without this, the bodies of the request and the
+    # answer would stay in memory until the garbage collector looks for cycles.
     response.stream = httpx.ByteStream(b"")
     if not response.is_success:
         error = answers.failure(call.function, answer, role_of(response.request))
@@ -197,7 +197,7 @@ def _result(call: Call[T], response: httpx.Response) -> T:
 
 
 def role_of(request: httpx.Request) -> str | None:
-    """Return the role that a request was made as, as far as its key or token says.
+    """Return the role of a request, as far as its key or token shows it.
 
     Args:
         request: The request.
@@ -205,6 +205,6 @@ def role_of(request: httpx.Request) -> str | None:
     Returns:
         The role; None if it is not known.
     """
-    # A bearer token decides, where there is one that says something; the key lets it pass.
+    # If there is a bearer token that names a role, it decides; the key only lets the request pass.
     bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
     return advice.role_of(bearer) or advice.role_of(request.headers.get("apikey", ""))
