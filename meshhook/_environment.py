@@ -70,14 +70,9 @@ def env_file() -> EnvFile:
 
 
 def setting(*names: str, file: EnvFile | None = None) -> str:
-    """Return a setting from the environment, or else from the file.
+    """Return a setting from the environment, or else from the file; empty if there is none.
 
-    Args:
-        names: The names that it may have; the first that is not empty counts.
-        file: The file; None for the file of `env_file`.
-
-    Returns:
-        The value without spaces around it; empty if there is none.
+    The first of the names with a value counts. Without *file*, it is the file of `env_file`.
 
     Raises:
         ConfigurationError: The environment has no value, and the file cannot be read.

@@ -48,14 +48,7 @@ class Processing:
 
 @contextmanager
 def sending(queue_name: str) -> Iterator[Sending]:
-    """Trace an enqueue.
-
-    Args:
-        queue_name: The queue.
-
-    Yields:
-        The enqueue: it has the trace context, and takes the ids.
-    """
+    """Trace an enqueue; it has the trace context, and takes the ids of the jobs."""
     api = _api()
     if api is None:
         yield Sending()
@@ -81,14 +74,7 @@ def sending(queue_name: str) -> Iterator[Sending]:
 
 @contextmanager
 def processing(job: Job) -> Iterator[Processing]:
-    """Trace one attempt of a job, as a part of the trace that enqueued it.
-
-    Args:
-        job: The job.
-
-    Yields:
-        The attempt: it takes the error and the time.
-    """
+    """Trace an attempt, in the trace of its enqueue; it takes the error and the time."""
     api = _api()
     if api is None:
         yield Processing()

@@ -27,7 +27,7 @@ from meshhook.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from types import TracebackType
+    from typing import Any
 
 __all__ = ["connect", "connect_sync"]
 
@@ -65,13 +65,8 @@ class AsyncConnection(AsyncBlock):
     async def __aenter__(self) -> AsyncClient:
         return await self._opened.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._opened.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._opened.__aexit__(*error)
 
 
 class SyncConnection(PlainBlock):
@@ -91,13 +86,8 @@ class SyncConnection(PlainBlock):
     def __enter__(self) -> Client:
         return self._opened.__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return self._opened.__exit__(kind, error, traceback)
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._opened.__exit__(*error)
 
 
 def connect(url: str | None = None, key: str | None = None) -> AsyncConnection:

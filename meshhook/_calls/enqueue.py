@@ -102,18 +102,10 @@ def several(
     *,
     is_named: bool,
 ) -> Call[EnqueueBatch]:
-    """Build the call that enqueues messages.
+    """Build the call that enqueues messages, whose JSON is *text* if they are already encoded.
 
-    Args:
-        queue_name: The queue.
-        messages: The messages.
-        more: The other parameters.
-        text: The messages as JSON, if they are already encoded.
-        is_named: Whether the request id is a key from the caller. If not, a known request id means
-            a repeat of this same call, not a duplicate.
-
-    Returns:
-        The call.
+    *is_named*: whether the request id is a key from the caller. If not, a known request id means a
+    repeat of this same call, not a duplicate.
     """
 
     def decode(answer: Any) -> EnqueueBatch:

@@ -29,19 +29,10 @@ _CHECKED_AT_ONCE = 1000
 
 
 class Batch:
-    """Any number of jobs that are enqueued chunk by chunk.
+    """Any number of jobs that are enqueued chunk by chunk; see `QueueService.enqueue_many`.
 
     To enqueue a batch, exhaust `check`. Then, until the batch is `done`, send `next_call` inside
     `interruption` and pass its result to `add`.
-
-    Args:
-        queue_name: The queue.
-        jobs: The data of each job.
-        delay_seconds: Their delay, or the delay of each.
-        run_at: The time from which they may run instead, or the time of each.
-        idempotency_key: A name for the whole batch.
-        idempotency_keys: A name for each job, or None.
-        idempotency_seconds: How long the names are remembered.
     """
 
     def __init__(

@@ -113,12 +113,7 @@ def entry(
 
 
 class Buffer:
-    """Accepted jobs that are on their way into a queue.
-
-    Args:
-        queue_name: The queue.
-        limits: When the jobs are sent.
-    """
+    """Accepted jobs that are on their way into a queue."""
 
     def __init__(self, queue_name: str, limits: Limits) -> None:
         self.limits = limits
@@ -175,11 +170,7 @@ class Buffer:
     def next_call(self, trace: Mapping[str, str] | None) -> Call[EnqueueBatch]:
         """Build the call that sends the waiting jobs, or again the chunk that failed.
 
-        Args:
-            trace: The trace context for jobs that have none.
-
-        Returns:
-            The call.
+        Jobs that were enqueued without a trace context get *trace*.
         """
         if self._sending is None:
             self._sending = Sending(self._waiting)

@@ -35,13 +35,7 @@ def cut(
     max_jobs: int = MAX_JOBS_PER_CALL,
     max_bytes: int = MAX_BYTES_PER_CALL,
 ) -> tuple[int, str]:
-    """Cut off the chunk that begins at a message.
-
-    Args:
-        messages: All the messages.
-        start: The position of the first of the chunk.
-        max_jobs: How many messages it has at most.
-        max_bytes: How large it is at most. A message that is larger is a chunk alone.
+    """Cut off the chunk that begins at a message; one that is too large is a chunk alone.
 
     Returns:
         The position after its last message, and the chunk as JSON.

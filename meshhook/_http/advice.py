@@ -110,18 +110,9 @@ def advice(
     message: str | None,
     role: str | None,
 ) -> str:
-    """Return what to do about a failed call.
+    """Return what to do about a failed call, or nothing.
 
-    Args:
-        kind: The class of its error.
-        function: The function that was called.
-        status: The HTTP status.
-        code: PostgREST's or Postgres' code, if the answer had one.
-        message: The answer's message, if it had one.
-        role: The role of the key or token of the call, if it is known.
-
-    Returns:
-        The advice; empty if there is none.
+    The role is the role of its key or token; None if it is unknown.
     """
     about = message or ""
     if kind is exceptions.PermissionDeniedError:
@@ -178,14 +169,7 @@ def is_about_a_queue(message: str | None) -> bool:
 
 
 def role_of(key: str) -> str | None:
-    """Return the role of a key or token.
-
-    Args:
-        key: The key or token.
-
-    Returns:
-        The role; None if it does not say.
-    """
+    """Return the role of a key or token; None if it does not say."""
     if key.startswith("sb_publishable_"):
         return "anon"
     if key.startswith("sb_secret_"):

@@ -53,14 +53,7 @@ class Answer:
 
 
 def data(function: str, answer: Answer) -> Any:
-    """Return the JSON of a successful answer.
-
-    Args:
-        function: The function that was called.
-        answer: Its answer.
-
-    Returns:
-        The decoded JSON; None for an empty body.
+    """Return the JSON of a successful answer; None for an empty body.
 
     Raises:
         RequestError: The answer is an error, or is not JSON.
@@ -92,16 +85,7 @@ def _beginning(answer: Answer) -> str:
 
 
 def failure(function: str, answer: Answer, role: str | None = None) -> exceptions.RequestError:
-    """Return the error for an answer.
-
-    Args:
-        function: The function that was called.
-        answer: Its answer, with a status other than success.
-        role: The role of the key or token of the call, if it is known.
-
-    Returns:
-        The error; its text says what to do.
-    """
+    """Return the error for an answer without success; its text says what to do."""
     said = error_body(answer)
     code = said["code"]
     kind = _kind(answer.status, code, said["message"])
@@ -144,11 +128,7 @@ def _told(function: str, status: int, code: str | None, message: str | None) -> 
 def error_body(answer: Answer) -> dict[str, str | None]:
     """Return message, code, details and hint of an error; None for a part that it lacks.
 
-    Args:
-        answer: The answer of PostgREST or of a gateway in front of it; it may be no JSON at all.
-
-    Returns:
-        The four parts, as text.
+    The answer may come from PostgREST or from a gateway in front of it, and may be no JSON at all.
     """
     try:
         body = json.loads(answer.body)

@@ -50,16 +50,9 @@ def is_http_url(url: str) -> bool:
 def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncClient:
     """Return the client if it is an async one.
 
-    Args:
-        client: The value that was given as client.
-        owner: The class that it was given to.
-        has_sync: Whether there is a ``Sync…`` class next to that one.
-
-    Returns:
-        The client.
-
     Raises:
-        TypeError: It is something else; the text names the right class.
+        TypeError: It is something else; the text names the right class. *owner* is the class that
+            got the client; *has_sync* says whether there is a ``Sync…`` class next to it.
     """
     if isinstance(client, AsyncClient):
         return client
@@ -71,18 +64,7 @@ def async_client(client: object, owner: str, *, has_sync: bool = True) -> AsyncC
 
 
 def sync_client(client: object, owner: str) -> Client:
-    """Return the client if it is a sync one; see `async_client`.
-
-    Args:
-        client: The value that was given as client.
-        owner: The class that it was given to.
-
-    Returns:
-        The client.
-
-    Raises:
-        TypeError: It is something else; the text names the right class.
-    """
+    """Return the client if it is a sync one; see `async_client`."""
     if isinstance(client, Client):
         return client
     made = "make one with meshhook.connect_sync() or supabase.create_client()"

@@ -88,12 +88,7 @@ def policy_of(given: object) -> RepeatPolicy:
 
 
 class Tries:
-    """The tries of one call so far.
-
-    Args:
-        policy: When to repeat it.
-        clock: What time it is, in seconds from any start.
-    """
+    """The tries of one call so far."""
 
     def __init__(self, policy: RepeatPolicy, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -103,12 +98,6 @@ class Tries:
 
     def pause_after(self, error: OutageError) -> float:
         """Count a try that met an outage, and return the pause before the next.
-
-        Args:
-            error: What the try met.
-
-        Returns:
-            The pause in seconds.
 
         Raises:
             OutageError: The error, if the call should not be repeated.
@@ -123,13 +112,8 @@ class Tries:
 class Repeated(Generic[T]):
     """A call that is sent until it succeeds, unchanged, so that the database recognises a repeat.
 
-    The database forgets a request id after a while. Well before that, the call is built again.
-
-    Args:
-        make: Builds the call.
-
-    Attributes:
-        is_renewed: Whether it had to be built again.
+    The database forgets a request id after a while. Well before that, the call is built again, and
+    `is_renewed` is true.
     """
 
     def __init__(self, make: Callable[[], Call[T]]) -> None:

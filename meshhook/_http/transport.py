@@ -42,11 +42,7 @@ class Transport(Protocol):
 
 
 class ThreadedTransport:
-    """Sends calls through a sync `Client`, each in a thread, for code that awaits them.
-
-    Args:
-        transport: What sends the calls.
-    """
+    """Sends calls through a sync `Client`, each in a thread, for code that awaits them."""
 
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
@@ -86,12 +82,6 @@ class AsyncTransport:
     async def call(self, call: Call[T]) -> T:
         """Send a call and return its result, repeating it while an outage lasts.
 
-        Args:
-            call: The call.
-
-        Returns:
-            What the call's answer decodes to.
-
         Raises:
             RequestError: The call failed, or the outage outlasted the repeats.
         """
@@ -111,14 +101,7 @@ class AsyncTransport:
 
 
 class SyncTransport:
-    """Sends calls through a sync `Client`; see `AsyncTransport`.
-
-    Args:
-        client: The client.
-        policy: When to repeat a call.
-        sleep: How to wait; tests put their own here.
-        clock: What time it is, in seconds from any start.
-    """
+    """Sends calls through a sync `Client`; see `AsyncTransport`."""
 
     def __init__(
         self,
@@ -197,14 +180,7 @@ def _result(call: Call[T], response: httpx.Response) -> T:
 
 
 def role_of(request: httpx.Request) -> str | None:
-    """Return the role of a request, as far as its key or token shows it.
-
-    Args:
-        request: The request.
-
-    Returns:
-        The role; None if it is not known.
-    """
+    """Return the role of a request; None if neither key nor token shows it."""
     # If there is a bearer token that names a role, it decides; the key only lets the request pass.
     bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
     return advice.role_of(bearer) or advice.role_of(request.headers.get("apikey", ""))

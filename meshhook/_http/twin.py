@@ -34,10 +34,7 @@ class Twin:
     """Sends calls as a client's transport would, from another thread.
 
     The connections are opened for the first call, with the headers that the client has then, so
-    that a replaced key is used.
-
-    Args:
-        client: The async or sync Supabase client; only its settings are read.
+    that a replaced key is used. Only the settings of the client are read.
     """
 
     def __init__(self, client: Any) -> None:
@@ -46,13 +43,6 @@ class Twin:
 
     def call(self, call: Call[T], timeout_seconds: float) -> T:
         """Send a call once and return its result.
-
-        Args:
-            call: The call.
-            timeout_seconds: How long to wait, at most, for a connection and for the answer.
-
-        Returns:
-            What the call's answer decodes to.
 
         Raises:
             RequestError: The call failed.

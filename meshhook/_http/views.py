@@ -16,14 +16,7 @@ hardly at fewer."""
 
 
 def read(client: Client, view: str) -> list[dict[str, Any]]:
-    """Read all rows of a view, page by page.
-
-    Args:
-        client: A client of the project.
-        view: Its name in the schema public, with a column ``queue_name``.
-
-    Returns:
-        The rows, by queue name.
+    """Read all rows of a view that has a column ``queue_name``, page by page.
 
     Raises:
         RequestError: The request failed.

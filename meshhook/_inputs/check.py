@@ -51,13 +51,7 @@ def refuse(problems: Iterable[Problem]) -> None:
 
 
 def all_of(*checks: Callable[[], Any]) -> list[Any]:
-    """Run several checks and raise the problems of all of them as one error.
-
-    Args:
-        checks: The checks.
-
-    Returns:
-        What they return, in order.
+    """Run several checks, and return their results.
 
     Raises:
         InvalidInputError: With every problem of every check.
@@ -106,18 +100,7 @@ def _number(
 
 
 def queue_name(field: str, value: object) -> str:
-    """Check a queue's name: PGMQ would fold its case and refuse more than 47 characters.
-
-    Args:
-        field: The caller's name for it.
-        value: The name.
-
-    Returns:
-        The name.
-
-    Raises:
-        InvalidInputError: PGMQ would change or refuse the name.
-    """
+    """Check a queue's name: PGMQ would fold its case and refuse more than 47 characters."""
     if not isinstance(value, str) or not _QUEUE_NAME.fullmatch(value):
         fix = "use 1 to 47 characters out of a-z, 0-9, _ and single -, and do not begin with -"
         refuse([Problem(field, shown(value), fix)])
@@ -171,15 +154,7 @@ def delay_seconds(field: str, value: object) -> float:
 def run_at(field: str, value: object) -> str:
     """Check the time from which a job may run, and return it as text in UTC.
 
-    Args:
-        field: The caller's name for it.
-        value: The time.
-
-    Returns:
-        The time in ISO 8601. Any time before 1970 becomes 1970: both mean at once.
-
-    Raises:
-        InvalidInputError: It is no datetime, has no time zone, or is too far ahead.
+    Any time before 1970 becomes 1970: both mean at once.
     """
     if not isinstance(value, datetime):
         fix = "give a datetime with a time zone, such as datetime.now(UTC) + timedelta(hours=1)"
@@ -322,13 +297,7 @@ def text_problem(text: str) -> tuple[str, str] | None:
 def storable(field: str, text: object, limit: int) -> str | None:
     """Return an error text in a form that Postgres can store, cut to a length.
 
-    Args:
-        field: The caller's name for it.
-        text: Any text, or None.
-        limit: How many characters to keep at most.
-
-    Returns:
-        The text. Characters that cannot be stored are replaced; a note says that it was cut.
+    Characters that cannot be stored are replaced; a note says that the text was cut.
     """
     if text is None:
         return None

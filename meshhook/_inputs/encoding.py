@@ -50,12 +50,7 @@ _MAX_ENUMS = 10
 
 
 class NotEncodableError(Exception):
-    """A value cannot be sent.
-
-    Args:
-        what: What the value is.
-        fix: What to do about it.
-    """
+    """A value cannot be sent: what it is, and what to do about it."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(what, fix)
@@ -71,12 +66,6 @@ def plain(data: dict[str, Any]) -> dict[str, Any]:
 
 def encoded(value: object) -> object:
     """Return what is sent for a value that JSON has no type for.
-
-    Args:
-        value: The value: no dict, list, tuple, str, int, float, bool, bytes or None.
-
-    Returns:
-        The text or number, or the bool or None of an Enum.
 
     Raises:
         NotEncodableError: The value cannot be sent.

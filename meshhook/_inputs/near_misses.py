@@ -51,14 +51,7 @@ _BY_PLAIN_NAME = {
 
 
 def misspelt(data: Collection[object]) -> dict[str, str]:
-    """Find the misspelt fields of a job.
-
-    Args:
-        data: The job, or the names of its fields.
-
-    Returns:
-        The right name for each misspelt one.
-    """
+    """Return the misspelt fields of a job, each with its right name."""
     if FIELDS.issuperset(data):
         return {}
     looks_like = {name: meant(name) for name in data if isinstance(name, str)}

@@ -95,17 +95,10 @@ def _are_usual(values: Collection[Any], depth: int) -> bool:
 
 
 def job_data(given: Any, where: str = "") -> dict[str, Any]:
-    """Check the data of a job of the default type and return what is sent for it.
+    """Check the data of a job and return what is sent for it.
 
-    Args:
-        given: The mapping that was given to enqueue().
-        where: What is put before each field in an error, such as ``jobs[3].``.
-
-    Returns:
-        A new dict: the ids as text, everything else unchanged.
-
-    Raises:
-        InvalidInputError: With every problem of the data.
+    It is a new dict, with the ids as text and everything else unchanged. In an error, *where* is
+    put before each field, such as ``jobs[3].``.
     """
     problems: list[Problem] = []
     data = _job_data(given, where, problems)
@@ -244,13 +237,7 @@ def _no_dict(field: str, value: object) -> Problem:
 def not_json(path: str, value: object, encoded: list[object]) -> Iterator[Problem]:
     """Find everything in a value that a JSON column of Postgres cannot hold.
 
-    Args:
-        path: The name of the value.
-        value: The value.
-        encoded: Receives the parts that have to be encoded.
-
-    Yields:
-        A problem for each such part.
+    *path* is the name of the value; *encoded* receives the parts that have to be encoded.
     """
     # An explicit stack: recursion would fail on a deep value. Each entry has the chain of
     # containers around the value, to find cycles.
