@@ -65,7 +65,7 @@ class AsyncConnection(AsyncBlock):
     async def __aenter__(self) -> AsyncClient:
         return await self._opened.__aenter__()
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(self, *error: Any) -> bool | None:  # noqa: PYI036 - passed on
         return await self._opened.__aexit__(*error)
 
 
@@ -86,7 +86,7 @@ class SyncConnection(PlainBlock):
     def __enter__(self) -> Client:
         return self._opened.__enter__()
 
-    def __exit__(self, *error: Any) -> bool | None:
+    def __exit__(self, *error: Any) -> bool | None:  # noqa: PYI036 - passed on
         return self._opened.__exit__(*error)
 
 
