@@ -51,7 +51,7 @@ def documentation(value: Any) -> str:
 
 
 def raises(function: Callable[..., object]) -> bool:
-    """Tell whether a function raises something itself; a bare raise passes something on."""
+    """Return whether a function raises something itself; a bare raise passes something on."""
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
     return any(
         isinstance(node, ast.Raise) and node.exc is not None for node in ast.walk(ast.parse(source))
