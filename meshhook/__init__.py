@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from meshhook._http.transport import RepeatPolicy
+from meshhook._http.repeat import RepeatPolicy
 from meshhook.connection import connect, connect_sync
 from meshhook.dlq_service import DLQService
 from meshhook.exceptions import (
@@ -42,6 +42,7 @@ from meshhook.models import (
     EnqueueResult,
     ErrorCount,
     ErrorCounts,
+    FailedReplay,
     Job,
     JobData,
     JobMessage,
@@ -49,7 +50,7 @@ from meshhook.models import (
     PruneResult,
     QueueInfo,
     QueueMetrics,
-    ReplayError,
+    QueueSettings,
     ReplayResult,
     ReplaySummary,
     RetryConfig,
@@ -95,6 +96,7 @@ __all__ = [
     "ErrorCount",
     "ErrorCounts",
     "ExpiredKeyError",
+    "FailedReplay",
     "InvalidInputError",
     "InvalidKeyError",
     "Job",
@@ -116,10 +118,10 @@ __all__ = [
     "QueueMetrics",
     "QueueNotFoundError",
     "QueueService",
+    "QueueSettings",
     "RateLimitedError",
     "RejectedError",
     "RepeatPolicy",
-    "ReplayError",
     "ReplayResult",
     "ReplaySummary",
     "RequestError",
@@ -150,32 +152,14 @@ __all__ = [
     "list_queues_sync",
 ]
 
-_LAZY = frozenset(
-    {
-        "CurrentJob",
-        "DeadLetter",
-        "DrainReport",
-        "JobHandler",
-        "Retry",
-        "Snooze",
-        "StopReport",
-        "Worker",
-        "WorkerEvent",
-        "WorkerStats",
-        "create_job_handler",
-        "current_job",
-        "drain",
-        "drain_sync",
-    }
-)
-
 
 def __getattr__(name: str) -> typing.Any:
-    # A third of the import is the worker, which a program that only enqueues does not need.
-    if name not in _LAZY:
+    # The public names that are not imported above are the worker's: a third of the import, which a
+    # program that only enqueues does not need.
+    if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    from meshhook import worker  # noqa: PLC0415 - not before it is asked for
+    from meshhook import worker  # noqa: PLC0415 - only when it is used
 
     value = globals()[name] = getattr(worker, name)
     return value

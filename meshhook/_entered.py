@@ -1,8 +1,8 @@
-"""What is entered in one way only, and says so where it is entered in another.
+"""Context managers with a clear error for the wrong form: `with`, `async with` or `await`.
 
-Python's own texts ("object does not support the context manager protocol") name neither the right
-form nor the class for the other kind of code. Type checkers do not see these methods, so to them
-the wrong form stays the mistake that it is.
+Python's own text ("object does not support the context manager protocol") names neither the right
+form nor the class for the other kind of code. Type checkers do not see these methods, so that they
+still report the wrong form.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 class Entered:
-    """Something for a block: it is entered, and never awaited.
+    """A context manager that must not be awaited.
 
-    A subclass says what it is called, how it is entered, and what to take in the other kind of
-    code.
+    A subclass names itself, the right form, and what to use in the other kind of code.
     """
 
     _what: ClassVar[str]
@@ -31,7 +30,7 @@ class Entered:
 
 
 class AsyncBlock(Entered):
-    """Something that only ``async with`` enters."""
+    """A context manager for ``async with`` only."""
 
     if not TYPE_CHECKING:
 
@@ -41,11 +40,11 @@ class AsyncBlock(Entered):
             )
 
         def __exit__(self, *_: object) -> None:
-            """Do nothing: Python looks for it before it enters."""
+            """Do nothing; without this method Python raises its own error first."""
 
 
 class PlainBlock(Entered):
-    """Something that only a plain ``with`` enters."""
+    """A context manager for ``with`` only."""
 
     if not TYPE_CHECKING:
 
@@ -55,9 +54,9 @@ class PlainBlock(Entered):
             )
 
         async def __aexit__(self, *_: object) -> None:
-            """Do nothing: Python looks for it before it enters."""
+            """Do nothing; without this method Python raises its own error first."""
 
 
 def how_to_enter(value: Entered) -> tuple[str, str]:
-    """Return what something for a block is called, and how it is entered."""
+    """Return the name of a context manager, and the form that enters it."""
     return value._what, value._form  # noqa: SLF001 - not for users, whose namespace it would be in

@@ -1,7 +1,7 @@
-"""Settings from the environment, and from the file `.env` for those that the environment lacks.
+"""Settings from the environment, or else from the file `.env`.
 
-The environment is never changed. The locals of every frame that an error passes end up in crash
-reports, so no frame here that can raise has a value of the file in a variable of its own.
+The environment is never changed. Crash reports contain the local variables of every frame that an
+error passes, so no frame here that can raise has a value of the file in a local variable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT_FILE = ".env"
 
 @attrs.frozen
 class _Content:
-    """What a file says, or why it cannot be read, or the number of its first bad line."""
+    """The settings of a file, or why it cannot be read, or the number of its first bad line."""
 
     values: dict[str, str] = attrs.field(repr=False, factory=dict)
     reason: str | None = None
@@ -33,11 +33,11 @@ class _Content:
 
 @attrs.define
 class EnvFile:
-    """A file of settings, which is not read before something is looked up in it.
+    """A file of settings, which is read when the first setting is looked up.
 
     Attributes:
         path: The file, None for no file.
-        loaded: Its settings by their names, as far as it has been read.
+        loaded: Its settings by their names; empty until it is read.
     """
 
     path: Path | None
@@ -48,7 +48,7 @@ class EnvFile:
         """Return the settings by their names.
 
         Raises:
-            ConfigurationError: The file is not there or cannot be read, or a line is no setting.
+            ConfigurationError: The file does not exist or cannot be read, or a line is no setting.
         """
         if self.path is not None and not self._is_read:
             if not self.path.is_file():
@@ -70,17 +70,12 @@ def env_file() -> EnvFile:
 
 
 def setting(*names: str, file: EnvFile | None = None) -> str:
-    """Return a setting: the environment's, or that of the file where the environment has none.
+    """Return a setting from the environment, or else from the file; empty if there is none.
 
-    Args:
-        names: The names that it may have, the first that is not empty counts.
-        file: The file; None for that of `env_file`.
-
-    Returns:
-        The value without spaces around it, empty if there is none.
+    The first of the names with a value counts. Without *file*, it is the file of `env_file`.
 
     Raises:
-        ConfigurationError: The file is needed and cannot be read.
+        ConfigurationError: The environment has no value, and the file cannot be read.
     """
     return _first(names, os.environ) or _first(names, (file or env_file()).values())
 
@@ -92,9 +87,9 @@ def _first(names: tuple[str, ...], values: os._Environ[str] | dict[str, str]) ->
 def read(path: Path) -> dict[str, str]:
     r"""Read the settings of a file.
 
-    A value stands as it is, up to a ``#`` after a space; in single quotes; or in double quotes,
-    where ``\n``, ``\"`` and ``\\`` mean what they usually do. A quoted value may have several
-    lines. ``$NAME`` is not replaced.
+    A value without quotes ends at a ``#`` after a space. In double quotes, ``\n``, ``\"`` and
+    ``\\`` are escapes; in single quotes, nothing is. A quoted value may have several lines.
+    ``$NAME`` is not replaced.
 
     Args:
         path: The file.
@@ -103,8 +98,8 @@ def read(path: Path) -> dict[str, str]:
         The values by their names.
 
     Raises:
-        ConfigurationError: The file cannot be read, or a line is no setting. The error says
-            where, and nothing of what stands there: it may be a secret.
+        ConfigurationError: The file cannot be read, or a line is no setting. The error gives the
+            number of the line and not its text, which may be a secret.
     """
     content = _content(path)
     if content.reason is not None:
@@ -133,7 +128,7 @@ def _content(path: Path) -> _Content:
 
 
 def bindings(text: str) -> list[Binding]:
-    """Return the parts of a file of settings in order; their originals together are the text."""
+    """Return the parts of a file of settings; together, their originals are the text."""
     from dotenv.parser import parse_stream  # noqa: PLC0415 - not before there is a file
 
     return list(parse_stream(io.StringIO(text)))
@@ -146,6 +141,6 @@ def _line(binding: Binding) -> int:
 
 
 def _value(binding: Binding) -> str:
-    # Older versions of the parser take a comment that follows the sign for the value.
+    # Older versions of the parser return a comment after the equals sign as the value.
     after = binding.original.string.partition("=")[2].lstrip(" \t")
     return "" if after.startswith("#") else binding.value or ""

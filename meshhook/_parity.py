@@ -1,4 +1,4 @@
-"""The documentation that an async class and its sync twin have in common."""
+"""Docstrings that an async class and its sync twin share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ C = TypeVar("C", bound=type)
 
 
 def documented_by(original: type) -> Callable[[C], C]:
-    """Give the methods of a class the docstrings of the methods of the same names in another.
+    """Give the methods of a class the docstrings of another class's methods of the same names.
 
-    The methods do the same, one of them awaited; a text that is written twice would drift apart.
+    The methods do the same, with and without await; a text that is written twice would drift.
 
     Args:
         original: The class that has the docstrings.

@@ -1,9 +1,9 @@
 """Tracing and metrics through OpenTelemetry, where the application uses it.
 
-Nothing is imported here: an application that traces has imported OpenTelemetry itself, and where
-it has not, everything below does nothing and costs a look into `sys.modules`. Names follow the
-semantic conventions for messaging. The trace context travels in the message, under MeshHook's
-reserved key, and stays there through every retry, into the dead letter queue and back.
+Nothing is imported here. An application that traces has imported OpenTelemetry itself; in any other
+everything below does nothing, at the cost of a look into `sys.modules`. Names follow the semantic
+conventions for messaging. The trace context is in the message, under MeshHook's reserved key, and
+stays there through every retry, into the dead letter queue and back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Sending:
     """An enqueue while it is under way.
 
     Attributes:
-        trace: The trace context for the messages, None where nobody traces.
+        trace: The trace context for the messages; None without tracing.
         msg_ids: The ids of the jobs, once they are known.
     """
 
@@ -37,7 +37,7 @@ class Processing:
     """An attempt while it is under way.
 
     Attributes:
-        error: What the handler raised, None if it did not.
+        error: What the handler raised, if it did.
         seconds: How long it took.
     """
 
@@ -48,14 +48,7 @@ class Processing:
 
 @contextmanager
 def sending(queue_name: str) -> Iterator[Sending]:
-    """Trace an enqueue.
-
-    Args:
-        queue_name: The queue.
-
-    Yields:
-        Where the trace context is found, and the ids are left.
-    """
+    """Trace an enqueue; it has the trace context, and takes the ids of the jobs."""
     api = _api()
     if api is None:
         yield Sending()
@@ -81,14 +74,7 @@ def sending(queue_name: str) -> Iterator[Sending]:
 
 @contextmanager
 def processing(job: Job) -> Iterator[Processing]:
-    """Trace one attempt of a job, as a part of the trace that enqueued it.
-
-    Args:
-        job: The job.
-
-    Yields:
-        Where the attempt's error is left.
-    """
+    """Trace an attempt, in the trace of its enqueue; it takes the error and the time."""
     api = _api()
     if api is None:
         yield Processing()
@@ -142,12 +128,12 @@ def _count(name: str, amount: int, attributes: Mapping[str, Any]) -> None:
 
 
 def current_trace() -> dict[str, str] | None:
-    """Return the trace context of this moment, None where nobody traces."""
+    """Return the current trace context; None without tracing."""
     return None if _api() is None else _inject()
 
 
 def is_used() -> bool:
-    """Tell whether the application traces or measures."""
+    """Return whether the application uses OpenTelemetry."""
     return _api() is not None
 
 

@@ -1,4 +1,4 @@
-"""Supabase clients made for queue work, from the environment."""
+"""Supabase clients set up for queue work, from the environment."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from meshhook.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from types import TracebackType
+    from typing import Any
 
 __all__ = ["connect", "connect_sync"]
 
 
 @attrs.frozen
 class _Target:
-    """A project and its key; neither shows, because either variable may hold the key.
+    """A project and its key; neither is shown, because either variable may hold the key.
 
-    The locals of every frame that an error passes end up in crash reports, so no frame here that
-    can raise has them in a variable of their own.
+    Crash reports contain the local variables of every frame that an error passes, so no frame here
+    that can raise has them in a local variable.
     """
 
     url: str = attrs.field(repr=False)
@@ -49,7 +49,7 @@ _SYNC_FORM = "with meshhook.connect_sync() as client"
 
 
 class AsyncConnection(AsyncBlock):
-    """The block that `connect` is for.
+    """The block that `connect` returns.
 
     Args:
         opened: What opens and closes the client.
@@ -65,17 +65,12 @@ class AsyncConnection(AsyncBlock):
     async def __aenter__(self) -> AsyncClient:
         return await self._opened.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return await self._opened.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: Any) -> bool | None:  # noqa: PYI036 - passed on
+        return await self._opened.__aexit__(*error)
 
 
 class SyncConnection(PlainBlock):
-    """The block that `connect_sync` is for.
+    """The block that `connect_sync` returns.
 
     Args:
         opened: What opens and closes the client.
@@ -91,21 +86,15 @@ class SyncConnection(PlainBlock):
     def __enter__(self) -> Client:
         return self._opened.__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return self._opened.__exit__(kind, error, traceback)
+    def __exit__(self, *error: Any) -> bool | None:  # noqa: PYI036 - passed on
+        return self._opened.__exit__(*error)
 
 
 def connect(url: str | None = None, key: str | None = None) -> AsyncConnection:
-    """Open an async Supabase client made for queue work.
+    """Open an async Supabase client set up for queue work.
 
-    It speaks HTTP/1.1, since long-lived HTTP/2 connections to Supabase are dropped more often than
-    they are worth, gives up on a connection after 5 seconds and on an answer after 20, and is
-    closed at the end of the block.
+    It uses HTTP/1.1, because long-lived HTTP/2 connections to Supabase are dropped too often. It
+    waits 5 seconds for a connection and 20 for an answer. It is closed at the end of the block.
 
     Args:
         url: The project's URL; by default ``SUPABASE_URL`` of the environment, or else of the file
@@ -125,7 +114,7 @@ def connect(url: str | None = None, key: str | None = None) -> AsyncConnection:
 
 
 def connect_sync(url: str | None = None, key: str | None = None) -> SyncConnection:
-    """Open a sync Supabase client made for queue work; see `connect`.
+    """Open a sync Supabase client set up for queue work; see `connect`.
 
     Args:
         url: The project's URL; by default ``SUPABASE_URL`` of the environment, or else of the file
@@ -185,7 +174,7 @@ def _target(given: _Target) -> _Target:
 
 
 def _with_environment(given: _Target) -> _Target:
-    # The file is read once at most, and no value of it is in a variable when its reading fails.
+    # The file is read at most once, and no variable has a value of it if the reading fails.
     file = env_file()
     return _Target(
         given.url.strip() or setting(URL_VARIABLE, file=file),
@@ -202,7 +191,7 @@ def _problem(target: _Target) -> str | None:
         return f"{what} not set: give url and key, or set them in the environment or in .env."
     if not clients.is_http_url(target.url):
         # It may be the key, or the database's URL with its password.
-        return "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321."
+        return "SUPABASE_URL must be a URL such as https://<project>.supabase.co or http://127.0.0.1:54321."
     if not target.key.isascii() or not target.key.isprintable():
         return "SUPABASE_KEY has characters that no key has."
     role = role_of(target.key)

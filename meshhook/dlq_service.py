@@ -1,4 +1,4 @@
-"""Dead letters: looking at them, replaying and deleting them."""
+"""Dead letters: reading, replaying and deleting them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from meshhook._calls import dead_letters, queues, settle
 from meshhook._defaults import DEFAULT_DLQ
-from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._http.clients import async_client
+from meshhook._http.transport import AsyncTransport
 from meshhook._inputs import check
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.models import (
         DeadLetterJob,
         DLQMetrics,
@@ -29,13 +31,13 @@ __all__ = ["DLQService"]
 class DLQService:
     """A dead letter queue, through an async Supabase client.
 
-    Looking at dead letters never changes them. For what every method may raise, see
-    `QueueService`.
+    Reading dead letters never changes them. `QueueService` says which errors every method may
+    raise.
 
     Args:
         client: An async client with the project's secret (service role) key.
         dlq_name: The dead letter queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not an async one.
@@ -58,9 +60,9 @@ class DLQService:
         """List dead letters, oldest first.
 
         Args:
-            limit: How many at the most, from 1 to 1,000.
-            after_msg_id: The last id of the page before. `iterate_dead_letter_jobs` pages by
-                itself.
+            limit: How many to return at most, from 1 to 1,000.
+            after_msg_id: The last id of the previous page. `iterate_dead_letter_jobs` does the
+                paging.
 
         Returns:
             The dead letters.
@@ -111,7 +113,7 @@ class DLQService:
 
         Args:
             msg_id: Its id in the dead letter queue.
-            target_queue: The queue to move it to; by default the one that it came from.
+            target_queue: The queue to move it to; by default the queue that it came from.
 
         Returns:
             Its new id, and the queue.
@@ -129,14 +131,15 @@ class DLQService:
     ) -> ReplaySummary:
         """Move dead letters back to their queues, in one transaction.
 
-        One that is not there, or whose queue is gone, does not hold up the others.
+        A dead letter that is missing, or whose queue is gone, does not stop the others.
 
         Args:
             msg_ids: Their ids in the dead letter queue; at most 10,000.
-            target_queue: The queue to move them to; by default the one that each came from.
+            target_queue: The queue to move them to; by default the queue that each came from.
 
         Returns:
-            How many went (``success``), how many did not (``failed``), and why (``errors``).
+            How many were replayed (``success``), how many were not (``failed``), and why
+            (``errors``).
 
         Raises:
             RequestError: The call failed.
@@ -172,8 +175,8 @@ class DLQService:
         """Count all dead letters by the first line of their errors, in the database.
 
         Args:
-            limit: How many errors to return at most, from 1 to 1,000. All dead letters are
-                counted in any case.
+            limit: How many errors to return at most, from 1 to 1,000. All dead letters are always
+                counted.
 
         Returns:
             The errors, the most frequent first, and how many dead letters and errors there are.
@@ -186,12 +189,12 @@ class DLQService:
     async def get_jobs_by_error_type(self, limit: int = 1000) -> dict[str, list[DeadLetterJob]]:
         """Group the oldest dead letters by the first line of their errors.
 
-        Where there are more than *limit* dead letters, the newer ones are not looked at: an error
-        may have more jobs than are returned, or be missing. `count_by_error_type` counts all of
-        them, and `iterate_dead_letter_jobs` goes through all of them.
+        Only the oldest *limit* dead letters are read, so an error may have more jobs than are
+        returned, or be missing. `count_by_error_type` counts all of them, and
+        `iterate_dead_letter_jobs` returns all of them.
 
         Args:
-            limit: How many dead letters to look at, the oldest first, from 1 to 10,000.
+            limit: How many dead letters to read, the oldest first, from 1 to 10,000.
 
         Returns:
             The dead letters of each error, the most frequent error first.
@@ -215,12 +218,12 @@ class DLQService:
     async def move_to_dead_letter(
         self, job: Job, error_message: str, error_stack: str | None = None
     ) -> bool:
-        """Move a claimed job here.
+        """Move a claimed job to this dead letter queue.
 
         Args:
             job: The job, as it was claimed.
-            error_message: Why it is given up.
-            error_stack: Where that was raised.
+            error_message: Why it is dead-lettered.
+            error_stack: The stack of the error.
 
         Returns:
             Whether it was moved: False if the lease is lost or the job is gone.

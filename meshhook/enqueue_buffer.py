@@ -1,4 +1,4 @@
-"""Enqueueing job by job at the speed of many: jobs wait in a buffer and are sent together."""
+"""A buffer in front of a queue: jobs are enqueued one by one and sent together."""
 
 from __future__ import annotations
 
@@ -42,18 +42,17 @@ class EnqueueBuffer(AsyncBlock):
     """A buffer in front of a queue; `QueueService.buffered` makes it.
 
     Jobs are accepted one by one and sent together, in their order, when the buffer is full or its
-    oldest job has waited long enough. While one chunk is under way, the next one fills. Several
+    oldest job has waited long enough. While one chunk is being sent, the next one fills. Several
     tasks may use a buffer at once.
 
-    What was accepted is in the queue when the block has been left, whether it ended, raised or was
-    cancelled, or else it is in a `PartialEnqueueError`. An outage is waited out as by every other
-    call. A chunk that still does not go in stops the sending: the next `enqueue` or `flush`, or
-    the end of the block, raises that error, which hands back all that is not known to be in, the
-    jobs behind that chunk too. Then the buffer is empty and goes on. The end of the block tries
-    the chunk once more before. If the block itself has raised, its error is the ``__context__``
-    of this one; otherwise the block's error is what leaves the block.
+    When the block has ended, even by an error or a cancellation, every accepted job is in the queue
+    or in a `PartialEnqueueError`. Calls are repeated in an outage, as everywhere. If a chunk still
+    cannot be sent, the buffer stops sending, and the next `enqueue` or `flush` raises that error
+    with all jobs that are not known to be in the queue, also those after the chunk. Then the buffer
+    is empty and can be used again. The end of the block tries the chunk once more before it raises.
+    If the block has raised an error itself, that is the ``__context__`` of this one.
 
-    A block that is cancelled has a time limit for its last jobs.
+    After a cancellation there is a time limit for the last jobs.
 
     Args:
         queue_name: The queue.
@@ -75,7 +74,7 @@ class EnqueueBuffer(AsyncBlock):
         self._work = anyio.Event()
         self._news = anyio.Event()
         self._ended = anyio.Event()
-        # Shielded: a cancelled block must not tear off a call that is under way.
+        # Shielded: the cancellation of the block must not interrupt a call.
         self._sending = anyio.CancelScope(shield=True)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -91,7 +90,7 @@ class EnqueueBuffer(AsyncBlock):
     ) -> None:
         self._is_open = False
         self._work.set()
-        self._tell()
+        self._notify()
         try:
             await self._finish(is_cancelled=isinstance(error, anyio.get_cancelled_exc_class()))
         finally:
@@ -104,24 +103,24 @@ class EnqueueBuffer(AsyncBlock):
         *,
         run_at: datetime | None = None,
     ) -> None:
-        """Accept a job; wait if the buffer is full and its last chunk is still under way.
+        """Accept a job; wait while the buffer is full and its last chunk is being sent.
 
         Args:
             job_data: The data of the job, as for `QueueService.enqueue`.
             delay_seconds: How long the job stays hidden once it is in the queue, in seconds or as
                 a timedelta.
-            run_at: The time from which it may run instead; see `QueueService.enqueue`.
+            run_at: The time from which it may run, instead of a delay; see `QueueService.enqueue`.
 
         Raises:
             InvalidInputError: With everything that is wrong with the job.
-            PartialEnqueueError: Jobs that were accepted before did not go in. The error has them;
-                this job is not among them, and has not been accepted.
+            PartialEnqueueError: Earlier jobs were not enqueued; the error has them. This job has
+                not been accepted.
             RuntimeError: The buffer is not open.
         """
         entry = buffer.entry(job_data, delay_seconds, run_at)
         self._refuse_or_hand_back()
         while not self._buffer.has_room(entry):
-            self._buffer.hurry()
+            self._buffer.make_all_due()
             self._work.set()
             await self._news.wait()
             self._refuse_or_hand_back()
@@ -129,11 +128,11 @@ class EnqueueBuffer(AsyncBlock):
             self._work.set()
 
     async def flush(self) -> None:
-        """Send what has been accepted so far, and wait until it is in the queue.
+        """Send all jobs accepted so far, and wait until they are in the queue.
 
         Raises:
-            PartialEnqueueError: It did not go in; the error has it. Where several tasks wait for
-                the same jobs, each of them gets them.
+            PartialEnqueueError: They were not enqueued; the error has them. If several tasks wait
+                for the same jobs, each gets the error.
             RuntimeError: The buffer is not open.
         """
         self._refuse_or_hand_back()
@@ -156,10 +155,10 @@ class EnqueueBuffer(AsyncBlock):
 
     def _hand_back(self, cause: BaseException) -> Exception:
         error = self._buffer.hand_back(cause)
-        self._tell()
+        self._notify()
         return error
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._news.set()
         self._news = anyio.Event()
 
@@ -188,13 +187,13 @@ class EnqueueBuffer(AsyncBlock):
         try:
             with _telemetry.sending(self._queue_name) as sent:
                 call = self._buffer.next_call(sent.trace)
-                self._tell()
+                self._notify()
                 sent.msg_ids = (await self._transport.call(call)).msg_ids
-        except Exception as error:  # noqa: BLE001 - whatever it was, the jobs are handed back with it
+        except Exception as error:  # noqa: BLE001 - any error hands the jobs back
             self._buffer.fail(error)
         else:
             self._buffer.succeed()
-        self._tell()
+        self._notify()
 
     async def _finish(self, *, is_cancelled: bool) -> None:
         if is_cancelled:
@@ -215,7 +214,7 @@ class EnqueueBuffer(AsyncBlock):
         try:
             await self._tasks.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            # There is but one task.
+            # There is only one task.
             raise group.exceptions[0] from None
         if not self._buffer.is_settled:
             cause = self._buffer.failure or _gave_up(self._buffer.limits.grace_seconds)
@@ -226,9 +225,9 @@ class EnqueueBuffer(AsyncBlock):
 class SyncEnqueueBuffer(PlainBlock):
     """A buffer in front of a queue; `SyncQueueService.buffered` makes it.
 
-    It is an `EnqueueBuffer` without await, and safe to use from several threads. A thread of its
-    own sends, so that jobs go out in time even where nothing more is enqueued. What counts as
-    cancelled is a block that a `KeyboardInterrupt` or a `SystemExit` ends.
+    It is an `EnqueueBuffer` without await, and several threads may use it. Its own thread sends, so
+    that jobs are sent in time even if no more are enqueued. A `KeyboardInterrupt` or `SystemExit`
+    counts as a cancellation of the block.
 
     Args:
         queue_name: The queue.
@@ -249,7 +248,7 @@ class SyncEnqueueBuffer(PlainBlock):
 
     def __enter__(self) -> Self:
         """Open the buffer and start its thread."""
-        # A daemon: the end of the block is what waits for it, and that has its time limit.
+        # A daemon: the end of the block waits for it, with a time limit.
         self._thread = threading.Thread(
             target=contextvars.copy_context().run,
             args=(self._send_all,),
@@ -266,7 +265,7 @@ class SyncEnqueueBuffer(PlainBlock):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the buffer, once everything is settled."""
+        """Close the buffer when everything is settled."""
         with self._news:
             self._is_open = False
             self._news.notify_all()
@@ -287,7 +286,7 @@ class SyncEnqueueBuffer(PlainBlock):
         with self._news:
             self._refuse_or_hand_back()
             while not self._buffer.has_room(entry):
-                self._buffer.hurry()
+                self._buffer.make_all_due()
                 self._news.notify_all()
                 self._news.wait()
                 self._refuse_or_hand_back()
@@ -342,7 +341,7 @@ class SyncEnqueueBuffer(PlainBlock):
                     call = self._buffer.next_call(sent.trace)
                     self._news.notify_all()
                 sent.msg_ids = self._transport.call(call).msg_ids
-        except Exception as error:  # noqa: BLE001 - whatever it was, the jobs are handed back with it
+        except Exception as error:  # noqa: BLE001 - any error hands the jobs back
             with self._news:
                 self._buffer.fail(error)
                 self._news.notify_all()

@@ -4,28 +4,28 @@
     ├── InvalidInputError (ValueError)        refused before anything was sent
     ├── ConfigurationError                    the environment or the client is not usable
     ├── JobNotFoundError (LookupError)        no such job or dead letter
-    ├── LeaseLostError                        somebody else has the job now
+    ├── LeaseLostError                        another worker has the job now
     ├── JobTimeoutError                       a handler took longer than its time
     └── RequestError                          a call to Supabase failed
-        ├── OutageError                       waiting mends it; calls are repeated by themselves
+        ├── OutageError                       temporary: retry later; MeshHook repeats its calls
         │   ├── UnreachableError              no connection, or it broke
         │   ├── RequestTimeoutError           no answer in time
         │   ├── StatementTimeoutError         Postgres cut the call off
         │   ├── ServerUnavailableError        5xx, pool exhausted, database restarting
         │   └── RateLimitedError              429
         ├── AuthenticationError
-        │   ├── InvalidKeyError               the key is not one of this project's
-        │   └── ExpiredKeyError               the key was good once
-        ├── PermissionDeniedError             the key is good, but not for this
+        │   ├── InvalidKeyError               the key does not belong to this project
+        │   └── ExpiredKeyError               the key has expired
+        ├── PermissionDeniedError             the key is valid, but its role may not do this
         ├── MissingFunctionsError             MeshHook's migrations are not (all) applied
         ├── QueueNotFoundError                no such queue
         ├── RejectedError                     the database refused an argument
         ├── DatabaseError                     the database raised another error
-        ├── PartialEnqueueError               some of many jobs did not go in
+        ├── PartialEnqueueError               some of many jobs were not enqueued
         └── UnexpectedAnswerError             an answer that MeshHook cannot make sense of
 
-What stands below (httpx, postgrest) never reaches the caller but as the ``__cause__`` of one of
-these.
+Errors of the libraries below (httpx, postgrest) reach the caller only as the ``__cause__`` of one
+of these.
 """
 
 from __future__ import annotations
@@ -67,31 +67,23 @@ __all__ = [
 ]
 
 
-MAX_TOLD = 20
+MAX_SHOWN = 20
+"""How many problems the text of an `InvalidInputError` shows."""
 
 
 class MeshHookError(Exception):
     """The root of every error that MeshHook raises."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # By default an error is made again by calling its class with its text, which is not what
-        # these classes are made of; a process pool breaks over that.
-        return made_again, (type(self), self.args, vars(self))
+        # By default, pickle calls the class with the text of the error. These classes take other
+        # arguments, so an error could not come back from a process pool.
+        return unpickled, (type(self), self.args, vars(self))
 
 
-def made_again(
+def unpickled(
     kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]
 ) -> BaseException:
-    """Make an exception again as it was, for `pickle`.
-
-    Args:
-        kind: Its class.
-        args: What it has as ``args``.
-        state: Its attributes.
-
-    Returns:
-        The exception.
-    """
+    """Return an exception as it was pickled, without calling its ``__init__``."""
     error = kind.__new__(kind, *args)
     vars(error).update(state)
     return error
@@ -102,8 +94,8 @@ class Problem:
     """One thing that is wrong with an input.
 
     Attributes:
-        field: Where it stands, such as ``metadata.items[3]``.
-        value: What stands there, as a short text.
+        field: Its place, such as ``metadata.items[3]``.
+        value: The value there, as a short text.
         fix: What to give instead.
     """
 
@@ -119,15 +111,15 @@ class InvalidInputError(MeshHookError, ValueError):
     """An input is not usable; nothing was sent and nothing has changed.
 
     Args:
-        problems: Everything that is wrong, not only the first. The text tells the first twenty.
+        problems: Everything that is wrong, not only the first. The text shows the first twenty.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        told = [str(problem) for problem in self.problems[:MAX_TOLD]]
-        if (more := len(self.problems) - MAX_TOLD) > 0:
-            told.append(f"and {more} more problem{'s' if more > 1 else ''}")
-        super().__init__("; ".join(told))
+        shown = [str(problem) for problem in self.problems[:MAX_SHOWN]]
+        if (more := len(self.problems) - MAX_SHOWN) > 0:
+            shown.append(f"and {more} more problem{'s' if more > 1 else ''}")
+        super().__init__("; ".join(shown))
 
 
 class ConfigurationError(MeshHookError):
@@ -135,11 +127,11 @@ class ConfigurationError(MeshHookError):
 
 
 class JobNotFoundError(MeshHookError, LookupError):
-    """There is no dead letter under that id.
+    """There is no dead letter with that id.
 
     Args:
         queue_name: The queue that was searched.
-        msg_id: The id that it does not hold.
+        msg_id: The id that is not there.
     """
 
     def __init__(self, queue_name: str, msg_id: int) -> None:
@@ -149,7 +141,7 @@ class JobNotFoundError(MeshHookError, LookupError):
 
 
 class LeaseLostError(MeshHookError):
-    """The job has been read by somebody else since; this holder may not settle it any more.
+    """Another worker has claimed the job since, so this one may no longer settle it.
 
     Args:
         queue_name: The job's queue.
@@ -163,10 +155,10 @@ class LeaseLostError(MeshHookError):
 
 
 class JobTimeoutError(MeshHookError):
-    """A handler took longer than the time it was given.
+    """A handler took longer than its time limit.
 
     Args:
-        timeout_seconds: That time.
+        timeout_seconds: The limit, in seconds.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
@@ -178,12 +170,12 @@ class RequestError(MeshHookError):
     """A call to Supabase failed.
 
     Args:
-        message: What happened and what to do.
+        message: What happened, and what to do.
         function: The database function that was called.
         status: The HTTP status, if there was an answer.
         code: PostgREST's or Postgres' error code, if the answer had one.
-        details: What the answer said beside its message.
-        hint: What the answer advised.
+        details: The details of the answer, besides its message.
+        hint: The advice of the answer.
     """
 
     def __init__(
@@ -205,10 +197,10 @@ class RequestError(MeshHookError):
 
 
 class OutageError(RequestError):
-    """Supabase cannot be used at the moment; waiting mends it.
+    """Supabase cannot be used at the moment: retry later.
 
     Attributes:
-        retry_after_seconds: How long the answer asks to wait, if it says.
+        retry_after_seconds: How long the answer asks to wait, in seconds, if it does.
     """
 
     retry_after_seconds: float | None = None
@@ -239,15 +231,15 @@ class AuthenticationError(RequestError):
 
 
 class InvalidKeyError(AuthenticationError):
-    """The key is not one of this project's keys."""
+    """The key does not belong to this project."""
 
 
 class ExpiredKeyError(AuthenticationError):
-    """The key or token was good once, and has expired."""
+    """The key or token was valid, and has expired."""
 
 
 class PermissionDeniedError(RequestError):
-    """The key is good, but its role may not do this: it is not the secret key, or lost a right."""
+    """The key is valid, but its role may not do this: it is not the secret key, or lost a right."""
 
 
 class MissingFunctionsError(RequestError):
@@ -271,19 +263,19 @@ class RejectedError(RequestError):
 
 
 class DatabaseError(RequestError):
-    """The database raised an error that is none of MeshHook's, such as one of a trigger of yours.
+    """The database raised an error that is not MeshHook's, such as one of your triggers.
 
-    URL, key and functions are right. Nothing has changed, for each call is one transaction. A
-    worker waits for it to pass as for an outage, because a trigger can be corrected while it waits.
+    URL, key and functions are right. Nothing has changed, because each call is one transaction. A
+    worker waits as in an outage, because a trigger can be fixed in the meantime.
     """
 
 
 class PartialEnqueueError(RequestError):
-    """Some of the jobs of an enqueue that takes several calls are not known to be in the queue.
+    """A call failed that enqueued some of many jobs, so not all are known to be in the queue.
 
-    The call that failed is the ``__cause__``. To go on where it stopped, enqueue `jobs` again under
-    `idempotency_key`, within the time that the text says: none goes in twice, whatever became of
-    the call that failed::
+    The error of that call is the ``__cause__``. To go on, enqueue `jobs` again under
+    `idempotency_key`, within the time that the text gives. No job is enqueued twice, whether or not
+    the failed call was carried out::
 
         await queue_service.enqueue_many(
             error.jobs,
@@ -295,19 +287,19 @@ class PartialEnqueueError(RequestError):
 
     Args:
         queue_name: The queue.
-        cause: What the call that failed raised.
-        enqueued: The ids of the jobs that went in before it, in order.
-        jobs: The data of all the others, in order, as it was given.
+        cause: The error of the call.
+        enqueued: The ids of the jobs that were enqueued before it, in order.
+        jobs: The data of all other jobs, in order, as it was given.
         delay_seconds: Their delay in seconds, or the delay of each.
-        run_at: The time from which they may run, or that of each; None where only delays count.
-        uncertain: How many of them, from the first on, were in the call that failed, and may
-            have gone in. The rest was not sent.
+        run_at: The time from which they may run, or the time of each; None if only delays count.
+        uncertain: How many of `jobs`, from the first on, were in the failed call, and may have been
+            enqueued. The rest was not sent.
         idempotency_key: The name under which those were sent.
-        idempotency_keys: The key of each of `jobs`, if there are such keys.
-        remembered_seconds: How long the database remembers it, in seconds.
+        idempotency_keys: The name of each of `jobs`, if they have names.
+        remembered_seconds: How long the database remembers the names, in seconds.
 
     Attributes:
-        index: The position of the first job that is not known to be in, among all that were given.
+        index: The position of the first job in `jobs` among all that were given.
     """
 
     def __init__(  # noqa: PLR0913 - given by name
@@ -353,4 +345,4 @@ class PartialEnqueueError(RequestError):
 
 
 class UnexpectedAnswerError(RequestError):
-    """The answer is none of a Supabase project's, cut off, or of another shape than expected."""
+    """The answer is not from a Supabase project, was cut off, or has an unexpected shape."""

@@ -1,7 +1,7 @@
 """Probes and metrics of a worker over HTTP: ``/healthz``, ``/readyz`` and ``/metrics``.
 
-The server runs in a thread of its own, so that a blocked event loop is noticed instead of hanging
-the probe, and serves nothing but these three.
+The server runs in its own thread, so that it can report a blocked event loop, and serves only these
+three pages.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ LOOP_SECONDS = 2.0
 """How long the worker's event loop may take to answer before it counts as blocked."""
 
 _COUNTERS = {
-    "processed": "Attempts that came to an end.",
+    "processed": "Attempts that ended.",
     "succeeded": "Jobs completed.",
     "failed": "Attempts that failed.",
-    "retried": "Jobs that will come again.",
+    "retried": "Jobs that will run again.",
     "moved_to_dlq": "Jobs moved to the dead letter queue.",
-    "snoozed": "Jobs that their handlers put off.",
+    "snoozed": "Jobs that their handlers snoozed.",
     "released": "Jobs handed back.",
     "lost": "Jobs whose lease was lost.",
 }
@@ -54,8 +54,8 @@ class MonitoringServer:
     """Serves probes and metrics of a worker while a block runs.
 
     - ``/healthz``: 200 while the worker runs and its event loop answers, else 503. For liveness.
-    - ``/readyz``: 200 while the worker takes jobs and its last poll succeeded, else 503: it is
-      starting, stopping, or waits for Supabase. For readiness.
+    - ``/readyz``: 200 while the worker claims jobs and its last poll succeeded, else 503: it is
+      starting or stopping, or waits for Supabase. For readiness.
     - ``/metrics``: the worker's counters and its queues' depths, for Prometheus; it needs the
       extra ``prometheus``.
 
@@ -78,7 +78,7 @@ class MonitoringServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on."""
         return self._address[1] if self._server is None else int(self._server.server_address[1])
 
     async def __aenter__(self) -> Self:
@@ -102,7 +102,7 @@ class MonitoringServer:
             server.server_close()
 
     def page(self, path: str) -> _Page:
-        """Return what a path shows."""
+        """Return the page at a path."""
         pages = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._metrics}
         show = pages.get(path)
         return _Page(404, b'{"error": "no such page"}') if show is None else show()
@@ -140,7 +140,7 @@ class MonitoringServer:
         return _Page(200, content, prometheus.CONTENT_TYPE_LATEST)
 
     def _queue_metrics(self) -> list[QueueMetrics]:
-        """Measure the queues; an outage leaves them out, and the worker's own numbers show it."""
+        """Measure the queues; in an outage there are none, and the worker's own numbers show it."""
         try:
             return anyio.from_thread.run(self._worker.get_queue_metrics, token=self._token)
         except (MeshHookError, anyio.RunFinishedError):
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(page.content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-        """Keep quiet: a probe every few seconds is no news."""
+        """Log nothing: there is a probe every few seconds."""
 
 
 class _Collector:

@@ -1,22 +1,30 @@
-"""Running a queue: creating and configuring it, pausing, emptying and dropping it."""
+"""Administering a queue: its settings, pausing, emptying and dropping it, and its jobs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshhook._calls import inspect, queues
+from meshhook._calls import inspect, jobs, queues, settle
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from typing import Unpack
+    from uuid import UUID
 
     from meshhook._http.transport import AsyncTransport
-    from meshhook.models import PruneResult, QueueInfo, WorkerInfo
+    from meshhook.models import (
+        JobRecord,
+        PruneResult,
+        QueueInfo,
+        QueueMetrics,
+        QueueSettings,
+        WorkerInfo,
+    )
 
-__all__ = ["QueueControl"]
+__all__ = ["QueueAdmin"]
 
 
-class QueueControl:
-    """The part of `QueueService` that is about the queue as a whole.
+class QueueAdmin:
+    """The part of `QueueService` that an operator uses, and no worker needs.
 
     Args:
         queue_name: The queue.
@@ -27,103 +35,43 @@ class QueueControl:
         self.queue_name = queue_name
         self._transport = transport
 
-    async def create_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        """Create the queue and its dead letter queue, or change the settings of one that is there.
+    async def create_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        """Create the queue and its dead letter queue, or change the settings of one that exists.
 
         Args:
-            dlq_name: Its dead letter queue; by default ``<queue_name>_dlq``.
-            vt_seconds: The visibility timeout of a claim that names none, in seconds or as a
-                timedelta (30 seconds).
-            max_attempts: The last attempt where neither sender nor worker sets one (5).
-            base_delay_ms: The delay after a first failure, in milliseconds (1,000).
-            max_delay_ms: What a delay never exceeds, in milliseconds (300,000).
-            keeps_history: Whether finished jobs and failed attempts are kept (True).
-            has_dead_letters: Whether jobs past their last attempt go to the dead letter queue
-                (True); if not, they go to the archive, and `get_job` says ``failed``.
-            retention_days: How long workers let history and archive grow, in days (for ever).
+            **settings: See `QueueSettings`.
 
         Returns:
-            The settings as they are now; what was left out stays as it was.
+            The settings as they are now.
 
         Raises:
             RequestError: The call failed.
+            TypeError: There is no such setting.
         """
-        return await self._transport.call(
-            queues.create(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+        return await self._transport.call(queues.create(self.queue_name, settings))
 
-    async def configure_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        """Change the settings of the queue; workers follow with their next claim.
+    async def configure_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        """Change settings of the queue; workers follow with their next claim.
 
         Args:
-            dlq_name: Its dead letter queue.
-            vt_seconds: As for `create_queue`, and so are the others.
-            max_attempts: The last attempt where neither sender nor worker sets one.
-            base_delay_ms: The delay after a first failure, in milliseconds.
-            max_delay_ms: What a delay never exceeds, in milliseconds.
-            keeps_history: Whether finished jobs and failed attempts are kept.
-            has_dead_letters: Whether jobs past their last attempt go to the dead letter queue.
-            retention_days: How long workers let history and archive grow, in days.
+            **settings: See `QueueSettings`; what is left out stays as it is.
 
         Returns:
-            The settings as they are now; what was left out stays as it was.
+            The settings as they are now.
 
         Raises:
             RequestError: The call failed; with QueueNotFoundError if there is no such queue.
+            TypeError: There is no such setting.
         """
-        return await self._transport.call(
-            queues.configure(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+        return await self._transport.call(queues.configure(self.queue_name, settings))
 
     async def pause_queue(self) -> bool:
         """Hand out no jobs until the queue is resumed, to any worker or caller.
 
-        Jobs may still be enqueued, and those that run are settled as ever.
+        Jobs can still be enqueued, and running jobs are settled as usual.
 
         Returns:
-            Whether it was running.
+            Whether it was not paused before.
 
         Raises:
             RequestError: The call failed.
@@ -157,15 +105,15 @@ class QueueControl:
     ) -> PruneResult:
         """Delete old history and old archived messages; jobs and dead letters stay.
 
-        Workers do this by themselves for a queue that has ``retention_days``.
+        Workers do this on their own for a queue that has ``retention_days``.
 
         Args:
-            older_than_days: How old, in days; None for the queue's ``retention_days``, and nothing
-                is deleted if it has none.
-            max_rows: How many rows at the most, from 1 to 100,000.
+            older_than_days: How old, in days; None for the queue's ``retention_days``. If it has
+                none, nothing is deleted.
+            max_rows: How many rows to delete at most, from 1 to 100,000.
 
         Returns:
-            How many rows of each kind were deleted, and whether there may be more.
+            How many rows of each kind were deleted, and whether more may be left.
 
         Raises:
             RequestError: The call failed.
@@ -190,9 +138,105 @@ class QueueControl:
         """List the workers of the queue that were seen within a day.
 
         Returns:
-            What each told of itself when it was seen last.
+            What each reported with its last heartbeat.
 
         Raises:
             RequestError: The call failed.
         """
         return await self._transport.call(inspect.workers(self.queue_name))
+
+    async def delete_job(self, msg_id: int) -> bool:
+        """Delete a job, even one that a worker has claimed, without counting it as processed.
+
+        Args:
+            msg_id: Its id.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.call(settle.delete(self.queue_name, msg_id))
+
+    async def cancel_job(self, msg_id: int) -> bool:
+        """Cancel a job, waiting or running.
+
+        The worker that runs it notices when it next extends the lease, within a third of the
+        visibility timeout, and cancels its handler. What the handler has done by then stays done.
+
+        Args:
+            msg_id: Its id.
+
+        Returns:
+            Whether it was still in the queue.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.call(settle.cancel(self.queue_name, msg_id))
+
+    async def get_job(self, msg_id: int) -> JobRecord | None:
+        """Look up one job: waiting, running or finished, with each of its failed attempts.
+
+        Args:
+            msg_id: Its id.
+
+        Returns:
+            What is known of it, or None if nothing is.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.call(jobs.job(self.queue_name, msg_id))
+
+    async def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
+        """Look up the jobs of a run, oldest first.
+
+        Finished jobs are found by an index. Waiting jobs are found by a scan of the queue, which is
+        slow in a queue of millions.
+
+        Args:
+            run_id: The run.
+            limit: How many to return at most, from 1 to 1,000.
+
+        Returns:
+            What is known of each.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
+
+    async def list_jobs(
+        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
+    ) -> list[JobRecord]:
+        """List jobs, newest first.
+
+        Args:
+            state: ``available``, ``scheduled``, ``leased``, ``completed``, ``archived``,
+                ``dead_lettered``, ``failed``, ``cancelled``, ``deleted`` or ``replayed``; None for
+                all that are in the queue.
+            limit: How many to return at most, from 1 to 1,000.
+            before_msg_id: Where the page begins: the id of the last job of the previous page.
+
+        Returns:
+            What is known of each.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.call(
+            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
+        )
+
+    async def get_queue_metrics(self) -> QueueMetrics:
+        """Measure the queue.
+
+        Returns:
+            How many jobs it holds, visible and not, and how old the oldest and the newest are.
+
+        Raises:
+            RequestError: The call failed.
+        """
+        return await self._transport.call(jobs.queue_metrics(self.queue_name))

@@ -1,4 +1,4 @@
-"""Putting jobs in a queue, taking them out by hand, and looking at them."""
+"""Enqueueing jobs, and claiming and settling them by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from meshhook import _telemetry
-from meshhook._calls import claim, enqueue, jobs, queues, settle
+from meshhook._calls import claim, enqueue, queues, settle
 from meshhook._defaults import (
     BUFFER_GRACE_SECONDS,
     BUFFER_JOBS,
@@ -17,43 +17,42 @@ from meshhook._defaults import (
     MAX_BYTES_PER_CALL,
 )
 from meshhook._enqueue.batch import Batch
-from meshhook._http.transport import AsyncTransport, RepeatPolicy, async_client
+from meshhook._http.clients import async_client
+from meshhook._http.transport import AsyncTransport
 from meshhook._inputs import check
-from meshhook.queue_admin import QueueControl
+from meshhook.queue_admin import QueueAdmin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
     from typing import Any
-    from uuid import UUID
 
     from supabase import AsyncClient
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.enqueue_buffer import EnqueueBuffer
     from meshhook.models import (
         EnqueueBatch,
         EnqueueResult,
         Job,
         JobData,
-        JobRecord,
         QueueInfo,
-        QueueMetrics,
     )
 
 __all__ = ["QueueService", "list_queues"]
 
 
-class QueueService(QueueControl):
+class QueueService(QueueAdmin):
     """A queue, through an async Supabase client.
 
-    Every method is one RPC, and one RPC is one transaction. An outage is waited out for a few
-    seconds: each call may be repeated without harm, so it is. Every method may raise a
-    `RequestError`; one that takes input may raise an `InvalidInputError` before anything is sent.
+    Every method is one RPC, and one RPC is one transaction. Every call can be repeated safely, so
+    during an outage it is, for a few seconds. Every method may raise a `RequestError`; one that
+    takes input may raise an `InvalidInputError` before anything is sent.
 
     Args:
         client: An async client with the project's secret (service role) key.
         queue_name: The queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not an async one.
@@ -87,11 +86,11 @@ class QueueService(QueueControl):
             job_data: ``run_id``, ``workflow_id`` and ``project_id`` (UUIDs); if wanted ``attempt``
                 (1), ``max_attempts`` (the worker's, or 5) and ``metadata`` (a dict).
             delay_seconds: How long the job stays hidden, in seconds or as a timedelta.
-            run_at: The time from which it may run instead, a datetime with a time zone, at most 366
-                days ahead. One that has passed means at once.
-            idempotency_key: A name for this enqueue. Another with the same name in this queue
-                enqueues nothing and returns the id of this one.
-            idempotency_seconds: How long that name is remembered, in seconds or as a timedelta; a
+            run_at: The time from which it may run, instead of a delay: a datetime with a time zone,
+                at most 366 days ahead. A time in the past means at once.
+            idempotency_key: A name for this enqueue. A second enqueue with this name in this queue
+                enqueues nothing and returns the id of the first.
+            idempotency_seconds: How long the name is remembered, in seconds or as a timedelta; a
                 day by default.
 
         Returns:
@@ -128,32 +127,30 @@ class QueueService(QueueControl):
     ) -> EnqueueBatch:
         """Enqueue any number of jobs, in as few calls as they fit in.
 
-        All the jobs are checked before any is sent. A call is one transaction, all or none, of up
-        to 10,000 jobs and about 4 MB of JSON; the calls are made one after the other, so that the
-        jobs go in in their order. A list that fits in one call goes in whole or not at all. For
-        more than memory should hold at once there is `buffered`.
+        All jobs are checked before any is sent. A call is one transaction of up to 10,000 jobs and
+        about 4 MB of JSON: it enqueues all of them or none. The calls are made one after the other,
+        so the order is kept. Use `buffered` for more jobs than fit in memory.
 
         Args:
             jobs: The data of each job, as for `enqueue`.
             delay_seconds: How long they stay hidden, in seconds or as a timedelta: one for all or a
                 list with one for each.
-            run_at: The time from which they may run instead; see `enqueue`. One for all or a list
-                with one for each, None where the delay counts.
-            idempotency_key: A name for this enqueue; see `enqueue`. The same jobs under the same
-                name put in what is missing of them, and nothing twice.
-            idempotency_keys: A name for each job, None for none, as `enqueue` takes it for one. A
-                job whose name has been used, by whichever call or earlier in this list, is not
-                enqueued again.
+            run_at: The time from which they may run, instead of a delay; see `enqueue`. One for all
+                or a list with one for each, None for a job with a delay.
+            idempotency_key: A name for this enqueue; see `enqueue`. A second call with the same
+                jobs and this name enqueues those that are missing, and none twice.
+            idempotency_keys: A name for each job as in `enqueue`, or None. A job whose name has
+                been used before, by any call or earlier in this list, is not enqueued again.
             idempotency_seconds: How long the names are remembered, in seconds or as a timedelta; a
                 day by default.
 
         Returns:
-            The jobs' ids in the order in which the jobs were given, and whether all of them, or
-            with names of their own which, had been put in before.
+            The jobs' ids in the order in which the jobs were given, and whether all of them (or
+            with *idempotency_keys* which of them) had been enqueued before.
 
         Raises:
             InvalidInputError: With everything that is wrong with any of the jobs.
-            PartialEnqueueError: A call of several failed. It says what went in and how to go on.
+            PartialEnqueueError: One of several calls failed. It says what is in, and how to go on.
             RequestError: The only call failed.
         """
         batch = Batch(
@@ -190,25 +187,25 @@ class QueueService(QueueControl):
                 async for event in events:
                     await out.enqueue(job_data_of(event))
 
-        It is sent when it is full or its oldest job has waited long enough, and whatever was
-        accepted is in the queue when the block has been left; see `EnqueueBuffer`. It holds two
-        chunks at the most: one under way and one that fills.
+        It is sent when it is full or its oldest job has waited long enough. When the block has
+        ended, every accepted job is in the queue; see `EnqueueBuffer`. It holds at most two chunks:
+        one that is being sent and one that fills.
 
         Args:
             max_jobs: How many jobs make it full (1,000).
             max_bytes: How many bytes of JSON make it full (4 MiB). A larger job goes alone.
-            max_delay_seconds: How long a job waits at the most before it is sent, in seconds or as
-                a timedelta (0.1 seconds).
+            max_delay_seconds: How long a job waits at most before it is sent, in seconds or as a
+                timedelta (0.1 seconds).
             grace_seconds: How long the last jobs may take when the block is cancelled, in seconds
                 or as a timedelta (10 seconds).
 
         Returns:
-            The buffer, open for the time of a ``with`` block.
+            The buffer, which is open inside an ``async with`` or ``with`` block.
 
         Raises:
             InvalidInputError: With everything that is wrong with the limits.
-            RequestError: As a `PartialEnqueueError`, by what is called next on the buffer or at the
-                end of its block: jobs did not go in. It has them.
+            RequestError: Jobs were not enqueued. It is a `PartialEnqueueError`, which has them; the
+                next call of the buffer raises it, or the end of the block.
         """
         from meshhook import enqueue_buffer  # noqa: PLC0415 - optional: a cold start does without it
 
@@ -229,8 +226,8 @@ class QueueService(QueueControl):
         A job that is past its last attempt is not handed out: it goes to the dead letter queue.
 
         Args:
-            vt_seconds: The visibility timeout: how long nobody else gets the job, in seconds or as
-                a timedelta.
+            vt_seconds: The visibility timeout: how long no other worker gets the job, in seconds or
+                as a timedelta.
 
         Returns:
             The job, or None if none is due.
@@ -244,7 +241,7 @@ class QueueService(QueueControl):
         """Claim the jobs that have been due longest; see `dequeue`.
 
         Args:
-            quantity: How many at the most, from 1 to 1,000.
+            quantity: How many to claim at most, from 1 to 1,000.
             vt_seconds: The visibility timeout, in seconds or as a timedelta.
 
         Returns:
@@ -259,8 +256,8 @@ class QueueService(QueueControl):
         """Delete a processed job.
 
         Args:
-            job_or_msg_id: The claimed job, which nobody else may have read since; or a bare id,
-                which deletes the job whoever holds it.
+            job_or_msg_id: The claimed job, whose lease must not be lost; or a bare id, which
+                deletes the job without looking at its lease.
 
         Returns:
             Whether it was deleted: False if the lease is lost or the job is gone.
@@ -287,7 +284,7 @@ class QueueService(QueueControl):
         )
 
     async def archive_job(self, job_or_msg_id: Job | int) -> bool:
-        """Move a processed job to PGMQ's archive of the queue, where its message is kept.
+        """Move a processed job to the queue's archive in PGMQ, which keeps its message.
 
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
@@ -309,16 +306,16 @@ class QueueService(QueueControl):
         *,
         run_at: datetime | None = None,
     ) -> bool:
-        """Settle a job as failed: it comes again under the same id, one attempt on.
+        """Settle a job as failed: it runs again, under the same id, with the next attempt.
 
-        Past its last attempt it goes to the dead letter queue instead of coming again.
+        After its last attempt it goes to the dead letter queue instead.
 
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
             delay_seconds: The backoff: how long it stays hidden, in seconds or as a timedelta.
             error_message: What went wrong; the message keeps it as ``last_error``.
             error_stack: Where it was raised; the history keeps it.
-            run_at: The time from which it may run again instead; see `enqueue`.
+            run_at: The time from which it may run again, instead of a delay; see `enqueue`.
 
         Returns:
             Whether it was settled: False if the lease is lost or the job is gone.
@@ -349,7 +346,7 @@ class QueueService(QueueControl):
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
             delay_seconds: How long it stays hidden, in seconds or as a timedelta.
-            run_at: The time from which it may run instead; see `enqueue`.
+            run_at: The time from which it may run, instead of a delay; see `enqueue`.
 
         Returns:
             Whether it was handed back: False if the lease is lost or the job is gone.
@@ -366,7 +363,7 @@ class QueueService(QueueControl):
 
         Args:
             job_or_msg_id: The claimed job, or a bare id; see `acknowledge`.
-            vt_seconds: How long nobody else gets it from now on, in seconds or as a timedelta.
+            vt_seconds: How long no other worker gets it from now on, in seconds or as a timedelta.
 
         Returns:
             Whether it was extended: False if the lease is lost or the job is gone.
@@ -378,103 +375,6 @@ class QueueService(QueueControl):
             await self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
         )[0]
 
-    async def delete_job(self, msg_id: int) -> bool:
-        """Delete a job whoever holds it, without counting it as processed.
-
-        Args:
-            msg_id: Its id.
-
-        Returns:
-            Whether there was one.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.call(settle.delete(self.queue_name, msg_id))
-
-    async def cancel_job(self, msg_id: int) -> bool:
-        """Cancel a job, waiting or running.
-
-        The worker that runs it hears of it when it extends the lease the next time, after a third
-        of the visibility timeout at the latest, and cancels its handler. What the handler has done
-        until then stays done.
-
-        Args:
-            msg_id: Its id.
-
-        Returns:
-            Whether it was still in the queue.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.call(settle.cancel(self.queue_name, msg_id))
-
-    async def get_job(self, msg_id: int) -> JobRecord | None:
-        """Look up one job: waiting, running or finished, with each of its failed attempts.
-
-        Args:
-            msg_id: Its id.
-
-        Returns:
-            What is known of it, or None if there is no trace.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.call(jobs.job(self.queue_name, msg_id))
-
-    async def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
-        """Look up the jobs of a run, oldest first.
-
-        Finished jobs are found by index; waiting ones by a walk through the queue, which takes its
-        time in a queue of millions.
-
-        Args:
-            run_id: The run.
-            limit: How many at the most, from 1 to 1,000.
-
-        Returns:
-            What is known of them.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
-
-    async def list_jobs(
-        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
-    ) -> list[JobRecord]:
-        """List jobs, newest first.
-
-        Args:
-            state: ``available``, ``scheduled``, ``leased``, ``completed``, ``archived``,
-                ``dead_lettered``, ``failed``, ``cancelled``, ``deleted`` or ``replayed``; None for
-                all that are in the queue.
-            limit: How many at the most, from 1 to 1,000.
-            before_msg_id: Where to go on: the id of the last job of the page before.
-
-        Returns:
-            What is known of them.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.call(
-            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
-        )
-
-    async def get_queue_metrics(self) -> QueueMetrics:
-        """Measure the queue.
-
-        Returns:
-            How many jobs it holds, visible and not, and how old the oldest and the newest are.
-
-        Raises:
-            RequestError: The call failed.
-        """
-        return await self._transport.call(jobs.queue_metrics(self.queue_name))
-
     @staticmethod
     async def list_queues(client: AsyncClient) -> list[QueueInfo]:
         """List every queue of the project.
@@ -483,7 +383,7 @@ class QueueService(QueueControl):
             client: A client, as for the class.
 
         Returns:
-            The queues by name, dead letter queues and queues that MeshHook has not used too.
+            The queues by name, with dead letter queues and queues that MeshHook has not used.
 
         Raises:
             RequestError: The call failed.

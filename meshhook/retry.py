@@ -22,14 +22,14 @@ __all__ = ["RetryStrategy", "backoff_ms"]
 def backoff_ms(attempt: int, base_delay_ms: int, max_delay_ms: int, jitter: float) -> int:
     """Return the delay after a failed attempt.
 
-    The delay doubles from attempt to attempt, and the jitter adds up to as much again, as in the
+    The delay doubles from attempt to attempt. The jitter adds up to the same again, as in the
     guide's table.
 
     Args:
         attempt: The attempt that failed, from 1 on.
         base_delay_ms: The delay after the first attempt without its jitter, in milliseconds.
         max_delay_ms: What the delay, jitter included, never exceeds, in milliseconds.
-        jitter: The random part, from 0 (none) to 1 (as much again).
+        jitter: The random part, from 0 (none) to 1 (twice the delay).
 
     Returns:
         The delay in whole milliseconds.
@@ -62,7 +62,7 @@ class RetryStrategy:
     def from_config(
         cls, config: RetryStrategy | RetryConfig | dict[str, int] | None
     ) -> RetryStrategy:
-        """Make a strategy from any form that a worker's ``retry_config`` may take.
+        """Make a strategy from any form of a worker's ``retry_config``.
 
         Args:
             config: A strategy, a configuration, a dict with its names, or None for the defaults.
@@ -85,7 +85,7 @@ class RetryStrategy:
         return cls(**attrs.asdict(RetryConfig(**given)))
 
     def get_next_delay(self, attempt: int) -> int:
-        """Return a delay after *attempt*, with a jitter of its own each time.
+        """Return a delay after *attempt*, with a new jitter each time.
 
         Args:
             attempt: The attempt that failed, from 1 on.
@@ -114,7 +114,7 @@ class RetryStrategy:
         return self.get_next_delay(attempt) / 1000
 
     def can_retry(self, attempt: int) -> bool:
-        """Tell whether another attempt may follow *attempt*.
+        """Return whether another attempt may follow *attempt*.
 
         Args:
             attempt: The attempt that failed, from 1 on.
@@ -129,7 +129,7 @@ class RetryStrategy:
         return attempt < self.max_attempts
 
     def should_move_to_dead_letter(self, attempt: int) -> bool:
-        """Tell whether a job whose *attempt* failed goes to the dead letter queue.
+        """Return whether a job whose *attempt* failed goes to the dead letter queue.
 
         Args:
             attempt: The attempt that failed, from 1 on.
@@ -143,7 +143,7 @@ class RetryStrategy:
         return not self.can_retry(attempt)
 
     def get_retry_info(self, attempt: int) -> RetryInfo:
-        """Return what follows when *attempt* fails.
+        """Return what happens when *attempt* fails.
 
         Args:
             attempt: The attempt that failed, from 1 on.
@@ -169,7 +169,7 @@ class RetryStrategy:
         """Return one delay for each attempt from the first to the last.
 
         Returns:
-            Delays in milliseconds, each with a jitter of its own.
+            Delays in milliseconds, each with its jitter.
         """
         return [self.get_next_delay(attempt) for attempt in range(1, self.max_attempts + 1)]
 

@@ -19,21 +19,23 @@ from meshhook._defaults import (
     MAX_BYTES_PER_CALL,
 )
 from meshhook._enqueue.batch import Batch
-from meshhook._http.transport import RepeatPolicy, SyncTransport, sync_client
+from meshhook._http.clients import sync_client
+from meshhook._http.transport import SyncTransport
 from meshhook._inputs import check
 from meshhook._parity import documented_by
 from meshhook.dlq_service import DLQService
-from meshhook.queue_admin import QueueControl
+from meshhook.queue_admin import QueueAdmin
 from meshhook.queue_service import QueueService
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
-    from typing import Any
+    from typing import Any, Unpack
     from uuid import UUID
 
     from supabase import Client
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.enqueue_buffer import SyncEnqueueBuffer
     from meshhook.models import (
         DeadLetterJob,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         PruneResult,
         QueueInfo,
         QueueMetrics,
+        QueueSettings,
         ReplayResult,
         ReplaySummary,
         WorkerInfo,
@@ -55,9 +58,9 @@ if TYPE_CHECKING:
 __all__ = ["SyncDLQService", "SyncQueueService", "list_queues_sync"]
 
 
-@documented_by(QueueControl)
-class SyncQueueControl:
-    """The part of `SyncQueueService` that is about the queue as a whole.
+@documented_by(QueueAdmin)
+class SyncQueueAdmin:
+    """The part of `SyncQueueService` that an operator uses, and no worker needs.
 
     Args:
         queue_name: The queue.
@@ -68,57 +71,11 @@ class SyncQueueControl:
         self.queue_name = queue_name
         self._transport = transport
 
-    def create_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        return self._transport.call(
-            queues.create(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+    def create_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        return self._transport.call(queues.create(self.queue_name, settings))
 
-    def configure_queue(
-        self,
-        *,
-        dlq_name: str | None = None,
-        vt_seconds: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        base_delay_ms: int | None = None,
-        max_delay_ms: int | None = None,
-        keeps_history: bool | None = None,
-        has_dead_letters: bool | None = None,
-        retention_days: float | None = None,
-    ) -> QueueInfo:
-        return self._transport.call(
-            queues.configure(
-                self.queue_name,
-                dlq_name=dlq_name,
-                vt_seconds=vt_seconds,
-                max_attempts=max_attempts,
-                base_delay_ms=base_delay_ms,
-                max_delay_ms=max_delay_ms,
-                keeps_history=keeps_history,
-                has_dead_letters=has_dead_letters,
-                retention_days=retention_days,
-            )
-        )
+    def configure_queue(self, **settings: Unpack[QueueSettings]) -> QueueInfo:
+        return self._transport.call(queues.configure(self.queue_name, settings))
 
     def pause_queue(self) -> bool:
         return self._transport.call(queues.pause(self.queue_name))
@@ -140,15 +97,37 @@ class SyncQueueControl:
     def list_workers(self) -> list[WorkerInfo]:
         return self._transport.call(inspect.workers(self.queue_name))
 
+    def delete_job(self, msg_id: int) -> bool:
+        return self._transport.call(settle.delete(self.queue_name, msg_id))
+
+    def cancel_job(self, msg_id: int) -> bool:
+        return self._transport.call(settle.cancel(self.queue_name, msg_id))
+
+    def get_job(self, msg_id: int) -> JobRecord | None:
+        return self._transport.call(jobs.job(self.queue_name, msg_id))
+
+    def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
+        return self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
+
+    def list_jobs(
+        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
+    ) -> list[JobRecord]:
+        return self._transport.call(
+            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
+        )
+
+    def get_queue_metrics(self) -> QueueMetrics:
+        return self._transport.call(jobs.queue_metrics(self.queue_name))
+
 
 @documented_by(QueueService)
-class SyncQueueService(SyncQueueControl):
+class SyncQueueService(SyncQueueAdmin):
     """A queue, through a sync Supabase client: `QueueService` without await.
 
     Args:
         client: A sync client with the project's secret (service role) key.
         queue_name: The queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not a sync one.
@@ -247,7 +226,7 @@ class SyncQueueService(SyncQueueControl):
         return self._transport.call(claim.many(self.queue_name, quantity, vt_seconds))
 
     def acknowledge(self, job_or_msg_id: Job | int) -> bool:
-        return (self.acknowledge_many([job_or_msg_id]))[0]
+        return self.acknowledge_many([job_or_msg_id])[0]
 
     def acknowledge_many(self, jobs: Iterable[Job | int]) -> list[bool]:
         return self._transport.call(
@@ -289,31 +268,8 @@ class SyncQueueService(SyncQueueControl):
         )
 
     def extend(self, job_or_msg_id: Job | int, vt_seconds: float | timedelta = 30) -> bool:
-        return (self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds)))[
-            0
-        ]
-
-    def delete_job(self, msg_id: int) -> bool:
-        return self._transport.call(settle.delete(self.queue_name, msg_id))
-
-    def cancel_job(self, msg_id: int) -> bool:
-        return self._transport.call(settle.cancel(self.queue_name, msg_id))
-
-    def get_job(self, msg_id: int) -> JobRecord | None:
-        return self._transport.call(jobs.job(self.queue_name, msg_id))
-
-    def find_jobs(self, run_id: str | UUID, limit: int = 100) -> list[JobRecord]:
-        return self._transport.call(jobs.jobs_of_run(self.queue_name, run_id, limit))
-
-    def list_jobs(
-        self, state: str | None = None, limit: int = 100, before_msg_id: int | None = None
-    ) -> list[JobRecord]:
-        return self._transport.call(
-            jobs.jobs_in_state(self.queue_name, state, limit, before_msg_id)
-        )
-
-    def get_queue_metrics(self) -> QueueMetrics:
-        return self._transport.call(jobs.queue_metrics(self.queue_name))
+        extended = self._transport.call(settle.extend(self.queue_name, [job_or_msg_id], vt_seconds))
+        return extended[0]
 
     @staticmethod
     def list_queues(client: Client) -> list[QueueInfo]:
@@ -327,7 +283,7 @@ class SyncDLQService:
     Args:
         client: A sync client with the project's secret (service role) key.
         dlq_name: The dead letter queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not a sync one.

@@ -1,17 +1,12 @@
-"""Putting jobs in a queue as a signed-in user, without the secret key."""
+"""Enqueueing as a signed-in user, without the secret key."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from meshhook._calls import user_enqueue
-from meshhook._http.transport import (
-    AsyncTransport,
-    RepeatPolicy,
-    SyncTransport,
-    async_client,
-    sync_client,
-)
+from meshhook._http.clients import async_client, sync_client
+from meshhook._http.transport import AsyncTransport, SyncTransport
 from meshhook._inputs import check
 from meshhook._parity import documented_by
 
@@ -22,6 +17,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient, Client
 
+    from meshhook._http.repeat import RepeatPolicy
     from meshhook.models import JobData
 
 __all__ = ["SyncUserQueue", "UserQueue"]
@@ -30,13 +26,14 @@ __all__ = ["SyncUserQueue", "UserQueue"]
 class UserQueue:
     """A queue that users may enqueue into, through an async client that a user is signed in to.
 
-    Only queues that ``meshhook_allow_user_enqueue`` names take such jobs. Each carries the user's
-    id as ``user_id``, which the user cannot choose. Users can neither read nor settle jobs.
+    Only queues that the database function ``meshhook_allow_user_enqueue`` has opened take such
+    jobs. Each job has the user's id as ``user_id``, which the user cannot choose. Users can neither
+    read nor settle jobs.
 
     Args:
         client: An async client with the publishable key and a user's session.
         queue_name: The queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not an async one.
@@ -63,17 +60,17 @@ class UserQueue:
             job_data: As for `QueueService.enqueue`, but without ``attempt``, ``max_attempts`` and
                 ``user_id``: those are set by the database.
             delay_seconds: How long the job stays hidden, in seconds or as a timedelta.
-            run_at: The time from which it may run instead; see `QueueService.enqueue`.
-            idempotency_key: A name for this enqueue, remembered for ten minutes. Another with the
-                same name by the same user in this queue enqueues nothing.
+            run_at: The time from which it may run, instead of a delay; see `QueueService.enqueue`.
+            idempotency_key: A name for this enqueue, remembered for ten minutes. A second enqueue
+                with this name by the same user in this queue enqueues nothing.
 
         Returns:
-            Whether the job was enqueued now; False where the key had been used before.
+            Whether the job was enqueued by this call; False if the key had been used before.
 
         Raises:
             InvalidInputError: With everything that is wrong with the input; nothing was sent.
             PermissionDeniedError: Users may not enqueue here, or nobody is signed in.
-            RateLimitedError: The user's quota is used up; `retry_after_seconds` says for how long.
+            RateLimitedError: The user's quota is used up; see its `retry_after_seconds`.
             RejectedError: The message is larger than the queue allows.
             RequestError: The call failed.
         """
@@ -95,7 +92,7 @@ class SyncUserQueue:
     Args:
         client: A sync client with the publishable key and a user's session.
         queue_name: The queue.
-        repeat_policy: How calls that an outage hits are repeated.
+        repeat_policy: How calls are repeated in an outage.
 
     Raises:
         TypeError: The client is not a sync one.

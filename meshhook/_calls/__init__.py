@@ -1,1 +1,1 @@
-"""One pure builder for each RPC, in a module for each kind of work."""
+"""A pure builder for each RPC, in a module for each kind of work."""

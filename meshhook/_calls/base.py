@@ -1,8 +1,8 @@
-"""What every call is made of: the function's name, its parameters, and how to read its answer.
+"""A call: the name of a database function, its parameters, and a decoder of its answer.
 
-Nothing in this package does I/O. A builder checks its input, so a `Call` that exists is worth
-sending. Every call may be repeated as it is: those that change something carry a request id, under
-which the database answers a repeat as it answered the first, or a receipt.
+Nothing in this package does I/O. A builder checks its input, so every `Call` is worth sending.
+Every call may be repeated unchanged. A call that changes something carries a receipt or a request
+id; under that id the database answers a repeat with its first answer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Call(Generic[T]):
 
     Attributes:
         function: The function.
-        params: Its parameters, by their names in SQL. What is left out has its default there.
-        encoded: Those of the parameters that are JSON already, as text, so that large ones need not
-            be encoded twice; they are in *params* too.
-        decode: Makes the result out of the JSON of the answer. It may raise KeyError, TypeError or
-            ValueError on an answer of another shape.
+        params: Its parameters, by their names in SQL. A parameter that is left out has its default.
+        encoded: The parameters that are already encoded as JSON text, so that large ones are not
+            encoded twice; they are in *params* too.
+        decode: Returns the result from the JSON of the answer. It may raise KeyError, TypeError or
+            ValueError if the answer has another shape.
     """
 
     function: str
@@ -39,7 +39,7 @@ class Call(Generic[T]):
 
 
 def request_id() -> str:
-    """Return an id for a request that nobody has used before."""
+    """Return a new id for a request."""
     return uuid.uuid4().hex
 
 
@@ -73,7 +73,7 @@ def object_of(answer: Any) -> dict[str, Any]:
 
 
 def known(kind: type, row: Any) -> dict[str, Any]:
-    """Return what a value has a field for; a newer database may know more."""
+    """Return the parts of a row that a value has fields for; a newer database may send more."""
     names = {field.name for field in attrs.fields(kind)}
     return {name: value for name, value in object_of(row).items() if name in names}
 

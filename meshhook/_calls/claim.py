@@ -23,17 +23,17 @@ class Claim:
     """The answer to a claim.
 
     Attributes:
-        jobs: The jobs that are handed out, the one that has been due longest first.
-        dead_lettered: The ids of the jobs that were past their last attempt, with the errors under
-            which they went to the dead letter queue.
+        jobs: The claimed jobs, the one that has been due longest first.
+        dead_lettered: The ids of the jobs that were past their last attempt and were dead-lettered
+            instead, each with its error.
         vt_seconds: How long the leases last, in seconds.
         base_delay_ms: The queue's delay after a first failure, in milliseconds.
         max_delay_ms: What a delay of the queue never exceeds, in milliseconds.
         bytes: About how large the messages are together, in bytes.
-        paused: Whether the queue is paused, so that nothing is handed out.
-        retention_days: How long the queue keeps its history, in days; None for ever.
-        dlq_name: Where jobs go after their last attempt; None where the queue has no dead letters,
-            empty where the database does not say.
+        paused: Whether the queue is paused, so that no job is claimed.
+        retention_days: How long the queue keeps its history, in days; None without a limit.
+        dlq_name: The dead letter queue; None if the queue has none, empty if the database does not
+            say.
     """
 
     jobs: tuple[Job, ...]
@@ -63,7 +63,7 @@ def batch(
     vt_seconds: float | timedelta | None = None,
     **more: int | None,
 ) -> Call[Claim]:
-    """Build the call that claims up to so many jobs."""
+    """Build the call that claims jobs, for its whole answer."""
     params = arguments(queue_name, quantity, vt_seconds, **more)
     return Call("meshhook_dequeue", params, reader(queue_name))
 
@@ -87,7 +87,7 @@ def arguments(
 
 
 def reader(queue_name: str) -> Callable[[Any], Claim]:
-    """Return what reads the answer to a claim."""
+    """Return the decoder of a claim's answer."""
 
     def decode(answer: Any) -> Claim:
         claimed = time.monotonic()
@@ -118,7 +118,7 @@ def one(queue_name: str, vt_seconds: float | timedelta) -> Call[Job | None]:
 
 
 def many(queue_name: str, quantity: int, vt_seconds: float | timedelta) -> Call[list[Job]]:
-    """Build the call that claims up to so many jobs and asks for nothing but them."""
+    """Build the call that claims jobs, for the jobs alone."""
     claimed = batch(queue_name, quantity, vt_seconds)
     return Call(claimed.function, claimed.params, lambda answer: list(claimed.decode(answer).jobs))
 
@@ -127,14 +127,15 @@ def _job(queue_name: str, vt: datetime, claimed: float, row: Mapping[str, Any]) 
     message = JobMessage(row["message"])
     state = message.pop("_meshhook", None)
     state = state if isinstance(state, dict) else {}
-    # A failure that was told has left its error. A hand-back writes the attempt, too, and keeps the
-    # error of an older failure; "lapsed" says that a delivery since then was never settled.
+    # Suspect: the delivery before this one may have killed its worker. A settled failure leaves its
+    # error in the message. A hand-back writes the attempt and keeps the error of an older failure;
+    # "lapsed" says that a delivery since then was never settled.
     is_suspect = row["attempt"] > 1 and (
         message.get("attempt") != row["attempt"]
         or "last_error" not in message
         or state.get("lapsed") is True
     )
-    # What the row says counts deliveries that nobody settled; the message cannot know of them.
+    # The row also counts deliveries that were never settled; the message does not know of them.
     message["attempt"] = row["attempt"]
     message["max_attempts"] = row["max_attempts"]
     return Job(

@@ -1,4 +1,4 @@
-"""Calls that look at dead letters, replay and delete them."""
+"""Calls that read, replay and measure dead letters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meshhook.models import (
     DLQMetrics,
     ErrorCount,
     ErrorCounts,
-    ReplayError,
+    FailedReplay,
     ReplayResult,
     ReplaySummary,
 )
@@ -90,7 +90,7 @@ def _counts(answer: Any) -> ErrorCounts:
 
 
 def _dead(dlq_name: str, row: Mapping[str, Any]) -> DeadLetterJob:
-    # Somebody may have put anything in that queue; it is shown all the same.
+    # Other programs may have put anything into that queue; it is returned all the same.
     message = row["message"]
     message = DeadLetterMessage(message if isinstance(message, dict) else {"message": message})
     state = message.pop("_meshhook", None)
@@ -122,7 +122,7 @@ def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> C
         return ReplaySummary(
             replayed=tuple(_replayed(row) for row in rows if row["status"] == "replayed"),
             errors=tuple(
-                ReplayError(msg_id=row["msg_id"], error=_reason(dlq_name, row))
+                FailedReplay(msg_id=row["msg_id"], error=_reason(dlq_name, row))
                 for row in rows
                 if row["status"] != "replayed"
             ),
@@ -141,7 +141,7 @@ def replay(dlq_name: str, msg_ids: Iterable[int], target_queue: str | None) -> C
 
 
 def replay_one(dlq_name: str, msg_id: int, target_queue: str | None) -> Call[ReplayResult]:
-    """Build the call that moves one dead letter back, and raises where it could not go."""
+    """Build the call that moves one dead letter back; its decoder raises if that failed."""
     many = replay(dlq_name, [msg_id], target_queue)
 
     def decode(answer: Any) -> ReplayResult:

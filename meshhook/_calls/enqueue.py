@@ -1,4 +1,4 @@
-"""Calls that put jobs in a queue."""
+"""Calls that enqueue jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def one(
 
     def decode(answer: Any) -> EnqueueResult:
         (msg_id,), duplicate = _enqueued(answer, 1, request["request_id"])
-        # Without a key of the caller's, only a repeat of this very call can be known already.
+        # Without a key from the caller, a known request id means a repeat of this same call, not a
+        # duplicate.
         duplicate = duplicate and idempotency_key is not None
         return EnqueueResult(msg_id=msg_id, duplicate=duplicate)
 
@@ -61,17 +62,18 @@ def buffered(
     key: str,
     run_ats: Sequence[str | None] = (),
 ) -> Call[EnqueueBatch]:
-    """Build the call that enqueues jobs which `job` has checked, under a `buffered_key`."""
+    """Build the call that enqueues checked jobs under a `buffered_key`."""
     when = timing.Timing(delays if any(delays) else 0, list(run_ats) if any(run_ats) else None)
     named = {"request_id": key, "remember_seconds": IDEMPOTENCY_SECONDS}
     return several(queue_name, messages, {**when.of(slice(None)), **named}, is_named=True)
 
 
 def buffered_key() -> str:
-    """Return a request id for a chunk that ends where a buffer ended it.
+    """Return a request id for a chunk of a buffer.
 
-    Whoever goes on under it does not know that end, and cuts the jobs otherwise: so an answer that
-    remembers fewer jobs than were sent under it counts these off, instead of being a mistake.
+    A buffer ends its chunks by time, not only by size. If the caller later enqueues the jobs of a
+    `PartialEnqueueError` under this id, the chunk may be cut at another place. Then the database
+    remembers fewer jobs than are sent, which is no error: the batch goes on after those.
     """
     return _BUFFERED + request_id()
 
@@ -79,7 +81,7 @@ def buffered_key() -> str:
 def with_trace(
     messages: list[dict[str, Any]], trace: Mapping[str, str] | None
 ) -> list[dict[str, Any]]:
-    """Return messages with the trace context that they are enqueued in."""
+    """Return messages with the trace context of their enqueue."""
     if not trace:
         return messages
     return [{**message, "_meshhook": {"trace": dict(trace)}} for message in messages]
@@ -100,18 +102,10 @@ def several(
     *,
     is_named: bool,
 ) -> Call[EnqueueBatch]:
-    """Build the call that enqueues messages.
+    """Build the call that enqueues messages, whose JSON is *text* if they are already encoded.
 
-    Args:
-        queue_name: The queue.
-        messages: The messages.
-        more: The other parameters.
-        text: The messages as JSON, where that is there already.
-        is_named: Whether the request id is a key of the caller's. Without one, only a repeat of
-            this very call can be known already.
-
-    Returns:
-        The call.
+    *is_named*: whether the request id is a key from the caller. If not, a known request id means a
+    repeat of this same call, not a duplicate.
     """
 
     def decode(answer: Any) -> EnqueueBatch:
@@ -140,7 +134,7 @@ def _enqueued(answer: Any, count: int, key: str) -> tuple[tuple[int, ...], bool]
 def _duplicates(answer: Any, count: int) -> tuple[bool, ...]:
     duplicates = tuple(exactly(bool)(known) for known in list_of(answer["duplicates"]))
     if len(duplicates) != count:
-        message = f"expected to hear of {count} keys, got {len(duplicates)}"
+        message = f"expected {count} keys, got {len(duplicates)}"
         raise ValueError(message)
     return duplicates
 
@@ -160,7 +154,7 @@ def once(key: str | None, seconds: float | timedelta, *, has_keys: bool = False)
 
 
 def keys_of(given: Iterable[str | None], count: int, key: str | None) -> list[str | None]:
-    """Check the keys of so many jobs, which must differ from that of the whole."""
+    """Check the keys of jobs; each must differ from the key of the whole enqueue."""
     keys = check.several("idempotency_keys", given)
     if len(keys) != count:
         fix = f"give one for each of the {count} jobs, None for a job without one"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def doctor() -> Call[Any]:
     """Build the call that examines the database.
 
-    Its answer is any JSON: who asks wants to know, too, when the function was replaced.
+    Its result is any JSON, so that the caller can report a function that was replaced.
     """
     return Call("meshhook_doctor", {}, _as_it_is)
 

@@ -1,4 +1,4 @@
-"""Calls that look at jobs and measure queues."""
+"""Calls that look jobs up and measure queues."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ JOB_STATES = (
     "deleted",
     "replayed",
 )
-"""What can be said of a job; the first three are of jobs that are in their queue."""
+"""The states of a job; the first three are of jobs that are in their queue."""
 
 
 def jobs_in_state(
@@ -72,24 +72,15 @@ def _record(row: Mapping[str, Any]) -> JobRecord:
     if isinstance(message, dict):
         message = JobMessage(message)
         message.pop("_meshhook", None)
+    times = {name: optional_time(row.get(name)) for name in ("vt", "finished_at", "replayed_at")}
     return JobRecord(
-        queue_name=row["queue_name"],
-        msg_id=row["msg_id"],
-        run_id=row["run_id"],
-        state=row["state"],
-        attempt=row["attempt"],
-        enqueued_at=datetime.fromisoformat(row["enqueued_at"]),
-        attempts=attempt_records(row["attempts"]),
-        read_ct=row.get("read_ct"),
-        vt=optional_time(row.get("vt")),
-        message=message,
-        finished_at=optional_time(row.get("finished_at")),
-        seconds=row.get("seconds"),
-        dlq_name=row.get("dlq_name"),
-        dlq_msg_id=row.get("dlq_msg_id"),
-        replayed_at=optional_time(row.get("replayed_at")),
-        replayed_to=row.get("replayed_to"),
-        replayed_msg_id=row.get("replayed_msg_id"),
+        **{
+            **known(JobRecord, row),
+            **times,
+            "enqueued_at": datetime.fromisoformat(row["enqueued_at"]),
+            "attempts": attempt_records(row["attempts"]),
+            "message": message,
+        }
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshhook._calls.base import Call, exactly, given, known, list_of, optional_time, request_id
@@ -10,53 +11,48 @@ from meshhook._inputs import check
 from meshhook.models import PruneResult, QueueInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Callable, Mapping
+
+    from meshhook.models import QueueSettings
 
 
-def create(queue_name: str, **settings: Any) -> Call[QueueInfo]:
+def create(queue_name: str, settings: QueueSettings) -> Call[QueueInfo]:
     """Build the call that creates a queue or changes its settings."""
-    return Call("meshhook_create_queue", _settings(queue_name, **settings), _queue_info)
+    return Call("meshhook_create_queue", _settings(queue_name, settings), _queue_info)
 
 
-def configure(queue_name: str, **settings: Any) -> Call[QueueInfo]:
-    """Build the call that changes the settings of a queue that is there."""
-    return Call("meshhook_configure_queue", _settings(queue_name, **settings), _queue_info)
+def configure(queue_name: str, settings: QueueSettings) -> Call[QueueInfo]:
+    """Build the call that changes the settings of an existing queue."""
+    return Call("meshhook_configure_queue", _settings(queue_name, settings), _queue_info)
 
 
-def _settings(  # noqa: PLR0913 - settings with defaults, given by name
-    queue_name: str,
-    *,
-    dlq_name: str | None = None,
-    vt_seconds: float | timedelta | None = None,
-    max_attempts: int | None = None,
-    base_delay_ms: int | None = None,
-    max_delay_ms: int | None = None,
-    keeps_history: bool | None = None,
-    has_dead_letters: bool | None = None,
-    retention_days: float | None = None,
-) -> dict[str, Any]:
-    if dlq_name is not None:
-        check.queue_name("dlq_name", dlq_name)
-        check.other_queue("dlq_name", dlq_name, queue_name)
-    check.queue_settings(vt_seconds, max_attempts, base_delay_ms, max_delay_ms)
-    if keeps_history is not None:
-        check.flag("keeps_history", keeps_history)
-    if has_dead_letters is not None:
-        check.flag("has_dead_letters", has_dead_letters)
-    if retention_days is not None:
-        check.days("retention_days", retention_days)
-    return given(
-        queue_name=queue_name,
-        dlq_name=dlq_name,
-        vt_seconds=check.seconds(vt_seconds),
-        max_attempts=max_attempts,
-        base_delay_ms=base_delay_ms,
-        max_delay_ms=max_delay_ms,
-        keeps_history=keeps_history,
-        has_dead_letters=has_dead_letters,
-        retention_days=retention_days,
-    )
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "dlq_name": check.queue_name,
+    "vt_seconds": partial(check.number_of_seconds, low=1, high=check.MAX_VT_SECONDS),
+    "max_attempts": partial(check.whole_number, low=1, high=check.MAX_ATTEMPTS),
+    "base_delay_ms": partial(check.whole_number, low=0, high=check.MAX_INTEGER),
+    "max_delay_ms": partial(check.whole_number, low=0, high=check.MAX_INTEGER),
+    "keeps_history": check.flag,
+    "has_dead_letters": check.flag,
+    "retention_days": check.days,
+}
+
+
+def _settings(queue_name: str, settings: QueueSettings) -> dict[str, Any]:
+    if unknown := settings.keys() - _CHECKS.keys():
+        # A TypeError, as Python raises for an argument that a function does not have.
+        raise TypeError(
+            f"a queue has no setting {', '.join(map(repr, sorted(unknown)))}; it has "
+            f"{', '.join(_CHECKS)}"
+        )
+    named = given(**settings)
+    values = check.all_of(*(partial(_CHECKS[name], name, value) for name, value in named.items()))
+    params = dict(zip(named, values, strict=True))
+    if "dlq_name" in params:
+        check.other_queue("dlq_name", params["dlq_name"], queue_name)
+    if "base_delay_ms" in params and "max_delay_ms" in params:
+        check.delays(params["base_delay_ms"], params["max_delay_ms"])
+    return {"queue_name": queue_name, **params}
 
 
 def pause(queue_name: str) -> Call[bool]:

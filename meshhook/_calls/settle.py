@@ -1,4 +1,4 @@
-"""Calls that say what becomes of claimed jobs."""
+"""Calls that settle claimed jobs, extend their leases, delete and cancel jobs."""
 
 from __future__ import annotations
 
@@ -18,33 +18,31 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 ERROR_MESSAGE_LIMIT = 4_000
-"""The most characters of an error message that are kept."""
+"""How many characters of an error message are kept at most."""
 
 ERROR_STACK_LIMIT = 32_000
-"""The most characters of a stack that are kept."""
-
+"""How many characters of a stack are kept at most."""
 
 NAME_LIMIT = 200
-"""The most characters of the name of an error or a worker that are kept."""
+"""How many characters of the name of an error or a worker are kept at most."""
 
 
 # Not frozen, as there is one for each job: a frozen class takes twice as long to make.
 @attrs.define(kw_only=True)
 class Outcome:
-    """What becomes of one claimed job.
+    """The outcome of one claimed job.
 
     Attributes:
         outcome: ``complete``, ``archive``, ``retry``, ``release`` or ``dead_letter``.
         msg_id: The job.
         read_ct: The delivery that is settled.
         seconds: How long the handler took.
-        delay_seconds: After which time the job is visible again, for a retry or a release.
-        run_at: At which time instead, as text; a database that knows no such time goes by the
-            delay.
+        delay_seconds: How long the job stays hidden, for a retry or a release.
+        run_at: Until when it stays hidden instead, as text; an older database uses the delay.
         error_type: The class of the error.
-        error_message: What it said.
-        error_stack: Where it was raised.
-        worker: Who says so.
+        error_message: Its message.
+        error_stack: Its stack.
+        worker: The name of the worker.
     """
 
     outcome: str
@@ -60,7 +58,7 @@ class Outcome:
 
 
 def _receipts(queue_name: str, jobs: Sequence[Job | int]) -> dict[str, Any]:
-    """Return the parameters that name jobs: with their read counts unless bare ids were given."""
+    """Return the parameters that name jobs, with their read counts unless bare ids were given."""
     check.number_of("jobs", len(jobs))
     ids: list[int] = []
     read_cts: list[int | None] = []
@@ -99,7 +97,7 @@ def _seconds(jobs: Sequence[Job | int]) -> list[float | None]:
 
 
 def reader(count: int) -> Callable[[Any], list[str]]:
-    """Return what reads so many statuses; an answer of another number is not about these jobs."""
+    """Return a decoder of statuses; any other number of them is not about these jobs."""
 
     def decode(answer: Any) -> list[str]:
         statuses = [exactly(str)(status) for status in list_of(answer)]
@@ -144,7 +142,7 @@ def retry(
     *,
     run_at: datetime | None = None,
 ) -> Call[bool]:
-    """Build the call that settles a job as failed and lets it become visible again."""
+    """Build the call that settles a job as failed, so that it runs again."""
     params = {
         **_receipts(queue_name, [job]),
         **timing.of_one(delay_seconds, run_at),
@@ -176,7 +174,7 @@ def extend(
     vt_seconds: float | timedelta,
     worker: Mapping[str, Any] | None = None,
 ) -> Call[list[bool]]:
-    """Build the call that extends leases. The receipts make it safe to repeat."""
+    """Build the call that extends leases; the receipts make it safe to repeat."""
     params = {
         **_receipts(queue_name, jobs),
         "vt_seconds": check.vt_seconds("vt_seconds", vt_seconds),
@@ -206,18 +204,18 @@ def dead_letter(
 
 
 def settle(queue_name: str, outcomes: Sequence[Outcome]) -> Call[list[str]]:
-    """Build the call that settles many jobs, each in its own way."""
+    """Build the call that settles many jobs, each with its outcome."""
     params = {"queue_name": queue_name, "outcomes": rows(outcomes), "request_id": request_id()}
     return Call("meshhook_settle", params, reader(len(outcomes)))
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return outcomes as the database takes them."""
+    """Return outcomes in the form that the database takes."""
     return [_completion(o) if o.outcome == "complete" else _row(o) for o in outcomes]
 
 
 def _completion(o: Outcome) -> dict[str, Any]:
-    """Return what nearly all outcomes are, which has no texts to look through."""
+    """Return a completion, as nearly all outcomes are: it has no texts to check."""
     row = {"outcome": o.outcome, "msg_id": o.msg_id, "read_ct": o.read_ct}
     if o.seconds is not None:
         row["seconds"] = o.seconds
@@ -248,7 +246,7 @@ def _error(message: str | None, stack: str | None) -> dict[str, Any]:
 
 
 def delete(queue_name: str, msg_id: int) -> Call[bool]:
-    """Build the call that deletes a job or dead letter whoever holds it."""
+    """Build the call that deletes a job or dead letter, even a claimed one."""
     return Call("meshhook_delete", _removal(queue_name, msg_id), _one_ok)
 
 

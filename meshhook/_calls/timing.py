@@ -1,4 +1,4 @@
-"""When jobs are due: after a delay, which is a number, or at a time, which the database keeps."""
+"""When jobs are due: after a delay in seconds, or at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def of_one(delay_seconds: float | timedelta, run_at: datetime | None) -> dict[str, Any]:
-    """Return the parameters that say when one job is due."""
+    """Return the parameters for when one job is due."""
     delay = check.delay_seconds("delay_seconds", delay_seconds)
     if run_at is None:
         return {"delay_seconds": delay}
@@ -32,14 +32,14 @@ class Timing:
 
     Attributes:
         delays: The delay of all in seconds, or the delay of each.
-        run_ats: The time of all as text, or of each where it has one; None if there are none.
+        run_ats: The time of all as text, or the time of each that has one; None if no job has one.
     """
 
     delays: float | list[float]
     run_ats: str | list[str | None] | None = None
 
     def of(self, chunk: slice) -> dict[str, Any]:
-        """Return the parameters that say when the jobs of a chunk are due."""
+        """Return the parameters for when the jobs of a chunk are due."""
         if isinstance(self.run_ats, str):
             return {"run_at": self.run_ats}
         delays = self.delays[chunk] if isinstance(self.delays, list) else self.delays
@@ -52,7 +52,7 @@ def of_many(
     run_at: datetime | Sequence[datetime | None] | None,
     count: int,
 ) -> Timing:
-    """Check when so many jobs are due."""
+    """Check when jobs are due."""
     delays = _each("delay_seconds", "delay", delay_seconds, count, check.delay_seconds)
     if run_at is None:
         return Timing(delays)
@@ -74,7 +74,7 @@ def _optional_time(field: str, value: object) -> str | None:
 
 
 def _each(field: str, what: str, given: Any, count: int, checked: Any) -> Any:
-    """Check what holds for all jobs, or a list with one for each."""
+    """Check a value for all jobs, or a list with one for each."""
     if not isinstance(given, list | tuple):
         return checked(field, given)
     if len(given) != count:

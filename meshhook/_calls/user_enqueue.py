@@ -24,11 +24,12 @@ def one(
     run_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> Call[bool]:
-    """Build the call that enqueues a job for the user whose token goes with it."""
+    """Build the call that enqueues a job for the user whose token the client sends."""
 
     def decode(answer: Any) -> bool:
         duplicate = exactly(bool)(object_of(answer)["duplicate"])
-        # Without a key of the caller's, only a repeat of this very call can be known already.
+        # Without a key from the caller, a known request id means a repeat of this same call, not a
+        # duplicate.
         return not duplicate or idempotency_key is None
 
     message, when, key = check.all_of(

@@ -1,1 +1,1 @@
-"""Enqueueing many jobs: batches, chunks of a batch, and the buffer. No sending."""
+"""Enqueueing many jobs: batches, their chunks, and the buffer. Nothing is sent here."""

@@ -1,4 +1,4 @@
-"""Jobs of any number on their way into a queue, one chunk after the other."""
+"""A batch: any number of jobs that are enqueued chunk by chunk."""
 
 from __future__ import annotations
 
@@ -29,19 +29,10 @@ _CHECKED_AT_ONCE = 1000
 
 
 class Batch:
-    """Jobs of any number on their way into a queue, one chunk after the other.
+    """Any number of jobs that are enqueued chunk by chunk; see `QueueService.enqueue_many`.
 
-    First `check` is gone through, then `next_call` is sent and its result given to `add` within
-    `interruption`, until the batch is `done`.
-
-    Args:
-        queue_name: The queue.
-        jobs: The data of each job.
-        delay_seconds: Their delay, or the delay of each.
-        run_at: Their time instead, or the time of each.
-        idempotency_key: A name for the whole.
-        idempotency_keys: A name for each job, or None.
-        idempotency_seconds: How long the names are remembered.
+    To enqueue a batch, exhaust `check`. Then, until the batch is `done`, send `next_call` inside
+    `interruption` and pass its result to `add`.
     """
 
     def __init__(
@@ -77,7 +68,7 @@ class Batch:
         """Check every job and cut them into chunks, before anything is sent.
 
         Yields:
-            After each step: the checks of a long list take seconds, in which others want a turn.
+            After each step, so that other tasks can run: a long list takes seconds.
 
         Raises:
             InvalidInputError: With everything that is wrong with any of the jobs.
@@ -95,7 +86,7 @@ class Batch:
         try:
             self._messages += payload.jobs_data(step)
         except InvalidInputError:
-            # Once more, to name each job by its position in the whole list.
+            # Check again, to name each job by its position in the whole list.
             for position, data in enumerate(step, start):
                 yield from _problems_of(partial(payload.job_data, data, f"jobs[{position}]."))
 
@@ -132,11 +123,11 @@ class Batch:
     def _next(self) -> slice:
         start = len(self._msg_ids)
         end = self._ends.get(start)
-        # A resumed batch may go on elsewhere than at one of the cuts; see `buffered_key`.
+        # A resumed batch may go on at another position than a cut; see `buffered_key`.
         return slice(start, chunks.end_of_chunk(self._messages, start) if end is None else end)
 
     def add(self, result: EnqueueBatch) -> None:
-        """Take note of what the next call has enqueued."""
+        """Note what the next call has enqueued."""
         self._texts.pop(len(self._msg_ids), None)
         self._msg_ids += result.msg_ids
         self._duplicates += result.duplicates
@@ -146,7 +137,7 @@ class Batch:
 
     @property
     def result(self) -> EnqueueBatch:
-        """The ids of what went in, and whether all of it, or which, had been in before."""
+        """The ids of the jobs, and which of them had been enqueued before."""
         if self._keys is not None:
             return enqueue.with_keys(tuple(self._msg_ids), tuple(self._duplicates))
         duplicate = self._key is not None and not self._is_new
@@ -154,7 +145,7 @@ class Batch:
 
     @contextmanager
     def interruption(self) -> Iterator[None]:
-        """Tell what went in if a call fails, unless there was but one call to make."""
+        """Raise a `PartialEnqueueError` if one of several calls fails."""
         try:
             yield
         except MeshHookError as error:

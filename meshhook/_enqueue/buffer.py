@@ -1,7 +1,8 @@
-"""What a buffer of jobs knows: what waits, what is under way, what failed. No waiting, no sending.
+"""The state of a buffer: waiting jobs, the chunk that is being sent, and failures.
 
-Whatever was accepted is in one of three places: among the waiting jobs, in the one chunk that is
-under way, or settled: in the queue, or handed back to the caller in an error.
+It neither waits nor sends. Every accepted job is in one of three places: among the waiting jobs, in
+the one chunk that is being sent, or settled, which means in the queue or handed back to the caller
+in an error.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Limits:
     Attributes:
         max_jobs: How many jobs make it full.
         max_bytes: How many bytes of JSON make it full.
-        max_delay_seconds: How long a job waits in it at the most before it is sent.
+        max_delay_seconds: How long a job waits in it at most before it is sent.
         grace_seconds: How long the last jobs may take when the block is cancelled.
     """
 
@@ -57,10 +58,10 @@ class Entry:
     Attributes:
         data: The job's data, as it was given.
         message: The message that is sent.
-        size: How many bytes that takes.
+        size: The size of the message in bytes.
         delay_seconds: Its delay.
-        run_at: Its time instead, as it was given.
-        due: The same as text.
+        run_at: The time from which it may run instead, as it was given.
+        due: That time as text.
     """
 
     data: Mapping[str, Any]
@@ -73,7 +74,7 @@ class Entry:
 
 @attrs.frozen
 class Sending:
-    """A chunk under way, and the request id under which it is sent, however often."""
+    """A chunk that is being sent, and the request id of all its tries."""
 
     entries: list[Entry]
     key: str = attrs.field(factory=enqueue.buffered_key)
@@ -81,33 +82,21 @@ class Sending:
 
 @attrs.define(eq=False)
 class Flush:
-    """Somebody who waits until what was accepted so far is settled.
+    """A caller that waits until all jobs accepted so far are settled.
 
     Attributes:
-        accepted: How many jobs had been accepted by then.
-        error: With what they were handed back, if they were.
+        accepted: How many jobs had been accepted when it began to wait.
+        error: The error that handed the jobs back, if one did.
     """
 
     accepted: int
     error: PartialEnqueueError | None = None
 
 
-def checked_message(
-    job_data: Mapping[str, Any],
-    delay_seconds: float | timedelta,
-    run_at: datetime | None,
-    trace: Mapping[str, str] | None,
-) -> tuple[dict[str, Any], int, float, str | None]:
-    """Check a job that is sent later.
-
-    Args:
-        job_data: Its data.
-        delay_seconds: Its delay.
-        run_at: Its time instead.
-        trace: The trace context that it was enqueued in.
-
-    Returns:
-        Its message, how many bytes that takes, its delay, and its time as text.
+def entry(
+    job_data: Mapping[str, Any], delay_seconds: float | timedelta, run_at: datetime | None
+) -> Entry:
+    """Check a job and return it with the trace context of its enqueue.
 
     Raises:
         InvalidInputError: With everything that is wrong.
@@ -115,29 +104,16 @@ def checked_message(
     message, when = check.all_of(
         lambda: payload.job_data(job_data), lambda: timing.of_one(delay_seconds, run_at)
     )
-    (message,) = enqueue.with_trace([message], trace)
+    (message,) = enqueue.with_trace([message], _telemetry.current_trace())
     size = sizes.size_of([message])
     if size > MAX_MESSAGE_BYTES:
         check.refuse([sizes.too_large("job_data")])
-    return message, size, when.get("delay_seconds", 0), when.get("run_at")
-
-
-def entry(
-    job_data: Mapping[str, Any], delay_seconds: float | timedelta, run_at: datetime | None
-) -> Entry:
-    """Check a job and return it with the trace context of whoever enqueues it."""
-    trace = _telemetry.current_trace()
-    message, size, delay, due = checked_message(job_data, delay_seconds, run_at, trace)
-    return Entry(job_data, message, size, delay, run_at, due)
+    delay = when.get("delay_seconds", 0)
+    return Entry(job_data, message, size, delay, run_at, when.get("run_at"))
 
 
 class Buffer:
-    """Jobs that are accepted, on their way into a queue.
-
-    Args:
-        queue_name: The queue.
-        limits: When the jobs are sent.
-    """
+    """Accepted jobs that are on their way into a queue."""
 
     def __init__(self, queue_name: str, limits: Limits) -> None:
         self.limits = limits
@@ -149,23 +125,23 @@ class Buffer:
         self._sending: Sending | None = None
         self._accepted = 0
         self._settled = 0
-        self._hurry = 0
+        self._due_count = 0
         self._flushes: list[Flush] = []
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that was accepted is in the queue or has been handed back."""
+        """Whether every accepted job is in the queue or has been handed back."""
         return self._settled == self._accepted
 
     def has_room(self, entry: Entry) -> bool:
-        """Tell whether a job can be added. A job that is larger than the buffer needs it empty."""
+        """Return whether a job can be added; one that is larger than the buffer needs it empty."""
         return not self._waiting or (
             len(self._waiting) < self.limits.max_jobs
             and self._waiting_bytes + entry.size <= self.limits.max_bytes
         )
 
     def add(self, entry: Entry, now: float) -> bool:
-        """Accept a job, and tell whether this changes when the next chunk is due."""
+        """Accept a job, and return whether this changes when the next chunk is due."""
         if not self._waiting:
             self._waiting_since = now
         self._waiting.append(entry)
@@ -179,26 +155,22 @@ class Buffer:
             or self._waiting_bytes >= self.limits.max_bytes
         )
 
-    def hurry(self) -> None:
-        """Let everything accepted so far be due."""
-        self._hurry = self._accepted
+    def make_all_due(self) -> None:
+        """Make all jobs accepted so far due."""
+        self._due_count = self._accepted
 
     def seconds_until_due(self, now: float) -> float | None:
-        """Return in how many seconds a chunk is to be sent, or None if there is none to send."""
+        """Return in how many seconds a chunk is due, or None if there is nothing to send."""
         if self.failure is not None or not self._waiting:
             return None
-        if self._is_full() or self._hurry > self._settled:
+        if self._is_full() or self._due_count > self._settled:
             return 0
         return max(0, self._waiting_since + self.limits.max_delay_seconds - now)
 
     def next_call(self, trace: Mapping[str, str] | None) -> Call[EnqueueBatch]:
-        """Build the call that sends what waits, or once more what failed.
+        """Build the call that sends the waiting jobs, or again the chunk that failed.
 
-        Args:
-            trace: The trace context for jobs that were enqueued in none.
-
-        Returns:
-            The call.
+        Jobs that were enqueued without a trace context get *trace*.
         """
         if self._sending is None:
             self._sending = Sending(self._waiting)
@@ -216,36 +188,36 @@ class Buffer:
         return enqueue.buffered(self._queue_name, messages, delays, self._sending.key, run_ats)
 
     def succeed(self) -> None:
-        """Take note that the chunk under way is in the queue."""
-        # A thread that was given up may come with this after everything has been handed back.
+        """Note that the chunk that was sent is in the queue."""
+        # After a timeout, the sending thread may call this when everything has been handed back.
         if self._sending is not None:
             self._settled += len(self._sending.entries)
             self._sending = None
 
     def fail(self, error: BaseException) -> None:
-        """Take note that the chunk under way may not be in the queue."""
+        """Note that the chunk that was sent may not be in the queue."""
         if self._sending is not None:
             self.failure = error
 
     def begin_flush(self) -> Flush:
-        """Let everything accepted so far be due, and return what tells when it is settled."""
-        self.hurry()
+        """Make all accepted jobs due; return a handle that `is_over` when they are settled."""
+        self.make_all_due()
         flush = Flush(self._accepted)
         self._flushes.append(flush)
         return flush
 
     def is_over(self, flush: Flush) -> bool:
-        """Tell whether there is nothing left that a flush could wait for."""
+        """Return whether all jobs of a flush are settled."""
         return flush.error is not None or self._settled >= flush.accepted
 
     def end_flush(self, flush: Flush) -> None:
-        """Forget about a flush, and raise what it has met."""
+        """Forget a flush, and raise its error if it has one."""
         self._flushes.remove(flush)
         if flush.error is not None:
             raise copy.copy(flush.error) from flush.error.__cause__
 
     def hand_back(self, cause: BaseException) -> PartialEnqueueError:
-        """Give up what is not in the queue yet, and return it as an error."""
+        """Empty the buffer; return an error with all jobs that are not known to be in the queue."""
         sent = self._sending or Sending([])
         unsettled = [*sent.entries, *self._waiting]
         run_ats = [entry.run_at for entry in unsettled]

@@ -1,8 +1,8 @@
 """Splitting jobs into chunks that one call can carry: by count and by bytes.
 
-A chunk is cut greedily, and where it ends depends on nothing but the messages from its first one
-on. So the same list is always cut alike, and so is what is left of it from the end of any chunk.
-That is what lets an interrupted enqueue go on under the request ids that it began with.
+A chunk is as large as possible, and its end depends only on the messages from its first one on. So
+the same list always has the same cuts, and so has the rest of the list after any chunk. That is why
+an interrupted enqueue can go on under its request ids.
 """
 
 from __future__ import annotations
@@ -35,13 +35,7 @@ def cut(
     max_jobs: int = MAX_JOBS_PER_CALL,
     max_bytes: int = MAX_BYTES_PER_CALL,
 ) -> tuple[int, str]:
-    """Cut the chunk off that begins at a message.
-
-    Args:
-        messages: All the messages.
-        start: The position of the first of the chunk.
-        max_jobs: How many it has at the most.
-        max_bytes: How large it is at the most. A message that is larger makes a chunk of its own.
+    """Cut off the chunk that begins at a message; one that is too large is a chunk alone.
 
     Returns:
         The position after its last message, and the chunk as JSON.
@@ -49,8 +43,8 @@ def cut(
     last = min(len(messages), start + max_jobs)
     end, room, step, grows = start, max_bytes, 1, True
     texts: list[str] = []
-    # Encoding several messages at once costs half of encoding each: so first in growing steps,
-    # and then, near the end of the chunk, in shrinking ones.
+    # Encoding several messages at once costs half as much as encoding each. So the steps grow at
+    # first, and shrink near the end of the chunk.
     while step and end < last:
         stop = min(end + step, last)
         text = sizes.encode(messages[end:stop])

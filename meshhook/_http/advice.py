@@ -1,7 +1,7 @@
-"""What to do about a failed call, by its error class, its code, its message and the key's role.
+"""What to do about a failed call, by its error class, code and message, and by the key's role.
 
-Pure. The codes decide; a message is looked at only for the name of what it is about, which no
-translation of Postgres changes.
+Pure functions. The codes decide. A message is searched only for names, such as the name of a table,
+because Postgres translates the rest.
 """
 
 from __future__ import annotations
@@ -110,18 +110,9 @@ def advice(
     message: str | None,
     role: str | None,
 ) -> str:
-    """Say what to do about a failed call.
+    """Return what to do about a failed call, or nothing.
 
-    Args:
-        kind: The class of its error.
-        function: The function that was called.
-        status: The HTTP status.
-        code: PostgREST's or Postgres' code, if the answer had one.
-        message: The answer's message, if it had one.
-        role: The role of the key or token that the call was made with, if that is known.
-
-    Returns:
-        The advice; empty if there is none.
+    The role is the role of its key or token; None if it is unknown.
     """
     about = message or ""
     if kind is exceptions.PermissionDeniedError:
@@ -168,24 +159,17 @@ def _about_rejection(status: int, code: str) -> str:
 
 
 def is_about_own(message: str | None) -> bool:
-    """Tell whether a message names a function, table, view or schema of MeshHook's."""
+    """Return whether a message names a function, table, view or schema of MeshHook's."""
     return _OWN.search(message or "") is not None
 
 
 def is_about_a_queue(message: str | None) -> bool:
-    """Tell whether a message names the table or the archive of a queue."""
+    """Return whether a message names the table or the archive of a queue."""
     return "pgmq." in (message or "") and _QUEUE_TABLE.search(message or "") is not None
 
 
 def role_of(key: str) -> str | None:
-    """Return the role that a key or token is for.
-
-    Args:
-        key: The key or token.
-
-    Returns:
-        The role; None if it does not say.
-    """
+    """Return the role of a key or token; None if it does not say."""
     if key.startswith("sb_publishable_"):
         return "anon"
     if key.startswith("sb_secret_"):

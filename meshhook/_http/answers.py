@@ -1,8 +1,8 @@
-"""What an answer over HTTP means: data, or one of MeshHook's errors.
+"""What an HTTP answer means: data, or one of MeshHook's errors.
 
-Pure functions from status, headers and body. Errors are told apart by PostgREST's and Postgres'
-codes and by the status, never by their text, except for "JWT expired", which older PostgREST gives
-the code of any other bad token, and for the name of what is not there.
+Pure functions of status, headers and body. The status and the codes of PostgREST and Postgres
+decide which error it is, not the text. There are two exceptions: "JWT expired", for which older
+PostgREST has the code of any bad token, and the name of a missing object.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNAVAILABLE_CODES = frozenset(
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58"})
 _REJECTED_CLASSES = frozenset({"22", "23", "54"})
 _INVALID_KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
-# What else PostgREST has that code for: a clock that is off, or a token for somebody else.
+# PostgREST has that code also for a wrong clock, and for a token with another audience.
 _NOT_EXPIRED = frozenset({"JWT issued at future", "JWT not yet valid", "JWT not in audience"})
 _SQLSTATE = re.compile("[0-9A-Z]{5}")
 # 520 to 530 are Cloudflare's, in front of hosted Supabase.
@@ -43,7 +43,7 @@ class Answer:
 
     Attributes:
         status: The status.
-        headers: The headers, whose names may be asked for in any case.
+        headers: The headers, with names in any case.
         body: The body.
     """
 
@@ -53,14 +53,7 @@ class Answer:
 
 
 def data(function: str, answer: Answer) -> Any:
-    """Return the JSON of a successful answer.
-
-    Args:
-        function: The function that was called.
-        answer: Its answer.
-
-    Returns:
-        The decoded JSON; None for an empty body.
+    """Return the JSON of a successful answer; None for an empty body.
 
     Raises:
         RequestError: The answer is an error, or is not JSON.
@@ -76,7 +69,7 @@ def data(function: str, answer: Answer) -> Any:
 
 
 def unexpected(function: str, answer: Answer, what: str) -> exceptions.UnexpectedAnswerError:
-    """Return the error for a success that makes no sense."""
+    """Return the error for a success that cannot be understood."""
     return exceptions.UnexpectedAnswerError(
         f"The answer to {function} {what} (HTTP {answer.status}, {len(answer.body)} bytes"
         f"{_beginning(answer)}). {advice.BY_CLASS[exceptions.UnexpectedAnswerError]}",
@@ -86,26 +79,17 @@ def unexpected(function: str, answer: Answer, what: str) -> exceptions.Unexpecte
 
 
 def _beginning(answer: Answer) -> str:
-    """Return how an answer begins, unless that may be a job: those are nobody else's business."""
+    """Return how an answer begins, unless that may be a job: errors must not show jobs."""
     begin = answer.body[:80].decode("utf-8", "replace")
     return "" if not begin or begin.lstrip()[:1] in {"{", "[", '"'} else f", begins {begin!r}"
 
 
 def failure(function: str, answer: Answer, role: str | None = None) -> exceptions.RequestError:
-    """Return the error that an answer stands for.
-
-    Args:
-        function: The function that was called.
-        answer: Its answer, with a status other than success.
-        role: The role of the key or token that it was called with, if that is known.
-
-    Returns:
-        The error, with what to do about it in its text.
-    """
+    """Return the error for an answer without success; its text says what to do."""
     said = error_body(answer)
     code = said["code"]
     kind = _kind(answer.status, code, said["message"])
-    # Errors of our own say what to do, and know better than any table.
+    # MeshHook's own errors from the database already say what to do.
     is_advised = said["hint"] and (
         kind is exceptions.QueueNotFoundError or (code or "").startswith("MH")
     )
@@ -142,13 +126,9 @@ def _told(function: str, status: int, code: str | None, message: str | None) -> 
 
 
 def error_body(answer: Answer) -> dict[str, str | None]:
-    """Return message, code, details and hint of an error, None for what it does not have.
+    """Return message, code, details and hint of an error; None for a part that it lacks.
 
-    Args:
-        answer: The answer; its body may be of PostgREST, of a gateway before it, or no JSON at all.
-
-    Returns:
-        The four parts, as text.
+    The answer may come from PostgREST or from a gateway in front of it, and may be no JSON at all.
     """
     try:
         body = json.loads(answer.body)
@@ -158,7 +138,7 @@ def error_body(answer: Answer) -> dict[str, str | None]:
         body = {"message": _reason(answer)}
     part = {name: _text(body.get(name)) for name in ("message", "code", "details", "hint")}
     if (part["code"] or "").startswith("23"):
-        # A violated constraint quotes the row, and with it a job.
+        # The details of a violated constraint quote the row, and with it a job.
         part["details"] = None
     # Kong and the auth gateway say "error" or "msg" where PostgREST says "message".
     part["message"] = part["message"] or _text(body.get("error")) or _text(body.get("msg"))
@@ -175,14 +155,14 @@ def _reason(answer: Answer) -> str:
 
 
 def _kind(status: int, code: str | None, message: str | None) -> type[exceptions.RequestError]:
-    """Return the class of error; the code decides, and the status where there is none."""
+    """Return the class of an error; the code decides, or else the status."""
     if status == 401 and code is not None and code.startswith("22"):  # noqa: PLR2004 - HTTP's
         return exceptions.InvalidKeyError  # the role that the key names does not exist
     if code is not None and (kind := _kind_of_code(code, message)) is not None:
         return kind
     if status in _UNAVAILABLE_STATUSES:
-        # A 500 with a code of its own has been told apart above, or is a fault that waiting does
-        # not mend.
+        # A 500 with an unknown code is a fault that does not pass by waiting; the codes of outages
+        # were found above.
         has_cause = status == 500 and code not in {None, "", str(status)}  # noqa: PLR2004 - HTTP's
         return _unknown(code) if has_cause else exceptions.ServerUnavailableError
     by_status: dict[int, type[exceptions.RequestError]] = {
@@ -196,7 +176,7 @@ def _kind(status: int, code: str | None, message: str | None) -> type[exceptions
 
 
 def _unknown(code: str | None) -> type[exceptions.RequestError]:
-    """Return the class of an error that is none of the known: an SQLSTATE is the database's."""
+    """Return the class of an unknown error: with an SQLSTATE, the database raised it."""
     is_of_database = code is not None and _is_sqlstate(code)
     return exceptions.DatabaseError if is_of_database else exceptions.UnexpectedAnswerError
 
@@ -225,7 +205,7 @@ def _is_sqlstate(code: str) -> bool:
 
 
 def _rejected_field(details: str | None) -> tuple[str | None, str | None]:
-    """Return the argument and its value, which our own errors (MH002) carry as JSON."""
+    """Return the argument and its value, which MeshHook's own errors (MH002) have as JSON."""
     try:
         named = json.loads(details or "")
         return named["field"], named["value"]
@@ -234,7 +214,7 @@ def _rejected_field(details: str | None) -> tuple[str | None, str | None]:
 
 
 def retry_after_seconds(answer: Answer) -> float | None:
-    """Return how long the answer asks to wait, in seconds; None if it does not say in seconds."""
+    """Return how many seconds the answer asks to wait; None if it has no such number."""
     try:
         seconds = float(answer.headers["retry-after"])
     except (KeyError, ValueError):

@@ -1,7 +1,7 @@
-"""A sync transport for another thread, set up as a client is, that never uses the client itself.
+"""A sync transport for another thread: a copy of a client that never uses the client itself.
 
-A Supabase client belongs to its user and to one event loop. What has to be sent while that loop is
-blocked goes through a client of its own: the same URL, headers, certificates and proxy.
+A Supabase client belongs to one event loop. A call that must be sent while that loop is blocked
+goes through a second client with the same URL, headers, certificates and proxy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import httpx
 from postgrest import SyncPostgrestClient
 
 from meshhook._http import clients
-from meshhook._http.transport import NEVER, SyncTransport
+from meshhook._http.repeat import NEVER
+from meshhook._http.transport import SyncTransport
 from meshhook.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,19 +25,16 @@ T = TypeVar("T")
 
 @attrs.frozen
 class _Rest:
-    """What a `SyncTransport` uses of a Supabase client."""
+    """The part of a Supabase client that a `SyncTransport` uses."""
 
     postgrest: SyncPostgrestClient
 
 
 class Twin:
-    """Runs calls as a client's transport would, from another thread.
+    """Sends calls as a client's transport would, from another thread.
 
-    Connections are made for the first call, with the headers that the client has then, so that a
-    key that was replaced is used.
-
-    Args:
-        client: The async or sync Supabase client; it is read, and never used.
+    The connections are opened for the first call, with the headers that the client has then, so
+    that a replaced key is used. Only the settings of the client are read.
     """
 
     def __init__(self, client: Any) -> None:
@@ -45,13 +43,6 @@ class Twin:
 
     def call(self, call: Call[T], timeout_seconds: float) -> T:
         """Send a call once and return its result.
-
-        Args:
-            call: The call.
-            timeout_seconds: How long to wait, at most, for a connection and for the answer.
-
-        Returns:
-            What the call's answer decodes to.
 
         Raises:
             RequestError: The call failed.
@@ -63,7 +54,7 @@ class Twin:
         return transport.call(call)
 
     def close(self) -> None:
-        """Close the connections; the next call makes others."""
+        """Close the connections; the next call opens new ones."""
         if self._rest is not None:
             self._rest.postgrest.session.close()
             self._rest = None
@@ -82,7 +73,7 @@ def _http_client(
     hooks = original.event_hooks["request"]
     sends_key_once = {clients.send_key_once, clients.async_send_key_once} & set(hooks)
     return httpx.Client(
-        transport=_http_transport(original._transport_for_url(url)),  # noqa: SLF001 - it tells by no other way
+        transport=_http_transport(original._transport_for_url(url)),  # noqa: SLF001 - there is no public way
         timeout=_shortened(original.timeout, timeout_seconds),
         headers=original.headers,
         params=original.params,
@@ -90,7 +81,7 @@ def _http_client(
         auth=original.auth,
         base_url=original.base_url,
         follow_redirects=original.follow_redirects,
-        trust_env=False,  # what the environment says is in the original's transport
+        trust_env=False,  # the original's transport has what the environment says
         event_hooks={"request": [clients.send_key_once] if sends_key_once else []},
     )
 
@@ -105,8 +96,8 @@ def _http_transport(original: object) -> httpx.HTTPTransport:
     """Return a transport with the certificates, the proxy and the socket of another.
 
     Raises:
-        ConfigurationError: The other is of the user's own making. What it does cannot be known, and
-            a test's must not be bypassed.
+        ConfigurationError: The other is the user's own class. What it does is unknown, and a test's
+            transport must not be bypassed.
     """
     if type(original) not in {httpx.AsyncHTTPTransport, httpx.HTTPTransport}:
         raise ConfigurationError(
@@ -127,7 +118,7 @@ def _proxy(pool: Any) -> httpx.Proxy | None:
     url = getattr(pool, "_proxy_url", None)
     if url is None:
         return None
-    # A SOCKS proxy keeps its user and password here, an HTTP proxy in its headers.
+    # A SOCKS proxy has its user and password here, an HTTP proxy in its headers.
     auth = getattr(pool, "_proxy_auth", None)
     return httpx.Proxy(
         bytes(url).decode(),

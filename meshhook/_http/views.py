@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from meshhook._http import answers
-from meshhook._http.transport import no_answer, role_of
+from meshhook._http import answers, failures
+from meshhook._http.transport import role_of
 
 if TYPE_CHECKING:
     from supabase import Client
@@ -18,14 +16,7 @@ hardly at fewer."""
 
 
 def read(client: Client, view: str) -> list[dict[str, Any]]:
-    """Read all rows of a view, page by page.
-
-    Args:
-        client: A client of the project.
-        view: Its name in the schema public, with a column ``queue_name``.
-
-    Returns:
-        The rows, by queue name.
+    """Read all rows of a view that has a column ``queue_name``, page by page.
 
     Raises:
         RequestError: The request failed.
@@ -40,13 +31,11 @@ def read(client: Client, view: str) -> list[dict[str, Any]]:
 
 def _page(client: Client, view: str, offset: int) -> list[dict[str, Any]]:
     wanted = client.postgrest.from_(view).select("*").order("queue_name").offset(offset).request
-    request = client.postgrest.session.build_request(
-        "GET", str(wanted.path), params=wanted.params, headers=wanted.headers
-    )
-    try:
+    with failures.translated(view, client):
+        request = client.postgrest.session.build_request(
+            "GET", str(wanted.path), params=wanted.params, headers=wanted.headers
+        )
         response = client.postgrest.session.send(request)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise no_answer(view, error) from error
     answer = answers.Answer(response.status_code, response.headers, response.content)
     if not response.is_success:
         raise answers.failure(view, answer, role_of(request))

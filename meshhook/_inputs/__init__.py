@@ -1,1 +1,1 @@
-"""Checks of what a caller passes, and how it is encoded, before anything is sent."""
+"""Checks and encoding of what a caller gives, before anything is sent."""

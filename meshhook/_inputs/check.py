@@ -1,7 +1,7 @@
 """Checks of inputs before anything is sent.
 
-Each check finds every problem of what it is given and raises them as one `InvalidInputError`. The
-limits are those of the SQL functions, so that the database refuses nothing that passes here.
+Each check finds every problem of a value and raises them as one `InvalidInputError`. The limits are
+those of the SQL functions, so the database refuses nothing that passes here.
 """
 
 from __future__ import annotations
@@ -44,20 +44,14 @@ def shown(value: object) -> str:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raise all the problems as one error, or return if there are none."""
+    """Raise the problems as one error, if there are any."""
     found = tuple(problems)
     if found:
         raise InvalidInputError(found)
 
 
 def all_of(*checks: Callable[[], Any]) -> list[Any]:
-    """Make several checks and raise the problems of all of them as one error.
-
-    Args:
-        checks: The checks.
-
-    Returns:
-        What they return, in order.
+    """Run several checks, and return their results.
 
     Raises:
         InvalidInputError: With every problem of every check.
@@ -74,12 +68,12 @@ def all_of(*checks: Callable[[], Any]) -> list[Any]:
 
 
 def seconds(value: Any) -> Any:
-    """Return how many seconds a timedelta is, and anything else as it is."""
+    """Return a timedelta in seconds, and anything else unchanged."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def flag(field: str, value: object) -> bool:
-    """Check a yes or no."""
+    """Check a bool."""
     if not isinstance(value, bool):
         refuse([Problem(field, shown(value), "give True or False")])
     return bool(value)
@@ -106,18 +100,7 @@ def _number(
 
 
 def queue_name(field: str, value: object) -> str:
-    """Check a queue's name: PGMQ would fold its case and refuse more than 47 characters.
-
-    Args:
-        field: What the caller calls it.
-        value: The name.
-
-    Returns:
-        The name.
-
-    Raises:
-        InvalidInputError: PGMQ would change or refuse the name.
-    """
+    """Check a queue's name: PGMQ would fold its case and refuse more than 47 characters."""
     if not isinstance(value, str) or not _QUEUE_NAME.fullmatch(value):
         fix = "use 1 to 47 characters out of a-z, 0-9, _ and single -, and do not begin with -"
         refuse([Problem(field, shown(value), fix)])
@@ -125,35 +108,9 @@ def queue_name(field: str, value: object) -> str:
 
 
 def other_queue(field: str, value: str, queue: str) -> None:
-    """Check that a queue is not the one that it should stand beside."""
+    """Check that a queue is not its own dead letter queue, or its own target."""
     if value == queue:
         refuse([Problem(field, shown(value), "name another queue: that one is the queue itself")])
-
-
-def queue_settings(
-    vt_seconds: object, max_attempts: object, base_delay_ms: object, max_delay_ms: object
-) -> None:
-    """Check the settings of a queue, each of which may be None."""
-    problems = [
-        *(
-            _number("vt_seconds", seconds(vt_seconds), 1, MAX_VT_SECONDS)
-            if vt_seconds is not None
-            else ()
-        ),
-        *_optional("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
-        *_optional("base_delay_ms", base_delay_ms, 0, MAX_INTEGER),
-        *_optional("max_delay_ms", max_delay_ms, 0, MAX_INTEGER),
-    ]
-    both_are_given = isinstance(base_delay_ms, int) and isinstance(max_delay_ms, int)
-    if not problems and both_are_given and base_delay_ms > max_delay_ms:  # type: ignore[operator]
-        fix = f"give at least base_delay_ms, {base_delay_ms}"
-        problems.append(Problem("max_delay_ms", shown(max_delay_ms), fix))
-    refuse(problems)
-
-
-def _optional(field: str, value: object, low: int, high: int) -> Iterator[Problem]:
-    if value is not None:
-        yield from whole_number_problems(field, value, low, high)
 
 
 def attempt(value: object) -> None:
@@ -163,19 +120,25 @@ def attempt(value: object) -> None:
 
 def retry_settings(base_delay_ms: object, max_delay_ms: object, max_attempts: object) -> None:
     """Check the settings of a retry strategy."""
-    problems = [
-        *whole_number_problems("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
-        *whole_number_problems("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
-        *whole_number_problems("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
-    ]
-    if not problems and base_delay_ms > max_delay_ms:  # type: ignore[operator]  # both are int here
+    refuse(
+        [
+            *whole_number_problems("base_delay_ms", base_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+            *whole_number_problems("max_delay_ms", max_delay_ms, 0, MAX_DELAY_SECONDS * 1000),
+            *whole_number_problems("max_attempts", max_attempts, 1, MAX_ATTEMPTS),
+        ]
+    )
+    delays(base_delay_ms, max_delay_ms)
+
+
+def delays(base_delay_ms: Any, max_delay_ms: Any) -> None:
+    """Check that the first delay is not above the largest; both are numbers."""
+    if base_delay_ms > max_delay_ms:
         fix = f"give at least base_delay_ms, {base_delay_ms}"
-        problems.append(Problem("max_delay_ms", shown(max_delay_ms), fix))
-    refuse(problems)
+        refuse([Problem("max_delay_ms", shown(max_delay_ms), fix)])
 
 
 def known_names(field: str, given: Collection[str], known: Sequence[str]) -> None:
-    """Check that a mapping of settings has no name that nobody reads."""
+    """Check that a mapping of settings has only known names."""
     refuse(
         Problem(f"{field}[{shown(name)}]", "unknown", f"use {', '.join(known)}")
         for name in given
@@ -189,17 +152,9 @@ def delay_seconds(field: str, value: object) -> float:
 
 
 def run_at(field: str, value: object) -> str:
-    """Check the time at which a job is to run, and return it as text, in UTC.
+    """Check the time from which a job may run, and return it as text in UTC.
 
-    Args:
-        field: What the caller calls it.
-        value: The time.
-
-    Returns:
-        The time, or a time long ago for any before it: both mean at once.
-
-    Raises:
-        InvalidInputError: It is no datetime, has no time zone, or is too far ahead.
+    Any time before 1970 becomes 1970: both mean at once.
     """
     if not isinstance(value, datetime):
         fix = "give a datetime with a time zone, such as datetime.now(UTC) + timedelta(hours=1)"
@@ -217,7 +172,7 @@ def run_at(field: str, value: object) -> str:
 
 
 def not_both(field: str, value: object, other: str) -> None:
-    """Refuse what is given as well as something that says the same otherwise."""
+    """Refuse an argument that is given together with another for the same purpose."""
     refuse([Problem(field, shown(value), f"give {field} or {other}, not both")])
 
 
@@ -233,7 +188,7 @@ def days(field: str, value: object) -> float:
 
 
 def one_of(field: str, value: object, known: Sequence[str]) -> str:
-    """Check a word that must be one of a few."""
+    """Check a word that must be one of the known ones."""
     if not isinstance(value, str) or value not in known:
         refuse([Problem(field, shown(value), f"use one of {', '.join(known)}")])
     return value  # type: ignore[return-value]  # a text, as just checked
@@ -242,7 +197,7 @@ def one_of(field: str, value: object, known: Sequence[str]) -> str:
 def number_of_seconds(
     field: str, value: object, low: float, high: float = MAX_DELAY_SECONDS
 ) -> float:
-    """Check a duration and its range, and return it in seconds, a timedelta too."""
+    """Check a duration, a number or a timedelta, and return it in seconds."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     refuse(_number(field, value, low, high))
@@ -250,7 +205,7 @@ def number_of_seconds(
 
 
 def positive_seconds(field: str, value: object, high: float = MAX_DELAY_SECONDS) -> float:
-    """Check a duration that must be longer than nothing; see `number_of_seconds`."""
+    """Check a duration that must be above 0; see `number_of_seconds`."""
     number = number_of_seconds(field, value, 0, high)
     if not number:
         refuse([Problem(field, shown(value), "give a number of seconds above 0")])
@@ -269,7 +224,7 @@ def msg_id(field: str, value: object) -> int:
 
 
 def several(field: str, values: object) -> list[Any]:
-    """Check that there are several values, and return them as a list."""
+    """Check that a value is iterable and no text, and return it as a list."""
     if isinstance(values, str | bytes | bytearray) or not isinstance(values, Iterable):
         refuse([Problem(field, shown(values), "give a list")])
     return list(values)  # type: ignore[call-overload, no-any-return]  # iterable, as just checked
@@ -283,7 +238,7 @@ def text(field: str, value: object, limit: int) -> str:
 
 
 def function(field: str, value: object) -> None:
-    """Check something that is called."""
+    """Check a function."""
     if not callable(value):
         refuse([Problem(field, shown(value), "give a function")])
 
@@ -302,7 +257,7 @@ def msg_ids(field: str, values: Iterable[object]) -> list[int]:
 
 
 def run_id(value: object) -> str:
-    """Check a run id and return it as text, in the one spelling that jobs are sent with."""
+    """Check a run id and return it as text, spelled as in the jobs that are sent."""
     refuse(uuid_problems("run_id", value))
     return str(value).lower()
 
@@ -331,7 +286,7 @@ def uuid_problems(field: str, value: object) -> Iterator[Problem]:
 
 
 def text_problem(text: str) -> tuple[str, str] | None:
-    """Return what keeps a text from being stored, and what to do about it; None if nothing does."""
+    """Return why Postgres cannot store a text, and what to do; None if it can."""
     if "\0" in text:
         return "text with a NUL character", "remove it: Postgres cannot store it"
     if not text.isascii() and _SURROGATE.search(text):
@@ -340,15 +295,9 @@ def text_problem(text: str) -> tuple[str, str] | None:
 
 
 def storable(field: str, text: object, limit: int) -> str | None:
-    """Return an error text as Postgres can store it, cut to a length.
+    """Return an error text in a form that Postgres can store, cut to a length.
 
-    Args:
-        field: What the caller calls it.
-        text: Any text, or None.
-        limit: The most characters to keep.
-
-    Returns:
-        The text with what cannot be stored replaced, and a note of what was cut.
+    Characters that cannot be stored are replaced; a note says that the text was cut.
     """
     if text is None:
         return None

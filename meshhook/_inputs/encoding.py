@@ -1,7 +1,7 @@
-"""How values that JSON has no type for are sent, and what is said of those that are not sent.
+"""Encoding of values that JSON has no type for, and advice for those that are not encoded.
 
-datetime, date and time go as ISO 8601, aware or naive as they are; UUID and Decimal as text; an
-Enum as its value. Nothing else is guessed: what a value means as JSON is its owner's to say.
+datetime, date and time are sent in ISO 8601, aware or naive as they are; UUID and Decimal as text;
+an Enum as its value. Nothing else is guessed: the caller decides what another value means in JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ADVICE = {
     "__fspath__": "give str() of it",
     "__iter__": "give list() of it",
 }
-"""What makes JSON of an object, by what its class has; the first that fits is the best."""
+"""How to make JSON from an object, by an attribute of its class; the first that fits counts."""
 
 _DICT_MAKERS = (
     "__await__",
@@ -39,7 +39,7 @@ _DICT_MAKERS = (
     "keys",
 )
 MAKES_A_DICT = frozenset(map(ADVICE.__getitem__, _DICT_MAKERS))
-"""Those of it that are of use where a dict is wanted."""
+"""The advice that gives a dict."""
 
 SCALAR_ADVICE = "give its .item()"
 SET_ADVICE = "give a list, such as sorted() of it"
@@ -50,12 +50,7 @@ _MAX_ENUMS = 10
 
 
 class NotEncodableError(Exception):
-    """A value cannot be sent.
-
-    Args:
-        what: What it is.
-        fix: What to do about it.
-    """
+    """A value cannot be sent: what it is, and what to do about it."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(what, fix)
@@ -64,22 +59,16 @@ class NotEncodableError(Exception):
 
 
 def plain(data: dict[str, Any]) -> dict[str, Any]:
-    """Return data that has been checked with everything in it as JSON has it."""
+    """Return checked data with every value in it as JSON has it."""
     sent: dict[str, Any] = json.loads(json.dumps(data, default=encoded, allow_nan=False))
     return sent
 
 
 def encoded(value: object) -> object:
-    """Return what a value is sent as that JSON has no type for.
-
-    Args:
-        value: The value: no dict, list, tuple, str, int, float, bool, bytes or None.
-
-    Returns:
-        The text or number, or the bool or None of an Enum.
+    """Return what is sent for a value that JSON has no type for.
 
     Raises:
-        NotEncodableError: It is not sent.
+        NotEncodableError: The value cannot be sent.
     """
     if isinstance(value, Enum):
         return _value_of(value)
@@ -95,7 +84,7 @@ def encoded(value: object) -> object:
 
 
 def _name(kind: type) -> str:
-    # numpy has a `bool` of its own.
+    # numpy has its own `bool`.
     return f"{kind.__module__}.bool" if kind.__name__ == "bool" else kind.__name__
 
 
@@ -114,9 +103,9 @@ def _value_of(member: Enum) -> object:
 
 def _iso(value: datetime | date | time) -> str:
     text: object = None
-    with contextlib.suppress(Exception):  # a time zone of somebody else's may raise anything
+    with contextlib.suppress(Exception):  # a foreign time zone may raise anything
         text = value.isoformat()
-    # pandas.NaT is a datetime, and "NaT" is no time.
+    # pandas.NaT is a datetime whose text, "NaT", is no time.
     if not isinstance(text, str) or not text[:1].isdigit():
         fix = "it has no ISO 8601 text: give None or a text"
         raise NotEncodableError(f"a {type(value).__name__}", fix)
@@ -124,10 +113,10 @@ def _iso(value: datetime | date | time) -> str:
 
 
 def advice(value: object) -> str | None:
-    """Return which call makes JSON of a value that is not sent, None if nobody knows."""
+    """Return which call makes JSON from a value that is not encoded; None if none is known."""
     if isinstance(value, set | frozenset):
         return SET_ADVICE
-    # Looked up in the classes, so that no code of the value's runs.
+    # Looked up in the classes, so that no code of the value runs.
     names = {name for kind in type(value).__mro__ for name in vars(kind)}
     if {"item", "tolist"} <= names and "__len__" not in names:
         return SCALAR_ADVICE  # a number of numpy

@@ -1,7 +1,7 @@
-"""Telling a misspelt field of a job from one of the sender's own.
+"""Telling a misspelt field of a job from a field that the sender made up.
 
-A job may have any fields at its top, so a misspelt one would be stored and never read. What is
-refused is spelt like a known field, or nearly so, while that field itself is missing.
+A job may have any fields at its top, so a misspelt one would be stored and never read. A field is
+refused if it is spelt like a known field, or nearly so, and that known field is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FOR_SENDERS = ("run_id", "workflow_id", "project_id", "metadata", "attempt", "max_attempts")
 """The fields of a job that its sender sets."""
 
-_WRITTEN_BY_MESHHOOK = (
+WRITTEN_BY_MESHHOOK = (
     "enqueued_at",
     "error_message",
     "error_stack",
@@ -25,15 +25,15 @@ _WRITTEN_BY_MESHHOOK = (
     "original_msg_id",
     "read_count",
 )
-FIELDS = frozenset({*FOR_SENDERS, *_WRITTEN_BY_MESHHOOK})
-"""All the fields of a job that the original system knows."""
+FIELDS = frozenset({*FOR_SENDERS, *WRITTEN_BY_MESHHOOK})
+"""All fields of a job that the original system knows."""
 
-# Of the fields that MeshHook writes only this one is near enough to what a sender would write by
-# hand; `last_errors` and the like are more probably somebody's own.
+# Of the fields that MeshHook writes, a sender might misspell only `enqueued_at`; `last_errors` and
+# the like are more probably the sender's own fields.
 _OFTEN_MISSPELT = (*FOR_SENDERS, "enqueued_at")
 _LONG = 10
 LONGEST = 30
-"""How many letters a name may have to be a misspelt one."""
+"""How many letters a misspelt field has at most; a longer name is the sender's own."""
 
 _PLAIN = str.maketrans("", "", "_- ")
 
@@ -43,7 +43,7 @@ def _plain(name: str) -> str:
 
 
 _BY_PLAIN_NAME = {
-    **{_plain(name): name for name in (*FOR_SENDERS, *_WRITTEN_BY_MESHHOOK)},
+    **{_plain(name): name for name in (*FOR_SENDERS, *WRITTEN_BY_MESHHOOK)},
     # What other queues call it.
     "attempts": "max_attempts",
     "maxretries": "max_attempts",
@@ -51,14 +51,7 @@ _BY_PLAIN_NAME = {
 
 
 def misspelt(data: Collection[object]) -> dict[str, str]:
-    """Find the misspelt fields of a job.
-
-    Args:
-        data: The job, or the names of its fields.
-
-    Returns:
-        The name that was meant for each that is misspelt.
-    """
+    """Return the misspelt fields of a job, each with its right name."""
     if FIELDS.issuperset(data):
         return {}
     looks_like = {name: meant(name) for name in data if isinstance(name, str)}
@@ -66,7 +59,7 @@ def misspelt(data: Collection[object]) -> dict[str, str]:
 
 
 def meant(name: object) -> str | None:
-    """Return the known field that a name looks like; None for a known or a quite other name."""
+    """Return the known field that a name looks like; None for a known or a different name."""
     if not isinstance(name, str) or len(name) > LONGEST or name in FIELDS:
         return None
     plain = _plain(name)
@@ -79,7 +72,7 @@ def _is_near(name: str, known: str) -> bool:
     if abs(len(name) - len(known)) > 2:  # noqa: PLR2004 - two slips
         return False
     slips = _slips(name, known)
-    # `workflow` and `enqueued_by` are two letters away from a field as well.
+    # `workflow` and `enqueued_by` are also two letters away from a field.
     has_its_ends = name[:1] == known[:1] and name.rstrip("s")[-1:] == known.rstrip("s")[-1:]
     return slips <= 1 or (slips == 2 and len(known) >= _LONG and has_its_ends)  # noqa: PLR2004
 

@@ -19,39 +19,26 @@ MAX_VALUES = 1_000_000
 
 ID_FIELDS = ("run_id", "workflow_id", "project_id")
 
-# What MeshHook itself writes into a message. A job that brought these along would lose them when it
-# fails, or pass for one that has failed already.
-RESERVED_FIELDS = frozenset(
-    {
-        "_meshhook",
-        "enqueued_at",
-        "error_message",
-        "error_stack",
-        "last_error",
-        "last_error_at",
-        "moved_to_dlq_at",
-        "original_enqueued_at",
-        "original_msg_id",
-        "read_count",
-    }
-)
+# MeshHook writes these into a message. A job that is sent with them would lose them when it fails,
+# or look as if it had failed already.
+RESERVED_FIELDS = frozenset({"_meshhook", *near_misses.WRITTEN_BY_MESHHOOK})
 
-# What the short way takes: more than nearly all jobs have, and far below the limits.
+# The limits of the fast check: more than nearly all jobs have, and far below the real limits.
 _USUAL_DEPTH = 4
 _USUAL_ITEMS = 30
 
 _NOT_USUAL = RESERVED_FIELDS | {"attempt", "max_attempts"}
 _USUAL_FIELDS = frozenset({*ID_FIELDS, "metadata"})
-# Those, and the senders' own that were looked at before: the same ones come again and again.
+# These and the senders' own fields that passed before: the same ones come again and again.
 _seen_fields: set[object] = set(_USUAL_FIELDS)
 _MAX_SEEN = 1000
-_NAME = re.compile(r"[A-Za-z][ -~]{0,30}")  # a UUID with a slip in it has 32 letters or more
+_NAME = re.compile(r"[A-Za-z][ -~]{0,30}")  # a UUID with a typing error has 32 letters or more
 _NOT_HEX = re.compile("[g-zG-Z]")
 _USUAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 def _is_usual(data: Any) -> bool:
-    """Tell at little cost that a job may be sent as it is; False means to look more closely."""
+    """Return quickly whether a job may be sent as it is; if False, the full check decides."""
     return (
         type(data) is dict
         and (_seen_fields.issuperset(data) or _has_usual_fields(data))
@@ -108,17 +95,10 @@ def _are_usual(values: Collection[Any], depth: int) -> bool:
 
 
 def job_data(given: Any, where: str = "") -> dict[str, Any]:
-    """Check the data of a job of the default type and return what is sent for it.
+    """Check the data of a job and return what is sent for it.
 
-    Args:
-        given: The mapping that was given to enqueue().
-        where: What stands before each field in an error, such as ``jobs[3].``.
-
-    Returns:
-        A new dict: the ids as text, everything else as it was given.
-
-    Raises:
-        InvalidInputError: With every problem of the data.
+    It is a new dict, with the ids as text and everything else unchanged. In an error, *where* is
+    put before each field, such as ``jobs[3].``.
     """
     problems: list[Problem] = []
     data = _job_data(given, where, problems)
@@ -135,22 +115,22 @@ def jobs_data(given: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _job_data(given: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
-    """Return what is sent for a job, and add to the problems what is wrong with it."""
+    """Return what is sent for a job, and add its problems to the list."""
     if _is_usual(given):
         return {**given}
-    data, wrong = _looked_through(given, where)
+    data, wrong = _fully_checked(given, where)
     problems += wrong
     return data
 
 
 def several(given: object) -> list[Any]:
-    """Check that jobs are several, and return them as a list."""
+    """Check that jobs are in an iterable, and return them as a list."""
     if isinstance(given, Mapping):
         check.refuse([Problem("jobs", "one job", "give a list of jobs, or use enqueue() for one")])
     return check.several("jobs", given)
 
 
-def _looked_through(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
+def _fully_checked(given: object, where: str) -> tuple[dict[str, Any], list[Problem]]:
     if isinstance(given, list | tuple):
         return {}, [_no_mapping(given, where)]
     try:
@@ -195,7 +175,7 @@ def _misspelt(misspelt: Mapping[str, str], where: str) -> Iterator[Problem]:
 
 
 def _ids(data: dict[str, Any], misspelt: Collection[str], where: str) -> Iterator[Problem]:
-    """Find what is wrong with the ids, and write those that are sound in their one spelling."""
+    """Find what is wrong with the ids, and write the good ones in their one spelling."""
     for field in ID_FIELDS:
         if field in data:
             problems = list(check.uuid_problems(where + field, data[field]))
@@ -209,7 +189,7 @@ def _ids(data: dict[str, Any], misspelt: Collection[str], where: str) -> Iterato
 
 
 def _a_name(field: str, value: object) -> list[Problem]:
-    """Return the problem of a name in place of an id; nothing for anything else."""
+    """Return the problem of a name in place of an id; none for anything else."""
     if not isinstance(value, str) or not _NAME.fullmatch(value) or not _NOT_HEX.search(value):
         return []
     shown = check.shown(value)
@@ -257,23 +237,17 @@ def _no_dict(field: str, value: object) -> Problem:
 def not_json(path: str, value: object, encoded: list[object]) -> Iterator[Problem]:
     """Find everything in a value that a JSON column of Postgres cannot hold.
 
-    Args:
-        path: What the value is called.
-        value: What should be JSON.
-        encoded: Gets the parts that are no JSON as they are, and are sent as something that is.
-
-    Yields:
-        A problem for each part that is not.
+    *path* is the name of the value; *encoded* receives the parts that have to be encoded.
     """
-    # A stack of its own, since Python's would be the first thing that a deep value overflows. With
-    # each value goes the chain of containers around it, in which a cycle shows.
+    # An explicit stack: recursion would fail on a deep value. Each entry has the chain of
+    # containers around the value, to find cycles.
     stack: list[tuple[str, object, tuple[int, ...]]] = [(path, value, ())]
     seen = 0
     while stack:
         place, part, around = stack.pop()
         seen += 1
         if seen > MAX_VALUES:
-            # A value that is shared counts wherever it stands: that is how often it would be sent.
+            # A shared value counts each time: that is how often it would be sent.
             yield Problem(path, f"more than {MAX_VALUES} values", "split it, or store it elsewhere")
             return
         if isinstance(part, dict | list | tuple):

@@ -9,8 +9,9 @@ import anyio
 import anyio.lowlevel
 
 from meshhook._calls.settle_and_claim import exchange
+from meshhook._http.repeat import Repeated
 from meshhook.exceptions import RejectedError, RequestError
-from meshhook.worker.health import Backoff, Repeated
+from meshhook.worker.health import Backoff
 from meshhook.worker.in_flight import HeldJob
 
 if TYPE_CHECKING:

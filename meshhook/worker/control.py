@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshhook._inputs import check
-from meshhook.exceptions import InvalidInputError, Problem, made_again
+from meshhook.exceptions import InvalidInputError, Problem, unpickled
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ class JobControl(BaseException):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Made again from its text alone, an answer of a process pool would break the pool.
-        return made_again, (type(self), self.args, vars(self))
+        return unpickled, (type(self), self.args, vars(self))
 
 
 class Retry(JobControl):

@@ -11,14 +11,9 @@ import attrs
 
 from meshhook._calls import jobs
 from meshhook._defaults import DEFAULT_QUEUE
-from meshhook._http.transport import (
-    NEVER,
-    AsyncTransport,
-    SyncTransport,
-    ThreadedTransport,
-    async_client,
-    sync_client,
-)
+from meshhook._http.clients import async_client, sync_client
+from meshhook._http.repeat import NEVER
+from meshhook._http.transport import AsyncTransport, SyncTransport, ThreadedTransport
 from meshhook._inputs import check
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.run import Run

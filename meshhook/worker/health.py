@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import Literal
 
 from meshhook._backoff import backoff
-from meshhook._defaults import REQUEST_SECONDS
 from meshhook.exceptions import (
     DatabaseError,
     ExpiredKeyError,
@@ -16,13 +15,6 @@ from meshhook.exceptions import (
     RequestError,
     UnexpectedAnswerError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from meshhook._calls.base import Call
-
-T = TypeVar("T")
 
 BASE_SECONDS = 0.5
 """The pause after the first failed call."""
@@ -62,33 +54,6 @@ class Backoff:
 
 
 Kind = Literal["claim", "settle", "extend"]
-
-
-class Repeated(Generic[T]):
-    """A call that is sent again and again as it is, so that the database can tell it for a repeat.
-
-    The database forgets a request id after a while; well before that, the call is made anew.
-
-    Args:
-        make: Makes the call.
-
-    Attributes:
-        is_renewed: Whether it had to be made anew.
-    """
-
-    def __init__(self, make: Callable[[], Call[T]]) -> None:
-        self._make = make
-        self._call = make()
-        self._since = time.monotonic()
-        self.is_renewed = False
-
-    def call(self) -> Call[T]:
-        """Return the call to send now."""
-        if time.monotonic() - self._since > REQUEST_SECONDS / 2:
-            self._call = self._make()
-            self._since = time.monotonic()
-            self.is_renewed = True
-        return self._call
 
 
 class Health:

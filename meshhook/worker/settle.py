@@ -14,8 +14,9 @@ import anyio
 import attrs
 
 from meshhook._calls import settle
+from meshhook._http.repeat import Repeated
 from meshhook.exceptions import RejectedError, RequestError
-from meshhook.worker.health import Backoff, Repeated
+from meshhook.worker.health import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,9 @@ import anyio
 from meshhook._calls import jobs
 from meshhook._defaults import DEFAULT_QUEUE
 from meshhook._entered import AsyncBlock
-from meshhook._http.transport import NEVER, AsyncTransport, async_client
+from meshhook._http.clients import async_client
+from meshhook._http.repeat import NEVER
+from meshhook._http.transport import AsyncTransport
 from meshhook.worker.run import Run
 from meshhook.worker.settings import make_settings
 from meshhook.worker.stats import StopReport, WorkerStats

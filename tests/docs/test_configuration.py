@@ -80,7 +80,7 @@ def test_the_settings_of_a_queue_are_those_of_a_new_one(admin: psycopg.Connectio
     told = rows("Queue settings")
     assert told.pop("dlq_name") == "<queue_name>_dlq"
     assert told == {name: str(created[0][name]) for name in told}
-    assert set(told) == set(defaults(meshhook.QueueService.create_queue)) - {"dlq_name"}
+    assert set(told) == set(meshhook.QueueSettings.__annotations__) - {"dlq_name"}
 
 
 def test_the_options_of_a_drain_are_told() -> None:

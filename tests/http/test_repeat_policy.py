@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from meshhook import OutageError, RateLimitedError, RepeatPolicy
-from meshhook._http.transport import NEVER
+from meshhook._http.repeat import NEVER
 from tests.unit.examples import named
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from meshhook import DLQService, QueueService, list_queues, list_queues_sync
-from meshhook.queue_admin import QueueControl
+from meshhook.queue_admin import QueueAdmin
 from tests.http.fake import KEY, URL, FakeSupabase, answers, call, listed
 from tests.http.operations import OPERATIONS, OTHERS, Operation
 from tests.unit.builders import DEAD, DEAD_ROW, QUEUE, QUEUE_ROW
@@ -18,7 +18,7 @@ each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 def test_every_method_of_the_services_is_tried_here() -> None:
     methods = {
         name
-        for service in (QueueControl, QueueService, DLQService)
+        for service in (QueueAdmin, QueueService, DLQService)
         for name in vars(service)
         if not name.startswith("_")
     }

@@ -131,10 +131,11 @@ def test_a_value_is_sent_as_documented_or_refused(value: Any) -> None:
         expected = as_documented(value)
     except RefusedError:
         with pytest.raises(InvalidInputError, match=r"metadata\.value"):
-            buffer.checked_message(data, 0, None, None)
+            buffer.entry(data, 0, None)
         return
 
-    message, size, *_ = buffer.checked_message(data, 0, None, None)
+    entry = buffer.entry(data, 0, None)
+    message, size = entry.message, entry.size
 
     body = json.loads(_encoded(enqueue.buffered("q", [message], [0], "key")))
     assert body["messages"][0]["metadata"]["value"] == expected

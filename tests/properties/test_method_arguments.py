@@ -24,6 +24,7 @@ from meshhook import (
     MeshHookError,
     QueueNotFoundError,
     QueueService,
+    QueueSettings,
     RejectedError,
     RequestError,
     SyncDLQService,
@@ -120,7 +121,8 @@ OWN_REFUSALS = (RejectedError, QueueNotFoundError)
 
 
 def parameters(service: type, method: str) -> set[str]:
-    return set(inspect.signature(getattr(service, method)).parameters) - {"self"}
+    names = set(inspect.signature(getattr(service, method)).parameters) - {"self"}
+    return set(QueueSettings.__annotations__) if names == {"settings"} else names
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def jobs(draw: st.DrawFn) -> Any:
 @given(jobs())
 def test_the_short_way_passes_only_what_the_long_way_sends_as_it_is(data: Any) -> None:
     if payload._is_usual(data):
-        sent, problems = payload._looked_through(data, "")
+        sent, problems = payload._fully_checked(data, "")
 
         assert problems == []
         assert repr(sent) == repr(data)

@@ -287,10 +287,10 @@ async def test_whatever_the_sending_raises_hands_the_jobs_back(
 ) -> None:
     jobs, bug = some_jobs(1), ZeroDivisionError("bug")
 
-    async def run(_: object) -> None:
+    async def call(_: object) -> None:
         raise bug
 
-    monkeypatch.setattr(queue._transport, "call", run)
+    monkeypatch.setattr(queue._transport, "call", call)
     with pytest.raises(PartialEnqueueError) as caught:
         await produce(queue, jobs)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import meshhook
@@ -80,3 +81,14 @@ async def connections() -> None:
     async with meshhook.connect() as client:
         meshhook.SyncQueueService(client)  # type: ignore[arg-type]
         meshhook.QueueService(client)
+
+
+async def settings(queue: meshhook.QueueService, sync_queue: meshhook.SyncQueueService) -> None:
+    """Settings of a queue that it has, and that it does not have."""
+    chosen: meshhook.QueueSettings = {"max_attempts": 3, "vt_seconds": timedelta(minutes=1)}
+    await queue.create_queue(**chosen)
+    await queue.configure_queue(keeps_history=False, retention_days=None)
+    sync_queue.configure_queue(**chosen)
+    await queue.create_queue(max_attemps=3)  # type: ignore[call-arg]
+    await queue.configure_queue(max_attempts="3")  # type: ignore[arg-type]
+    sync_queue.create_queue(dlq="x")  # type: ignore[call-arg]

@@ -14,12 +14,12 @@ from meshhook import (
     EnqueueResult,
     ErrorCount,
     ErrorCounts,
+    FailedReplay,
     JobMessage,
     JobRecord,
     PruneResult,
     QueueInfo,
     QueueMetrics,
-    ReplayError,
     ReplayResult,
     ReplaySummary,
     WorkerInfo,
@@ -489,7 +489,7 @@ LOOKUPS = [
 QUEUES = [
     Built(
         "create queue",
-        lambda: queues.create("q"),
+        lambda: queues.create("q", {}),
         "meshhook_create_queue",
         {"queue_name": "q"},
         {**QUEUE_ROW, "created": True},
@@ -500,12 +500,14 @@ QUEUES = [
         "create queue with settings",
         lambda: queues.create(
             "q",
-            dlq_name="q_dlq",
-            vt_seconds=60,
-            max_attempts=3,
-            base_delay_ms=0,
-            max_delay_ms=10,
-            keeps_history=False,
+            {
+                "dlq_name": "q_dlq",
+                "vt_seconds": 60,
+                "max_attempts": 3,
+                "base_delay_ms": 0,
+                "max_delay_ms": 10,
+                "keeps_history": False,
+            },
         ),
         "meshhook_create_queue",
         {
@@ -523,7 +525,7 @@ QUEUES = [
     ),
     Built(
         "configure queue",
-        lambda: queues.configure("q", has_dead_letters=False, retention_days=1.5),
+        lambda: queues.configure("q", {"has_dead_letters": False, "retention_days": 1.5}),
         "meshhook_configure_queue",
         {"queue_name": "q", "has_dead_letters": False, "retention_days": 1.5},
         {**QUEUE_ROW, "has_dead_letters": False, "retention_days": 1.5, "paused_at": TIME_TEXT},
@@ -670,8 +672,8 @@ DEAD_LETTERS = [
         ReplaySummary(
             replayed=(REPLAYED,),
             errors=(
-                ReplayError(msg_id=10, error='The queue "q_dlq" holds no message with msg_id 10.'),
-                ReplayError(msg_id=11, error='The queue "x" does not exist.'),
+                FailedReplay(msg_id=10, error='The queue "q_dlq" holds no message with msg_id 10.'),
+                FailedReplay(msg_id=11, error='The queue "x" does not exist.'),
             ),
         ),
     ),

@@ -46,8 +46,8 @@ class BufferMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @rule()
-    def hurry(self) -> None:
-        self.buffer.hurry()
+    def make_all_due(self) -> None:
+        self.buffer.make_all_due()
 
     @precondition(lambda self: self.buffer.failure is not None or not self.under_way)
     @precondition(lambda self: not self.buffer.is_settled)

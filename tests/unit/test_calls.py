@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from meshhook import QueueSettings
 from meshhook._calls import claim, dead_letters, enqueue, jobs, queues, settle
 from meshhook._inputs import check
 from tests.unit.builders import BUILDERS, CLAIM, Built, enqueue_many
@@ -199,8 +200,8 @@ def test_no_text_of_an_outcome_can_keep_the_others_from_being_settled(
         (lambda: jobs.job("q", 0), "msg_id"),
         (lambda: jobs.jobs_of_run("q", "x"), "run_id"),
         (lambda: jobs.jobs_of_run("q", str(job_data()["run_id"]), 1001), "limit"),
-        (lambda: queues.create("q", dlq_name="A"), "dlq_name"),
-        (lambda: queues.create("q", vt_seconds=-1), "vt_seconds"),
+        (lambda: queues.create("q", {"dlq_name": "A"}), "dlq_name"),
+        (lambda: queues.create("q", {"vt_seconds": -1}), "vt_seconds"),
         (lambda: dead_letters.list_page("q", 0, 0), "limit"),
         (lambda: dead_letters.list_page("q", 1001, 0), "limit"),
         (lambda: dead_letters.list_page("q", 1, -1), "after_msg_id"),
@@ -255,25 +256,25 @@ def test_what_the_caller_gave_is_named_by_his_own_word_for_it(
             "idempotency_seconds",
         ),
         (lambda: settle.acknowledge("q", list(range(1, 10_002))), "jobs"),
-        (lambda: queues.create("q", vt_seconds=0.5), "vt_seconds"),
-        (lambda: queues.create("q", max_attempts=0), "max_attempts"),
-        (lambda: queues.create("q", max_attempts=1.5), "max_attempts"),
-        (lambda: queues.create("q", base_delay_ms=-1), "base_delay_ms"),
-        (lambda: queues.create("q", max_delay_ms=2**31), "max_delay_ms"),
-        (lambda: queues.create("q", base_delay_ms=2, max_delay_ms=1), "max_delay_ms"),
-        (lambda: queues.create("q", keeps_history="no"), "keeps_history"),
-        (lambda: queues.configure("q", has_dead_letters=1), "has_dead_letters"),
-        (lambda: queues.configure("q", retention_days=-1), "retention_days"),
-        (lambda: queues.configure("q", retention_days=float("nan")), "retention_days"),
-        (lambda: queues.configure("q", retention_days=True), "retention_days"),
-        (lambda: queues.configure("q", retention_days=36_601), "retention_days"),
+        (lambda: queues.create("q", {"vt_seconds": 0.5}), "vt_seconds"),
+        (lambda: queues.create("q", {"max_attempts": 0}), "max_attempts"),
+        (lambda: queues.create("q", {"max_attempts": 1.5}), "max_attempts"),  # type: ignore[typeddict-item]
+        (lambda: queues.create("q", {"base_delay_ms": -1}), "base_delay_ms"),
+        (lambda: queues.create("q", {"max_delay_ms": 2**31}), "max_delay_ms"),
+        (lambda: queues.create("q", {"base_delay_ms": 2, "max_delay_ms": 1}), "max_delay_ms"),
+        (lambda: queues.create("q", {"keeps_history": "no"}), "keeps_history"),  # type: ignore[typeddict-item]
+        (lambda: queues.configure("q", {"has_dead_letters": 1}), "has_dead_letters"),  # type: ignore[typeddict-item]
+        (lambda: queues.configure("q", {"retention_days": -1}), "retention_days"),
+        (lambda: queues.configure("q", {"retention_days": float("nan")}), "retention_days"),
+        (lambda: queues.configure("q", {"retention_days": True}), "retention_days"),
+        (lambda: queues.configure("q", {"retention_days": 36_601}), "retention_days"),
         (lambda: queues.prune("q", -1), "older_than_days"),
         (lambda: queues.prune("q", 1, 0), "max_rows"),
         (lambda: settle.cancel("q", 0), "msg_id"),
         (lambda: jobs.jobs_in_state("q", "gone"), "state"),
         (lambda: jobs.jobs_in_state("q", None, 0), "limit"),
         (lambda: jobs.jobs_in_state("q", None, 1, 0), "before_msg_id"),
-        (lambda: queues.create("q", dlq_name="q"), "dlq_name"),
+        (lambda: queues.create("q", {"dlq_name": "q"}), "dlq_name"),
         (lambda: queues.drop("q", drop_dlq="no"), "drop_dlq"),  # type: ignore[arg-type]
         (lambda: settle.dead_letter("q", 1, "boom", dlq_name="q"), "dlq_name"),
         (lambda: dead_letters.replay("q_dlq", [1], "q_dlq"), "target_queue"),
@@ -321,3 +322,29 @@ def test_the_number_of_jobs_of_a_call_is_that_of_the_database() -> None:
 def test_an_error_that_is_given_as_something_else_than_text_is_refused(value: Any) -> None:
     assert fields_of(settle.retry, "q", 1, 0, value) == ["error_message"]
     assert fields_of(settle.dead_letter, "q", 1, "boom", value) == ["error_stack"]
+
+
+@pytest.mark.parametrize("build", [queues.create, queues.configure])
+def test_a_setting_that_a_queue_does_not_have_is_named_with_those_that_it_has(
+    build: Callable[..., Call[Any]],
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        build("q", {"max_attempts": 3, "max_attemps": 3, "dlq": "x"})
+
+    assert str(caught.value).startswith("a queue has no setting 'dlq', 'max_attemps'; it has dlq_n")
+
+
+def test_every_setting_of_a_queue_is_sent() -> None:
+    every = dict.fromkeys(QueueSettings.__annotations__, 1) | {
+        "dlq_name": "d",
+        "keeps_history": True,
+        "has_dead_letters": True,
+    }
+
+    assert queues.create("q", cast("QueueSettings", every)).params == {"queue_name": "q", **every}
+
+
+def test_all_that_is_wrong_with_the_settings_of_a_queue_is_reported_at_once() -> None:
+    settings: QueueSettings = {"dlq_name": "A", "vt_seconds": 0, "retention_days": -1}
+
+    assert fields_of(queues.create, "q", settings) == ["dlq_name", "vt_seconds", "retention_days"]

@@ -7,6 +7,7 @@ import functools
 import inspect
 import re
 import textwrap
+import typing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -26,7 +27,9 @@ def public_members() -> Iterator[tuple[str, Any]]:
         value = getattr(meshhook, name)
         yield name, value
         if inspect.isclass(value):
-            for member_name, member in vars(value).items():
+            own = [kind for kind in value.__mro__ if kind.__module__.startswith("meshhook.")]
+            members = {name: member for kind in own for name, member in vars(kind).items()}
+            for member_name, member in members.items():
                 if not member_name.startswith("_") and (
                     inspect.isroutine(member) or isinstance(member, property)
                 ):
@@ -48,7 +51,7 @@ def documentation(value: Any) -> str:
 
 
 def raises(function: Callable[..., object]) -> bool:
-    """Tell whether a function raises something itself; a bare raise passes something on."""
+    """Return whether a function raises something itself; a bare raise passes something on."""
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
     return any(
         isinstance(node, ast.Raise) and node.exc is not None for node in ast.walk(ast.parse(source))
@@ -110,6 +113,17 @@ def test_a_value_says_what_each_of_its_fields_is(name: str) -> None:
     assert re.findall(r"^    (\w+): ", described, re.MULTILINE) == [
         field for field in fields if not field.startswith("_")
     ]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, value in CLASSES.items() if typing.is_typeddict(value)]
+)
+def test_a_typed_dict_says_what_each_of_its_fields_is(name: str) -> None:
+    described = sections(documentation(CLASSES[name]))["Attributes"]
+
+    assert re.findall(r"^    (\w+): ", described, re.MULTILINE) == list(
+        CLASSES[name].__annotations__
+    )
 
 
 @pytest.mark.parametrize(

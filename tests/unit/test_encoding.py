@@ -123,7 +123,8 @@ def test_what_json_has_no_type_for_is_sent_as_text_wherever_it_stands(
 def test_what_is_measured_is_what_is_sent() -> None:
     data = job_data(metadata={"at": datetime(2026, 1, 1, tzinfo=UTC), "who": "Zoë"})
 
-    message, size, *_ = buffer.checked_message(data, 0, None, None)
+    entry = buffer.entry(data, 0, None)
+    message, size = entry.message, entry.size
     body = _encoded(enqueue.buffered("q", [message], [0], "key"))
 
     assert json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() in body

@@ -21,7 +21,7 @@ MODULES = [
     "meshhook.sync_services",
     "meshhook.worker",
 ]
-# Public in its module, for whoever looks for the formula; the strategy is what is used.
+# Public in its module for readers of the formula; programs use the strategy.
 NOT_EXPORTED = {"backoff_ms"}
 
 

@@ -19,11 +19,11 @@ from meshhook import (
     DLQMetrics,
     EnqueueBatch,
     EnqueueResult,
+    FailedReplay,
     JobMessage,
     JobRecord,
     QueueInfo,
     QueueMetrics,
-    ReplayError,
     ReplayResult,
     ReplaySummary,
     RetryConfig,
@@ -63,7 +63,7 @@ VALUES: list[Any] = [
     EnqueueResult(msg_id=1),
     EnqueueBatch(msg_ids=(1,)),
     ReplayResult(msg_id=1, new_msg_id=2, target_queue="q"),
-    ReplayError(msg_id=1, error="gone"),
+    FailedReplay(msg_id=1, error="gone"),
     ReplaySummary(replayed=(), errors=()),
     QueueMetrics(
         queue_name="q",
@@ -252,7 +252,7 @@ def test_two_claims_of_the_same_delivery_are_equal_whenever_they_came() -> None:
 def test_a_summary_counts_what_went_and_what_did_not() -> None:
     summary = ReplaySummary(
         replayed=(ReplayResult(msg_id=1, new_msg_id=2, target_queue="q"),),
-        errors=(ReplayError(msg_id=3, error="x"), ReplayError(msg_id=4, error="x")),
+        errors=(FailedReplay(msg_id=3, error="x"), FailedReplay(msg_id=4, error="x")),
     )
 
     assert (summary.success, summary.failed) == (1, 2)

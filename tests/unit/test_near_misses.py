@@ -1,4 +1,4 @@
-"""Misspelt fields of a job: which are refused, which are somebody's own."""
+"""Misspelt fields of a job: which are refused, which are the sender's own."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from meshhook import (
     list_queues,
     list_queues_sync,
 )
-from meshhook.queue_admin import QueueControl
-from meshhook.sync_services import SyncQueueControl
+from meshhook.queue_admin import QueueAdmin
+from meshhook.sync_services import SyncQueueAdmin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAIRS: list[tuple[type, type]] = [
-    (QueueControl, SyncQueueControl),
+    (QueueAdmin, SyncQueueAdmin),
     (QueueService, SyncQueueService),
     (DLQService, SyncDLQService),
 ]

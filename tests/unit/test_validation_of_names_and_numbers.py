@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshhook import InvalidInputError
+from meshhook._calls import queues
 from meshhook._inputs import check
 from tests.unit.examples import RUN, Unprintable, fields_of, named, problems_of
 
@@ -85,7 +86,7 @@ def test_a_timedelta_is_as_good_as_its_seconds() -> None:
     assert check.delay_seconds("delay_seconds", timedelta(minutes=5)) == 300
     assert check.vt_seconds("vt_seconds", timedelta(0)) == 0
     assert check.positive_seconds("timeout_seconds", timedelta(milliseconds=1)) == 0.001
-    check.queue_settings(timedelta(seconds=30), None, None, None)
+    assert queues.create("q", {"vt_seconds": timedelta(seconds=30)}).params["vt_seconds"] == 30
 
 
 @pytest.mark.parametrize("value", [timedelta(seconds=-1), timedelta(days=367)], ids=str)

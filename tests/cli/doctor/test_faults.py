@@ -613,7 +613,7 @@ SETTINGS = [
         "URL without a scheme",
         url("127.0.0.1:54321"),
         "settings",
-        "SUPABASE_URL is no such URL as https://<project>.supabase.co or http://127.0.0.1:54321.",
+        "SUPABASE_URL must be a URL such as https://<project>.supabase.co or http://127.0.0.1:54321.",
         "correct SUPABASE_URL and SUPABASE_KEY",
     ),
     setting(
