@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from meshhook._backoff import backoff
 from meshhook._inputs import check
 from meshhook.exceptions import InvalidInputError, Problem
 from meshhook.models import RetryConfig, RetryInfo
@@ -33,9 +34,7 @@ def backoff_ms(attempt: int, base_delay_ms: int, max_delay_ms: int, jitter: floa
     Returns:
         The delay in whole milliseconds.
     """
-    # Beyond 2**40 any base is over any cap; a larger exponent would only cost memory.
-    exponential: int = base_delay_ms << min(attempt - 1, 40)
-    return min(max_delay_ms, round(exponential * (1 + jitter)))
+    return round(backoff(attempt, base_delay_ms, max_delay_ms, jitter))
 
 
 @attrs.frozen

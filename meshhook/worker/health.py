@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+from meshhook._backoff import backoff
 from meshhook._calls.base import REQUEST_SECONDS
 from meshhook.exceptions import (
     DatabaseError,
@@ -48,10 +49,10 @@ class Backoff:
         Returns:
             The pause.
         """
-        doubled: float = BASE_SECONDS * 2 ** min(self._failures, 10)
         self._failures += 1
         # Half of it is left to chance, so that a hundred workers do not come back at once.
-        pause = doubled * (0.5 + random.random() / 2)  # noqa: S311 - a jitter is no secret
+        jitter = -random.random() / 2  # noqa: S311 - a jitter is no secret
+        pause = backoff(self._failures, BASE_SECONDS, CEILING_SECONDS, jitter)
         asked = error.retry_after_seconds if isinstance(error, OutageError) else None
         return min(max(pause, asked or 0.0), CEILING_SECONDS)
 

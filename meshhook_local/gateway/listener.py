@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from meshhook._backoff import backoff
 from meshhook_local.gateway.errors import ApiError
 from meshhook_local.gateway.pool import Connection, ConnectionPool, connect
 from meshhook_local.gateway.schema_cache import SchemaCache, read_schema
@@ -37,14 +38,19 @@ class SchemaListener:
     def __init__(self, settings: GatewaySettings, pool: ConnectionPool) -> None:
         self._settings = settings
         self._pool = pool
-        self._delay_seconds = 0.0
+        self._failures = 0
         self._tried = asyncio.Event()
         self.cache: SchemaCache | None = None
 
     @property
     def retry_after_seconds(self) -> int:
         """When the listener tries the database again, in seconds; 0 while all is well."""
-        return math.ceil(self._delay_seconds)
+        return math.ceil(self._delay_seconds())
+
+    def _delay_seconds(self) -> float:
+        if not self._failures:
+            return 0.0
+        return backoff(self._failures, _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
 
     async def wait_for_first_try(self) -> None:
         """Wait until the schema was read for the first time, or could not be."""
@@ -59,10 +65,8 @@ class SchemaListener:
                 logger.warning("the schema listener starts again: %s", error)
             self._tried.set()
             await self._pool.flush()
-            self._delay_seconds = min(
-                max(self._delay_seconds * 2, _FIRST_DELAY_SECONDS), _LONGEST_DELAY_SECONDS
-            )
-            await asyncio.sleep(self._delay_seconds)
+            self._failures += 1
+            await asyncio.sleep(self._delay_seconds())
 
     async def _listen(self) -> None:
         connection = await connect(self._settings.database)
@@ -71,7 +75,7 @@ class SchemaListener:
             await connection.execute("listen pgrst")
             while True:
                 await self._read(connection)
-                self._delay_seconds = 0.0
+                self._failures = 0
                 self._tried.set()
                 async for _ in connection.notifies(stop_after=1):
                     pass

@@ -24,7 +24,7 @@ from meshhook.cli.watch import Watch
 from meshhook.cli.worker import logs
 from meshhook.cli.worker import run as worker_run
 from meshhook.cli.worker.options import WorkerOptions, queue_weights, retry_settings
-from meshhook.cli.worker.processes import Backoff
+from meshhook.cli.worker.processes import RestartPolicy
 from meshhook.cli.worker.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def test_one_line_of_a_text(text: str | None, line: str) -> None:
 
 
 def test_a_restart_waits_longer_each_time_up_to_a_limit() -> None:
-    backoff = Backoff(base_seconds=1, max_seconds=60)
+    policy = RestartPolicy(base_seconds=1, max_seconds=60)
 
-    assert [backoff.pause(ends) for ends in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
+    assert [policy.pause(ends) for ends in (1, 2, 3, 6, 7, 1000)] == [1, 2, 4, 32, 60, 60]
 
 
 def test_a_watch_sees_files_that_are_new_changed_and_gone(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
+from meshhook._backoff import backoff
 from meshhook.cli.exits import HOPELESS, ExitCode
 from meshhook.cli.output import counted
 
@@ -32,13 +33,13 @@ EXTRA_SECONDS = 30.0
 
 
 @attrs.frozen(kw_only=True)
-class Backoff:
+class RestartPolicy:
     """How long to wait before a process that ended is started again.
 
     Attributes:
         base_seconds: The pause after a first end.
         max_seconds: What a pause never exceeds.
-        healthy_seconds: A process that ran so long begins anew with the first pause.
+        healthy_seconds: After a process that ran so long, the next pause is the first again.
     """
 
     base_seconds: float = 1.0
@@ -47,7 +48,7 @@ class Backoff:
 
     def pause(self, ends: int) -> float:
         """Return the pause after so many ends in a row, in seconds."""
-        return min(self.max_seconds, self.base_seconds * 2.0 ** min(ends - 1, 30))
+        return backoff(ends, self.base_seconds, self.max_seconds)
 
 
 class Crew:
@@ -58,7 +59,7 @@ class Crew:
         processes: How many there are.
         grace_seconds: How long their handlers may go on after a stop.
         watch: What tells of changed code, where it is followed.
-        backoff: When to start a process again.
+        restart: When to start a process again.
     """
 
     def __init__(
@@ -68,13 +69,13 @@ class Crew:
         *,
         grace_seconds: float = 30.0,
         watch: Watch | None = None,
-        backoff: Backoff | None = None,
+        restart: RestartPolicy | None = None,
     ) -> None:
         self._options = options
         self._count = processes
         self._grace_seconds = grace_seconds
         self._watch = watch
-        self._backoff = backoff or Backoff()
+        self._restart = restart or RestartPolicy()
         self._running: dict[int, Process] = {}
         self._stop_asked = anyio.Event()
         self._changed = anyio.Event()
@@ -115,8 +116,8 @@ class Crew:
             if changed.is_set():
                 ends = 0
                 continue
-            ends = 1 if time.monotonic() - begin >= self._backoff.healthy_seconds else ends + 1
-            await self._after_end(number, code, self._backoff.pause(ends))
+            ends = 1 if time.monotonic() - begin >= self._restart.healthy_seconds else ends + 1
+            await self._after_end(number, code, self._restart.pause(ends))
 
     async def _after_end(self, number: int, code: int, pause: float) -> None:
         if self._watch is not None:
