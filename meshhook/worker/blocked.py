@@ -55,9 +55,9 @@ class Blocked:
     def culprit(self) -> str:
         """What blocks it, and where that stands."""
         where = self.standing
-        if where.held is None:
+        if where.delivery is None:
             return f"{where.function} at {where.place}, which is no handler of this worker"
-        job = where.held.job
+        job = where.delivery.job
         return (
             f"the handler {where.function} at {where.place},"
             f" with job {job.msg_id} in {job.queue_name}, attempt {job.attempt}"
@@ -66,7 +66,7 @@ class Blocked:
     @property
     def fix(self) -> str:
         """What to do about it."""
-        if self.standing.held is None:
+        if self.standing.delivery is None:
             return "run blocking code in a thread, or await an async library"
         return "use a plain def, which runs in a thread, or await an async library"
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from meshhook._calls.settle_and_claim import exchange
+from meshhook._calls.settle_and_claim import settle_and_claim
 from meshhook.exceptions import RejectedError, RequestError
 from meshhook.worker.health import Backoff, Repeated
-from meshhook.worker.in_flight import HeldJob
+from meshhook.worker.in_flight import InFlightJob
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
-    from meshhook._calls.settle_and_claim import Exchange
+    from meshhook._calls.settle_and_claim import SettledAndClaimed
     from meshhook._http.transport import Transport
-    from meshhook.worker.heartbeat import Presence
-    from meshhook.worker.in_flight import Hand
+    from meshhook.worker.heartbeat import Heartbeat
+    from meshhook.worker.in_flight import InFlight
     from meshhook.worker.prefetch import Prefetch
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
@@ -47,13 +47,15 @@ class Asked:
         make: Makes the call.
     """
 
-    def __init__(self, batch: Batch, quantity: int, make: Callable[[], Call[Exchange]]) -> None:
+    def __init__(
+        self, batch: Batch, quantity: int, make: Callable[[], Call[SettledAndClaimed]]
+    ) -> None:
         self.batch = batch
         self.quantity = quantity
         self.sent_at = 0.0
         self._repeated = Repeated(make)
 
-    def call(self) -> Call[Exchange]:
+    def call(self) -> Call[SettledAndClaimed]:
         """Return the call to send now."""
         self.sent_at = time.monotonic()
         return self._repeated.call()
@@ -91,9 +93,9 @@ class Claimer:
     Args:
         transport: What sends each call once.
         turns: The queues, and whose turn it is.
-        hand: The jobs in hand, which say how many more there is room for.
+        in_flight: The jobs in flight, which say how many more there is room for.
         reporter: Who is told.
-        presence: What goes with a claim now and then, so that the worker is seen.
+        heartbeat: What goes with a claim now and then, so that the worker is seen.
         pass_on: What is called with each claimed job.
         prefetch: What learns from each claim how many jobs to ask for; None if that is fixed.
         is_ordered: Whether one claim must follow the other, so that the jobs come in order.
@@ -109,11 +111,11 @@ class Claimer:
         *,
         transport: Transport,
         turns: Turns,
-        hand: Hand,
+        in_flight: InFlight,
         settler: Settler,
         reporter: Reporter,
-        presence: Presence,
-        pass_on: Callable[[HeldJob], None],
+        heartbeat: Heartbeat,
+        pass_on: Callable[[InFlightJob], None],
         prefetch: Prefetch | None,
         is_ordered: bool,
         poll_interval_seconds: float,
@@ -124,10 +126,10 @@ class Claimer:
     ) -> None:
         self._transport = transport
         self._turns = turns
-        self._hand = hand
+        self._in_flight = in_flight
         self._settler = settler
         self._reporter = reporter
-        self._presence = presence
+        self._heartbeat = heartbeat
         self._pass_on = pass_on
         self._prefetch = prefetch
         self._is_ordered = is_ordered
@@ -159,7 +161,7 @@ class Claimer:
         finally:
             for lane in self._lanes:
                 for asked in lane.unanswered.values():
-                    self._settler.give_back(asked.batch)
+                    self._settler.resubmit(asked.batch)
             self.ended.set()
         if self._failure is not None:
             raise self._failure
@@ -190,7 +192,7 @@ class Claimer:
     async def _claim_ahead(self) -> None:
         while True:
             while not self._is_worth_another():
-                await self._hand.wait_change()
+                await self._in_flight.wait_change()
             (queue, *_) = self._turns.due()
             await self._poll(queue, MAX_CLAIM, self._second)
             while self._second.unanswered:
@@ -209,35 +211,37 @@ class Claimer:
     def _room(self) -> float:
         """Return how many more jobs may be claimed."""
         if self._drain is None:
-            return self._hand.free
-        return min(self._hand.free, self._drain.max_jobs - self._claimed - self._hand.asked_for)
+            return self._in_flight.free
+        return min(
+            self._in_flight.free, self._drain.max_jobs - self._claimed - self._in_flight.asked_for
+        )
 
     async def _claim_for_ever(self) -> None:
         while True:
-            await self._hand.wait_free()
+            await self._in_flight.wait_free()
             await self._linger()
             await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
             for queue in self._turns.due():
-                if room := self._hand.free:
+                if room := self._in_flight.free:
                     await self._poll(queue, room, self._first)
 
     async def _claim_enough(self, drain: Drain) -> str:
         """Claim until the queues are empty, or the drain has had enough; return why it ended."""
         while True:
-            await self._hand.wait_free()
+            await self._in_flight.wait_free()
             await self._linger()
-            if self._claimed + self._hand.asked_for >= drain.max_jobs:
-                await self._hand.wait_empty()
+            if self._claimed + self._in_flight.asked_for >= drain.max_jobs:
+                await self._in_flight.wait_empty()
                 if self._claimed >= drain.max_jobs:
                     return "max_jobs"
             if not self._may_begin(drain):
-                await self._hand.wait_empty()
+                await self._in_flight.wait_empty()
                 return "no time for another job"
-            if not self._hand.is_empty:
+            if not self._in_flight.is_empty:
                 # What runs now may put more in the queue; it is looked at again when all is done.
                 with anyio.move_on_after(max(0.0, self._turns.next_due() - time.monotonic())):
-                    await self._hand.wait_empty()
-            if not await self._poll_all() and self._hand.is_empty:
+                    await self._in_flight.wait_empty()
+            if not await self._poll_all() and self._in_flight.is_empty:
                 return "empty"
 
     async def _poll_all(self) -> bool:
@@ -256,13 +260,13 @@ class Claimer:
     async def _linger(self) -> None:
         """Wait a little for more room, where other jobs are about to be done and make some."""
         pause = min(LINGER_SECONDS, LINGER_SHARE * self._reporter.typical_seconds())
-        if self._hand.free < self._hand.capacity / 2:
+        if self._in_flight.free < self._in_flight.capacity / 2:
             await anyio.sleep(pause)
 
     async def _poll(self, queue: WorkedQueue, room: int, lane: Lane) -> None:
         asked = lane.unanswered.get(queue.name) or self._asked(queue, min(room, MAX_CLAIM))
         lane.unanswered[queue.name] = asked
-        with self._hand.reserved(asked.quantity):
+        with self._in_flight.reserved(asked.quantity):
             await self._send(queue, asked, lane)
 
     async def _send(self, queue: WorkedQueue, asked: Asked, lane: Lane) -> None:
@@ -273,7 +277,7 @@ class Claimer:
             del lane.unanswered[queue.name]
             if not asked.batch.settlements:
                 raise
-            self._settler.give_back(asked.batch)
+            self._settler.resubmit(asked.batch)
             return
         except RequestError as error:
             self._reporter.failed(error, "claim", asked.sent_at)
@@ -289,9 +293,9 @@ class Claimer:
             self._prefetch.claimed(taken, is_full=not is_short)
         self._has_backlog = asked.quantity == MAX_CLAIM and not is_short
         if is_short:
-            queue.drained(asked.sent_at, self._poll_interval_seconds)
+            queue.note_short_claim(asked.sent_at, self._poll_interval_seconds)
 
-    async def _ask_in_time(self, asked: Asked, lane: Lane) -> Exchange:
+    async def _ask_in_time(self, asked: Asked, lane: Lane) -> SettledAndClaimed:
         """Ask; once again if the event loop was blocked until the leases in the answer were over.
 
         The repeat hands out, under new leases, those jobs that nobody else has claimed since.
@@ -301,7 +305,7 @@ class Claimer:
             answer = await self._ask(asked.call(), lane)
         return answer
 
-    async def _ask(self, call: Call[Exchange], lane: Lane) -> Exchange:
+    async def _ask(self, call: Call[SettledAndClaimed], lane: Lane) -> SettledAndClaimed:
         await anyio.lowlevel.checkpoint_if_cancelled()
         with anyio.CancelScope(shield=True) as lane.asking:
             return await self._transport.call(call)
@@ -314,36 +318,36 @@ class Claimer:
         return Asked(
             batch,
             quantity,
-            lambda: exchange(
+            lambda: settle_and_claim(
                 queue.name,
                 batch.outcomes,
                 quantity,
                 self._vt_seconds,
                 max_attempts=self._max_attempts,
-                worker=self._presence.due(),
+                worker=self._heartbeat.due(),
             ),
         )
 
-    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> list[HeldJob]:
-        if queue.learn(answer):
+    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> list[InFlightJob]:
+        if queue.update_from(answer):
             self._reporter.paused(queue.name, is_paused=answer.paused)
         self._claimed += len(answer.jobs)
         self._found += len(answer.jobs) + len(answer.dead_lettered)
         for msg_id, error in answer.dead_lettered:
-            self._reporter.buried(queue, msg_id, error)
+            self._reporter.dead_lettered(queue, msg_id, error)
         # The database counts from when the call arrived, so counting from when it was sent is on
         # the safe side.
         lease_ends = asked_at + queue.vt_seconds
         size = answer.bytes / max(1, len(answer.jobs))
-        taken: list[HeldJob] = []
+        taken: list[InFlightJob] = []
         for job in answer.jobs:
-            in_hand = self._hand.get(job)
+            in_hand = self._in_flight.get(job)
             if in_hand is not None and in_hand.settling:
-                in_hand.successor = HeldJob(job, queue, lease_ends, size)
+                in_hand.successor = InFlightJob(job, queue, lease_ends, size)
             elif in_hand is None or not in_hand.renew(job, lease_ends):
-                if in_hand is not None and not (in_hand.lost or in_hand.recalled):
+                if in_hand is not None and not (in_hand.lost or in_hand.released):
                     self._reporter.lost(in_hand, "somebody else has read the job in between")
                     in_hand.lose()
-                taken.append(HeldJob(job, queue, lease_ends, size))
+                taken.append(InFlightJob(job, queue, lease_ends, size))
                 self._pass_on(taken[-1])
         return taken

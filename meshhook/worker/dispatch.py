@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from meshhook.worker.execute import Executor
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.settle import Settler
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SLICE_SECONDS = 0.005
 
 # How long a job is put off whose earlier attempt is still at work here.
-OCCUPIED_SECONDS = 5.0
+STILL_RUNNING_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -38,7 +38,7 @@ class Dispatcher:
         concurrency: How many handlers may run at once.
         executor: What hands a job to the handler.
         settler: What outcomes are given to.
-        hand: The jobs in hand.
+        in_flight: The jobs in flight.
         reporter: Who is told.
     """
 
@@ -47,32 +47,37 @@ class Dispatcher:
         concurrency: int,
         executor: Executor,
         settler: Settler,
-        hand: Hand,
+        in_flight: InFlight,
         reporter: Reporter,
     ) -> None:
         self._concurrency = concurrency
         self._executor = executor
         self._settler = settler
-        self._hand = hand
+        self._in_flight = in_flight
         self._reporter = reporter
-        self._waiting: deque[HeldJob] = deque()
+        self._waiting: deque[InFlightJob] = deque()
         self._arrived = anyio.Event()
-        self._running: set[HeldJob] = set()
+        self._running: set[InFlightJob] = set()
         self._is_closed = False
         self._tasks = 0
         self._idle = anyio.Event()
         self._idle.set()
 
-    def pass_on(self, held: HeldJob) -> None:
+    def pass_on(self, delivery: InFlightJob) -> None:
         """Take a claimed job; returns at once."""
-        self._reporter.claimed(held)
-        if self._hand.get(held.job) is not None or held.key in self._hand.occupied:
+        self._reporter.claimed(delivery)
+        if (
+            self._in_flight.get(delivery.job) is not None
+            or delivery.key in self._in_flight.in_threads
+        ):
             # An earlier attempt is still at work here: a handler that was told to stop, or a
             # thread that nothing can stop.
-            self._settler.submit(held, outcome(held, "release", delay_seconds=OCCUPIED_SECONDS))
+            self._settler.submit(
+                delivery, outcome(delivery, "release", delay_seconds=STILL_RUNNING_SECONDS)
+            )
             return
-        self._hand.take(held)
-        self._waiting.append(held)
+        self._in_flight.take(delivery)
+        self._waiting.append(delivery)
         self._arrived.set()
 
     async def run(self) -> None:
@@ -94,30 +99,30 @@ class Dispatcher:
         """Let no more jobs into handlers."""
         self._is_closed = True
 
-    def hand_back(self, keep: int = 0) -> None:
+    def release_waiting(self, keep: int = 0) -> None:
         """Hand back jobs that no handler has seen yet.
 
         Args:
             keep: How many of them stay, those that came first.
         """
-        for held in list(islice(self._waiting, keep, None)):
+        for delivery in list(islice(self._waiting, keep, None)):
             self._waiting.pop()
-            self._hand.handled()
-            if held.lost:
-                self._hand.drop(held)
+            self._in_flight.handled()
+            if delivery.lost:
+                self._in_flight.drop(delivery)
             else:
-                self._settler.submit(held, outcome(held, "release"))
+                self._settler.submit(delivery, outcome(delivery, "release"))
 
     def longest_wait(self) -> float:
         """Return for how long a job has waited for a handler, in seconds."""
         return time.monotonic() - self._waiting[0].job._claimed if self._waiting else 0.0  # noqa: SLF001 - ours
 
-    def recall(self) -> None:
+    def release_running(self) -> None:
         """Cancel the handlers that still run; their jobs are handed back."""
-        for held in tuple(self._running):
-            held.recall()
+        for delivery in tuple(self._running):
+            delivery.release()
 
-    def running(self) -> list[HeldJob]:
+    def running(self) -> list[InFlightJob]:
         """Return the jobs whose handlers still run."""
         return list(self._running)
 
@@ -149,20 +154,20 @@ class Dispatcher:
             elif self._waiting:
                 self._arrived.set()
 
-    async def _work_on(self, held: HeldJob) -> None:
-        if held.lost:
-            self._hand.handled()
-            self._hand.drop(held)
+    async def _work_on(self, delivery: InFlightJob) -> None:
+        if delivery.lost:
+            self._in_flight.handled()
+            self._in_flight.drop(delivery)
             return
-        self._running.add(held)
-        self._reporter.started(held)
+        self._running.add(delivery)
+        self._reporter.started(delivery)
         try:
-            result = await self._executor.run(held)
+            result = await self._executor.run(delivery)
         finally:
-            self._running.discard(held)
+            self._running.discard(delivery)
             self._reporter.ended()
-            self._hand.handled()
+            self._in_flight.handled()
         if result is None:
-            self._hand.drop(held)
+            self._in_flight.drop(delivery)
         else:
-            self._settler.submit(held, result)
+            self._settler.submit(delivery, result)

@@ -145,7 +145,7 @@ def drain_sync(client: Client, handler: Handler, **options: Unpack[DrainOptions]
 
     Args:
         client: A sync client with the project's secret (service role) key.
-        handler: What jobs are handed to; plain handlers run in threads.
+        handler: What jobs are handed to; plain flightlers run in threads.
         **options: See `DrainOptions`.
 
     Returns:
@@ -202,11 +202,11 @@ class Draining:
         """Return what has been done so far."""
         return self._run.supervisor.reporter.stats()
 
-    async def run(self, *, minds_signals: bool = False) -> DrainReport:
+    async def run(self, *, handles_signals: bool = False) -> DrainReport:
         """Drain, once.
 
         Args:
-            minds_signals: Whether SIGTERM and SIGINT stop it in order, and a second one hurries it;
+            handles_signals: Whether SIGTERM and SIGINT stop it in order, and a second one hurries it;
                 their names are the reason then.
 
         Returns:
@@ -217,8 +217,8 @@ class Draining:
         """
         async with anyio.create_task_group() as group:
             group.start_soon(_stop_in_time, self._run, self._begin + self._stop_after)
-            if minds_signals:
-                group.start_soon(self._run.mind_signals)
+            if handles_signals:
+                group.start_soon(self._run.handle_signals)
             await self._run.serve()
             report = await self._report_or_error()
             group.cancel_scope.cancel()

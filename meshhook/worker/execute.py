@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from meshhook.models import JobMessage
     from meshhook.retry import RetryStrategy
     from meshhook.worker.handler import JobHandler
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.threads import HandlerThreads
 
@@ -53,7 +53,7 @@ class Ended:
     Attributes:
         seconds: How long it took.
         error: What it raised, or the time-out; None if it returned.
-        cut: Whether it was cancelled because the job was lost or recalled.
+        cut: Whether it was cancelled because the job was lost or released.
     """
 
     seconds: float
@@ -70,8 +70,8 @@ class Executor:
         job_timeout_seconds: How long an attempt may take where the handler does not say.
         fatal_exceptions: What a handler raises when no further attempt makes sense.
         strategy: The back-off, or None to leave it to each queue.
-        threads: Where plain handlers run.
-        hand: The jobs in hand.
+        threads: Where plain flightlers run.
+        in_flight: The jobs in flight.
         worker_name: Who is told to have worked on the job.
         reporter: What logs a failed attempt, before its outcome is on its way.
     """
@@ -81,116 +81,124 @@ class Executor:
     fatal_exceptions: tuple[type[BaseException], ...]
     strategy: RetryStrategy | None
     threads: HandlerThreads
-    hand: Hand
+    in_flight: InFlight
     worker_name: str
     reporter: Reporter
 
-    async def run(self, held: HeldJob) -> Outcome | None:
+    async def run(self, delivery: InFlightJob) -> Outcome | None:
         """Hand a job to the handler.
 
         Args:
-            held: The job.
+            delivery: The job.
 
         Returns:
             What becomes of it, or None if it is somebody else's now.
         """
-        if problem := _missing_id(held.job.message):
+        if problem := _missing_id(delivery.job.message):
             error = MalformedMessage(problem)
             return self._give_up(
-                held, Failure(error, "MalformedMessage", f"MalformedMessage: {problem}")
+                delivery, Failure(error, "MalformedMessage", f"MalformedMessage: {problem}")
             )
-        return self._judge(held, await self._invoke(held))
+        return self._judge(delivery, await self._invoke(delivery))
 
-    async def _invoke(self, held: HeldJob) -> Ended:
+    async def _invoke(self, delivery: InFlightJob) -> Ended:
         if not _telemetry.is_used():
-            return await self._run_handler(held)
-        with _telemetry.processing(held.job) as attempt:
-            ended = await self._run_handler(held)
+            return await self._run_handler(delivery)
+        with _telemetry.processing(delivery.job) as attempt:
+            ended = await self._run_handler(delivery)
             attempt.seconds = ended.seconds
             if ended.error is not None and not isinstance(_answer(ended.error), Snooze):
                 attempt.error = ended.error
         return ended
 
-    async def _run_handler(self, held: HeldJob) -> Ended:
+    async def _run_handler(self, delivery: InFlightJob) -> Ended:
         """Run the handler; whatever it raises ends here, but for a cancellation from outside."""
         begin = time.monotonic()
         timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
-        held.deadline = begin + timeout if math.isfinite(timeout) else None
+        delivery.deadline = begin + timeout if math.isfinite(timeout) else None
         error: BaseException | None = None
         where: TracebackType | None = None
-        ends = math.inf if held.deadline is None else anyio.current_time() + timeout
-        with anyio.CancelScope(deadline=ends) as held.scope:
+        ends = math.inf if delivery.deadline is None else anyio.current_time() + timeout
+        with anyio.CancelScope(deadline=ends) as delivery.scope:
             try:
-                returned = await self._call_handler(held)
+                returned = await self._call_handler(delivery)
                 if returned is not None:
                     error = answer_returned(returned)
             except anyio.get_cancelled_exc_class() as cancelled:
                 where = handlers_part(cancelled.__traceback__)
-                if held.scope.cancel_called or _is_cancelled_from_outside():
+                if delivery.scope.cancel_called or _is_cancelled_from_outside():
                     raise
                 error = cancelled
                 _take_back_cancellation()
             except BaseException as raised:  # noqa: BLE001 - a handler may raise anything, SystemExit too
                 error = raised
-        if held.scope.cancelled_caught and not (held.lost or held.recalled):
+        if delivery.scope.cancelled_caught and not (delivery.lost or delivery.released):
             error = JobTimeoutError(timeout).with_traceback(where)
         seconds = round(time.monotonic() - begin, 6)
         try:
-            return Ended(seconds, error, cut=held.scope.cancelled_caught and error is None)
+            return Ended(seconds, error, cut=delivery.scope.cancelled_caught and error is None)
         finally:
             # The error's traceback has this frame: a circle, which would keep what the handler had.
             error = None
 
-    async def _call_handler(self, held: HeldJob) -> object:
-        context.enter(held)
-        message = held.job.message
+    async def _call_handler(self, delivery: InFlightJob) -> object:
+        context.enter(delivery)
+        message = delivery.job.message
         if self.handler.is_async:
             return await self.handler.function(message)
-        self.hand.occupied.add(held.key)
+        self.in_flight.in_threads.add(delivery.key)
         result: object = await self.threads.run(
-            lambda: self.handler.function(message), lambda: self.hand.occupied.discard(held.key)
+            lambda: self.handler.function(message),
+            lambda: self.in_flight.in_threads.discard(delivery.key),
         )
         return await result if inspect.isawaitable(result) else result
 
-    def _judge(self, held: HeldJob, ended: Ended) -> Outcome | None:
+    def _judge(self, delivery: InFlightJob, ended: Ended) -> Outcome | None:
         """Return what follows from how the handler ended."""
-        if held.lost:
+        if delivery.lost:
             return None
-        if ended.cut or (held.recalled and ended.error is not None):
+        if ended.cut or (delivery.released and ended.error is not None):
             # What a handler raises when it is cut off says nothing about the job.
-            return outcome(held, "release")
+            return outcome(delivery, "release")
         if ended.error is None:
-            return outcome(held, "complete", seconds=ended.seconds)
-        return self._judge_error(held, ended.error, ended.seconds)
+            return outcome(delivery, "complete", seconds=ended.seconds)
+        return self._judge_error(delivery, ended.error, ended.seconds)
 
-    def _judge_error(self, held: HeldJob, error: BaseException, seconds: float) -> Outcome:
+    def _judge_error(self, delivery: InFlightJob, error: BaseException, seconds: float) -> Outcome:
         answer = _answer(error)
         if isinstance(answer, Snooze):
-            return _timed(outcome(held, "release", delay_seconds=answer.seconds), answer.run_at)
+            return _timed(outcome(delivery, "release", delay_seconds=answer.seconds), answer.run_at)
         failure = describe(answer or error)
         if isinstance(answer, DeadLetter):
-            return self._give_up(held, attrs.evolve(failure, message=answer.reason), seconds)
+            return self._give_up(delivery, attrs.evolve(failure, message=answer.reason), seconds)
         is_fatal = any(isinstance(leaf, self.fatal_exceptions) for leaf in leaves(error))
-        is_last = held.job.attempt >= held.job.max_attempts
+        is_last = delivery.job.attempt >= delivery.job.max_attempts
         if is_last or (is_fatal and answer is None):
-            return self._give_up(held, failure, seconds)
+            return self._give_up(delivery, failure, seconds)
         delay, run_at = None, None
         if isinstance(answer, Retry):
             delay, run_at = answer.after_seconds, answer.run_at
         if delay is None and run_at is None:
-            delay = held.queue.delay_seconds(held.job.attempt, self.strategy)
-        return _timed(self._failed(held, "retry", failure, seconds, delay), run_at)
+            delay = delivery.queue.delay_seconds(delivery.job.attempt, self.strategy)
+        return _timed(self._failed(delivery, "retry", failure, seconds, delay), run_at)
 
-    def _give_up(self, held: HeldJob, failure: Failure, seconds: float | None = None) -> Outcome:
-        return self._failed(held, "dead_letter", failure, seconds, None)
+    def _give_up(
+        self, delivery: InFlightJob, failure: Failure, seconds: float | None = None
+    ) -> Outcome:
+        return self._failed(delivery, "dead_letter", failure, seconds, None)
 
     def _failed(
-        self, held: HeldJob, kind: str, failure: Failure, seconds: float | None, delay: float | None
+        self,
+        delivery: InFlightJob,
+        kind: str,
+        failure: Failure,
+        seconds: float | None,
+        delay: float | None,
     ) -> Outcome:
         failed = FailedOutcome(
             outcome=kind,
-            msg_id=held.job.msg_id,
-            read_ct=held.job.read_ct,
+            msg_id=delivery.job.msg_id,
+            read_ct=delivery.job.read_ct,
             seconds=seconds,
             delay_seconds=delay,
             error_type=failure.error_type,
@@ -199,18 +207,21 @@ class Executor:
             worker=self.worker_name,
             error=failure.error if self.reporter.is_watched else None,
         )
-        self.reporter.attempt_failed(held, failed, failure)
+        self.reporter.attempt_failed(delivery, failed, failure)
         return failed
 
 
 def outcome(
-    held: HeldJob, kind: str, seconds: float | None = None, delay_seconds: float | None = None
+    delivery: InFlightJob,
+    kind: str,
+    seconds: float | None = None,
+    delay_seconds: float | None = None,
 ) -> Outcome:
     """Return an outcome of a job, under the receipt of this delivery."""
     return Outcome(
         outcome=kind,
-        msg_id=held.job.msg_id,
-        read_ct=held.job.read_ct,
+        msg_id=delivery.job.msg_id,
+        read_ct=delivery.job.read_ct,
         seconds=seconds,
         delay_seconds=delay_seconds,
     )

@@ -71,7 +71,7 @@ class FailedOutcome(Outcome):
 
     Attributes:
         error: The exception, where somebody is interested in it once the outcome is settled. Its
-            frames hold whatever the handler held, so it is not kept for nothing.
+            frames hold whatever the handler delivery, so it is not kept for nothing.
     """
 
     error: BaseException | None = attrs.field(default=None, eq=False, repr=False)

@@ -26,7 +26,7 @@ def _version() -> str | None:
         return None
 
 
-class Presence:
+class Heartbeat:
     """What goes with a claim or an extension every few seconds, so that the worker is seen.
 
     A drain is often over in a moment: one that is does not tell of itself, and says no good-bye.
@@ -65,7 +65,7 @@ class Presence:
         self._was_seen = True
         return {**self._fixed, "running": self._reporter.count("running")}
 
-    def farewell(self) -> dict[str, Any] | None:
+    def final(self) -> dict[str, Any] | None:
         """Return what has the worker forgotten, None if it was never seen; nothing is due after."""
         self._next = math.inf
         return {**self._fixed, "is_stopped": True} if self._was_seen else None

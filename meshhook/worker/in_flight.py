@@ -1,4 +1,4 @@
-"""The jobs that a worker has in hand."""
+"""The jobs that a worker has in flight."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 MAX_BYTES = 64 * 1024 * 1024
-"""From how many bytes of messages in hand on no more jobs are claimed."""
+"""From how many bytes of messages in flight on no more jobs are claimed."""
 
 
 @attrs.define(eq=False)
-class HeldJob:
+class InFlightJob:
     """A job from its claim until it is settled.
 
     Attributes:
@@ -37,7 +37,7 @@ class HeldJob:
         successor: The next delivery of the same job, claimed while this one's outcome was on its
             way: which of the two came first, only the answer to the outcome can tell.
         lost: Whether somebody else has the job.
-        recalled: Whether the worker stops and takes the job out of its handler's hands.
+        released: Whether the worker stops and takes the job out of its handler's hands.
     """
 
     job: Job
@@ -48,9 +48,9 @@ class HeldJob:
     deadline: float | None = None
     begun_at: float | None = None
     settling: bool = False
-    successor: HeldJob | None = None
+    successor: InFlightJob | None = None
     lost: bool = False
-    recalled: bool = False
+    released: bool = False
 
     @property
     def key(self) -> Key:
@@ -71,7 +71,7 @@ class HeldJob:
         Returns:
             Whether it goes on; False if the handler has been told to stop already.
         """
-        if self.lost or self.recalled or job.read_ct != self.job.read_ct + 1:
+        if self.lost or self.released or job.read_ct != self.job.read_ct + 1:
             return False
         self.job = attrs.evolve(self.job, read_ct=job.read_ct, attempt=job.attempt, vt=job.vt)
         self.lease_ends = lease_ends
@@ -90,22 +90,22 @@ class HeldJob:
         self.lost = True
         self._cancel()
 
-    def recall(self) -> None:
+    def release(self) -> None:
         """Take the job out of its handler's hands, because the worker stops."""
-        self.recalled = True
+        self.released = True
         self._cancel()
 
     def _cancel(self) -> None:
         if self.scope is not None:
             self.scope.cancel()
 
-    def lease_is_over(self) -> bool:
+    def lease_has_ended(self) -> bool:
         """Tell whether the lease has ended as far as is known here."""
         return time.monotonic() >= self.lease_ends
 
 
-class Hand:
-    """All the jobs that a worker has in hand, and how many more it can take.
+class InFlight:
+    """All the jobs that a worker has in flight, and how many more it can take.
 
     Args:
         capacity: How many jobs may wait for or be in a handler at once.
@@ -113,50 +113,50 @@ class Hand:
     Attributes:
         capacity: The same.
         asked_for: For how many jobs room is kept while they are asked for.
-        occupied: Jobs that were given up while a thread, which nothing can stop, is still at work
+        in_threads: Jobs that were given up while a thread, which nothing can stop, is still at work
             on them.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._bytes = 0.0
-        self._held: dict[Key, HeldJob] = {}
+        self._jobs: dict[Key, InFlightJob] = {}
         self._unhandled = 0
         self.asked_for = 0
         self._changed = anyio.Event()
-        self.occupied: set[Key] = set()
+        self.in_threads: set[Key] = set()
 
-    def __iter__(self) -> Iterator[HeldJob]:
-        """Go through the deliveries in hand, as they are now."""
-        for held in tuple(self._held.values()):
-            yield held
-            if held.successor is not None:
-                yield held.successor
+    def __iter__(self) -> Iterator[InFlightJob]:
+        """Go through the deliveries in flight, as they are now."""
+        for delivery in tuple(self._jobs.values()):
+            yield delivery
+            if delivery.successor is not None:
+                yield delivery.successor
 
-    def snapshot(self) -> list[HeldJob]:
-        """Return the deliveries in hand as they are now; also in other threads than the loop's."""
-        held_jobs = list(self._held.copy().values())
-        successors = [held.successor for held in held_jobs]
-        return held_jobs + [held for held in successors if held is not None]
+    def snapshot(self) -> list[InFlightJob]:
+        """Return the deliveries in flight as they are now; also in other threads than the loop's."""
+        deliveries = list(self._jobs.copy().values())
+        successors = [delivery.successor for delivery in deliveries]
+        return deliveries + [delivery for delivery in successors if delivery is not None]
 
     def __len__(self) -> int:
-        """Count the jobs in hand, those that are being settled too."""
-        return len(self._held)
+        """Count the jobs in flight, those that are being settled too."""
+        return len(self._jobs)
 
-    def get(self, job: Job) -> HeldJob | None:
-        """Return the job in hand that a claimed one is, if it is."""
-        return self._held.get((job.queue_name, job.msg_id))
+    def get(self, job: Job) -> InFlightJob | None:
+        """Return the job in flight that a claimed one is, if it is."""
+        return self._jobs.get((job.queue_name, job.msg_id))
 
     @property
     def free(self) -> int:
-        """How many more jobs may be claimed: none while those in hand take up much memory."""
+        """How many more jobs may be claimed: none while those in flight take up much memory."""
         room = self.capacity - self._unhandled - self.asked_for
         return max(0, room) if self._bytes < MAX_BYTES else 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in hand, and nothing asked for that might be soon."""
-        return not self._held and not self.asked_for
+        """Whether nothing is in flight, and nothing asked for that might be soon."""
+        return not self._jobs and not self.asked_for
 
     @contextmanager
     def reserved(self, room: int) -> Iterator[None]:
@@ -172,10 +172,10 @@ class Hand:
             self.asked_for -= room
             self._changed.set()
 
-    def take(self, held: HeldJob) -> None:
-        """Take a claimed job in hand."""
-        self._held[held.key] = held
-        self._bytes += held.size
+    def take(self, delivery: InFlightJob) -> None:
+        """Add a claimed job."""
+        self._jobs[delivery.key] = delivery
+        self._bytes += delivery.size
         self._unhandled += 1
         self._changed.set()
 
@@ -184,11 +184,11 @@ class Hand:
         self._unhandled -= 1
         self._changed.set()
 
-    def drop(self, held: HeldJob) -> None:
+    def drop(self, delivery: InFlightJob) -> None:
         """Let go of a job that is settled or lost."""
-        if self._held.get(held.key) is held:
-            del self._held[held.key]
-            self._bytes = self._bytes - held.size if self._held else 0.0
+        if self._jobs.get(delivery.key) is delivery:
+            del self._jobs[delivery.key]
+            self._bytes = self._bytes - delivery.size if self._jobs else 0.0
             self._changed.set()
 
     async def wait_change(self) -> None:
@@ -208,6 +208,6 @@ class Hand:
             await self.wait_change()
 
     async def wait_filled(self) -> None:
-        """Wait until there is a job in hand."""
-        while not self._held:
+        """Wait until there is a job in flight."""
+        while not self._jobs:
             await self.wait_change()

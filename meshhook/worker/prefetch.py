@@ -16,7 +16,7 @@ import anyio
 
 if TYPE_CHECKING:
     from meshhook.worker.dispatch import Dispatcher
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
 
 MAX_PREFETCH = 2000
@@ -37,7 +37,7 @@ class Prefetch:
 
     Args:
         concurrency: How many handlers may run at once.
-        hand: The jobs in hand.
+        in_flight: The jobs in flight.
         dispatcher: Where they wait for handlers.
         reporter: Who knows how long jobs take.
     """
@@ -45,12 +45,12 @@ class Prefetch:
     def __init__(
         self,
         concurrency: int,
-        hand: Hand,
+        in_flight: InFlight,
         dispatcher: Dispatcher,
         reporter: Reporter,
     ) -> None:
         self._concurrency = concurrency
-        self._hand = hand
+        self._in_flight = in_flight
         self._dispatcher = dispatcher
         self._reporter = reporter
         self._ahead = 0
@@ -60,25 +60,25 @@ class Prefetch:
     async def run(self) -> None:
         """Hand back what waits for too long, for ever."""
         while True:
-            await self._hand.wait_filled()
+            await self._in_flight.wait_filled()
             await anyio.sleep(LOOK_SECONDS)
             if self._dispatcher.longest_wait() > PATIENCE_SECONDS:
                 self._let_wait(0)
-                self._hand_back()
+                self._release_waiting()
 
-    def claimed(self, taken: list[HeldJob], *, is_full: bool) -> None:
+    def claimed(self, taken: list[InFlightJob], *, is_full: bool) -> None:
         """Learn from a claim.
 
         A job that nobody settled the last time may be one that kills its worker, and then all that
-        the worker has in hand lose an attempt. So nothing is claimed ahead beside such jobs.
+        the worker has in flight lose an attempt. So nothing is claimed ahead beside such jobs.
 
         Args:
             taken: The jobs that it brought.
             is_full: Whether it brought as many as were asked for.
         """
-        if any(held.job._is_suspect for held in taken):  # noqa: SLF001 - ours
+        if any(delivery.job._is_suspect for delivery in taken):  # noqa: SLF001 - ours
             self._let_wait(0)
-            self._hand_back()
+            self._release_waiting()
         elif is_full:
             self._let_wait(min(self._enough(), max(2 * self._ahead, self._concurrency)))
         else:
@@ -86,12 +86,12 @@ class Prefetch:
 
     def _let_wait(self, jobs: int) -> None:
         self._ahead = jobs
-        self._hand.capacity = self._concurrency + jobs
+        self._in_flight.capacity = self._concurrency + jobs
 
-    def _hand_back(self) -> None:
+    def _release_waiting(self) -> None:
         """Hand back the jobs that there is no handler free for."""
         free = self._concurrency - len(self._dispatcher.running())
-        self._dispatcher.hand_back(keep=max(0, free))
+        self._dispatcher.release_waiting(keep=max(0, free))
 
     def _enough(self) -> int:
         """Return how many jobs the handlers begin in a moment, beside those that they have."""
@@ -109,7 +109,7 @@ class Prefetch:
         now = time.monotonic()
         running = self._dispatcher.running()
         new += len(running)
-        took += sum(now - (held.begun_at or now) for held in running)
+        took += sum(now - (delivery.begun_at or now) for delivery in running)
         if new:
             recent = took / new
             before = self._typical_seconds

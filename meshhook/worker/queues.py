@@ -52,7 +52,7 @@ class WorkedQueue:
     dlq_name: str | None = ""
     _polled: bool = False
 
-    def learn(self, claim: Claim) -> bool:
+    def update_from(self, claim: Claim) -> bool:
         """Take over the queue's settings from a claim, and tell if it was paused or resumed."""
         self.vt_seconds = claim.vt_seconds
         self.base_delay_ms = claim.base_delay_ms
@@ -69,7 +69,7 @@ class WorkedQueue:
             return "the archive, since the queue has no dead letters"
         return f"the dead letter queue {self.dlq_name}".rstrip()
 
-    def drained(self, asked_at: float, interval_seconds: float) -> None:
+    def note_short_claim(self, asked_at: float, interval_seconds: float) -> None:
         """Note that the queue had fewer jobs than were asked for: no need to ask again at once.
 
         Workers that start together would poll in step for ever, so the first pause is of any

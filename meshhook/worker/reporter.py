@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meshhook.worker.events import HookCaller
     from meshhook.worker.failure import Failure
     from meshhook.worker.health import Health, Kind
-    from meshhook.worker.in_flight import HeldJob
+    from meshhook.worker.in_flight import InFlightJob
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.stats import StopReport
 
@@ -92,29 +92,35 @@ class Reporter:
         """Whether somebody gets the events."""
         return self._hook.is_set
 
-    def claimed(self, held: HeldJob) -> None:
+    def claimed(self, delivery: InFlightJob) -> None:
         """A job has been claimed."""
-        self._tell("claimed", held)
+        self._tell("claimed", delivery)
 
-    def started(self, held: HeldJob) -> None:
+    def started(self, delivery: InFlightJob) -> None:
         """A job goes into its handler."""
-        held.begun_at = time.monotonic()
+        delivery.begun_at = time.monotonic()
         self._counts["running"] += 1
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("job started", extra=self._fields(held))
-        self._tell("started", held)
+            log.debug("job started", extra=self._fields(delivery))
+        self._tell("started", delivery)
 
     def ended(self) -> None:
         """A job leaves its handler."""
         self._counts["running"] -= 1
 
-    def attempt_failed(self, held: HeldJob, outcome: FailedOutcome, failure: Failure) -> None:
+    def attempt_failed(
+        self, delivery: InFlightJob, outcome: FailedOutcome, failure: Failure
+    ) -> None:
         """An attempt has failed; its outcome is yet to be settled, which may take an outage."""
-        job = held.job
+        job = delivery.job
         is_last = outcome.outcome == "dead_letter"
         level = logging.ERROR if is_last else logging.WARNING
         if log.isEnabledFor(level):
-            then = f"it goes to {held.queue.last_stop}" if is_last else _next(outcome.delay_seconds)
+            then = (
+                f"it goes to {delivery.queue.last_stop}"
+                if is_last
+                else _next(outcome.delay_seconds)
+            )
             error = _told(failure.error_type, failure.message)
             log.log(
                 level,
@@ -122,7 +128,7 @@ class Reporter:
                 *(job.msg_id, job.queue_name, job.attempt, job.max_attempts, error, then),
                 exc_info=failure.exc_info() if self._log_tracebacks else None,
                 extra=self._fields(
-                    held,
+                    delivery,
                     outcome="failed",
                     duration=outcome.seconds,
                     error_type=failure.error_type,
@@ -131,11 +137,11 @@ class Reporter:
             )
         self._on_error.emit(f"job {job.msg_id} in {job.queue_name}", failure.error, job)
 
-    def settled(self, held: HeldJob, outcome: Outcome) -> None:
+    def settled(self, delivery: InFlightJob, outcome: Outcome) -> None:
         """The database has confirmed an outcome."""
         if outcome.outcome in _SETTLED:
             names, kinds = _SETTLED[outcome.outcome]
-        elif held.begun_at is not None and not held.recalled:
+        elif delivery.begun_at is not None and not delivery.released:
             names, kinds = ("snoozed",), ("snoozed",)
         else:
             names, kinds = ("released",), ("released",)
@@ -144,24 +150,24 @@ class Reporter:
         self._seconds += outcome.seconds or 0.0
         if outcome.error_message is not None:
             self._last_error = outcome.error_message
-        self._log_settled(held, outcome, kinds[-1])
+        self._log_settled(delivery, outcome, kinds[-1])
         for kind in kinds:
-            self._tell(kind, held, outcome)
+            self._tell(kind, delivery, outcome)
 
-    def lost(self, held: HeldJob, why: str) -> None:
+    def lost(self, delivery: InFlightJob, why: str) -> None:
         """A lease is lost."""
         self._counts["lost"] += 1
         log.warning(
             "lost the lease of job %s in %s, attempt %s: %s",
-            held.job.msg_id,
-            held.job.queue_name,
-            held.job.attempt,
+            delivery.job.msg_id,
+            delivery.job.queue_name,
+            delivery.job.attempt,
             why,
-            extra=self._fields(held, outcome="lost"),
+            extra=self._fields(delivery, outcome="lost"),
         )
-        self._tell("lost", held, error_message=why)
+        self._tell("lost", delivery, error_message=why)
 
-    def buried(self, queue: WorkedQueue, msg_id: int, error: str) -> None:
+    def dead_lettered(self, queue: WorkedQueue, msg_id: int, error: str) -> None:
         """A claim took a job that was past its last attempt out of the queue."""
         self._counts["moved_to_dlq"] += 1
         self._last_error = error
@@ -214,16 +220,16 @@ class Reporter:
         fields = {"worker": self._worker_name, "queue": queue_name}
         log.info("could not prune the history of %s: %s", queue_name, error, extra=fields)
 
-    def gave_up(self, held: HeldJob, why: str) -> None:
+    def gave_up(self, delivery: InFlightJob, why: str) -> None:
         """A job could not be settled; it comes again when its lease ends."""
         log.error(
             "could not settle job %s in %s: %s",
-            held.job.msg_id,
-            held.job.queue_name,
+            delivery.job.msg_id,
+            delivery.job.queue_name,
             why,
-            extra=self._fields(held, outcome="given_up"),
+            extra=self._fields(delivery, outcome="given_up"),
         )
-        self._tell("given_up", held, error_message=why)
+        self._tell("given_up", delivery, error_message=why)
 
     def blocked(self, blocked: Blocked) -> None:
         """The event loop is blocked; said from another thread, so only to the log."""
@@ -232,26 +238,26 @@ class Reporter:
             blocked.seconds,
             blocked.culprit,
             blocked.fix,
-            extra=self._fields_of(blocked.standing.held),
+            extra=self._fields_of(blocked.standing.delivery),
         )
 
     def unblocked(self, blocked: Blocked) -> None:
         """The event loop was blocked, and moves again."""
         self._counts["blocked"] += 1
-        held = blocked.standing.held
+        delivery = blocked.standing.delivery
         if blocked.is_logged:
             log.warning(
                 "the event loop moves again: it was blocked for %.1f s in all, at last by %s",
                 blocked.seconds,
                 blocked.culprit,
-                extra=self._fields_of(held),
+                extra=self._fields_of(delivery),
             )
         self._emit(
             "blocked",
-            queue_name=held and held.job.queue_name,
-            msg_id=held and held.job.msg_id,
-            run_id=held and held.job.message.get("run_id"),
-            attempt=held and held.job.attempt,
+            queue_name=delivery and delivery.job.queue_name,
+            msg_id=delivery and delivery.job.msg_id,
+            run_id=delivery and delivery.job.message.get("run_id"),
+            attempt=delivery and delivery.job.attempt,
             seconds=round(blocked.seconds, 3),
             error_message=blocked.culprit,
         )
@@ -266,7 +272,7 @@ class Reporter:
             extra={"worker": self._worker_name, "queue": queue_name},
         )
 
-    def let_go(self, jobs: Sequence[HeldJob]) -> None:
+    def let_go(self, jobs: Sequence[InFlightJob]) -> None:
         """Leases are not extended any longer, because a handler's time was up long ago."""
         first, others = jobs[0], len(jobs) - 1
         log.warning(
@@ -302,27 +308,27 @@ class Reporter:
         log.info("%s%s", kind.replace("_", " "), detail, extra={"worker": self._worker_name})
         self._emit(kind)
 
-    def _log_settled(self, held: HeldJob, outcome: Outcome, kind: str) -> None:
+    def _log_settled(self, delivery: InFlightJob, outcome: Outcome, kind: str) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            fields = self._fields(held, outcome=kind, duration=outcome.seconds)
+            fields = self._fields(delivery, outcome=kind, duration=outcome.seconds)
             fields["error_type"] = outcome.error_type
-            where = (held.job.msg_id, held.job.queue_name, held.job.attempt)
+            where = (delivery.job.msg_id, delivery.job.queue_name, delivery.job.attempt)
             log.debug("job %s in %s, attempt %s: %s", *where, kind, extra=fields)
 
     def _tell(
         self,
         kind: EventKind,
-        held: HeldJob,
+        delivery: InFlightJob,
         outcome: Outcome | None = None,
         error_message: str | None = None,
     ) -> None:
         if self._hook.is_set:
             self._emit(
                 kind,
-                queue_name=held.job.queue_name,
-                msg_id=held.job.msg_id,
-                run_id=held.job.message.get("run_id"),
-                attempt=held.job.attempt,
+                queue_name=delivery.job.queue_name,
+                msg_id=delivery.job.msg_id,
+                run_id=delivery.job.message.get("run_id"),
+                attempt=delivery.job.attempt,
                 seconds=outcome and outcome.seconds,
                 error_type=outcome and outcome.error_type,
                 error_message=outcome.error_message if outcome else error_message,
@@ -333,16 +339,16 @@ class Reporter:
         if self._hook.is_set:
             self._hook.emit(kind, WorkerEvent(kind=kind, worker=self._worker_name, **fields))
 
-    def _fields_of(self, held: HeldJob | None) -> dict[str, Any]:
-        return {"worker": self._worker_name} if held is None else self._fields(held)
+    def _fields_of(self, delivery: InFlightJob | None) -> dict[str, Any]:
+        return {"worker": self._worker_name} if delivery is None else self._fields(delivery)
 
-    def _fields(self, held: HeldJob, **more: Any) -> dict[str, Any]:
+    def _fields(self, delivery: InFlightJob, **more: Any) -> dict[str, Any]:
         return {
             "worker": self._worker_name,
-            "queue": held.job.queue_name,
-            "msg_id": held.job.msg_id,
-            "run_id": held.job.message.get("run_id"),
-            "attempt": held.job.attempt,
+            "queue": delivery.job.queue_name,
+            "msg_id": delivery.job.msg_id,
+            "run_id": delivery.job.message.get("run_id"),
+            "attempt": delivery.job.attempt,
             **more,
         }
 

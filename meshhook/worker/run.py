@@ -92,12 +92,12 @@ class Run:
         finally:
             self.ended.set()
 
-    async def mind_signals(self) -> None:
-        """Stop at the first SIGTERM or SIGINT, and hurry at the second."""
+    async def handle_signals(self) -> None:
+        """Stop at the first SIGTERM or SIGINT, and stop_now at the second."""
         if threading.current_thread() is not threading.main_thread():
             return
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 if self.supervisor.is_stopping:
-                    self.supervisor.hurry()
+                    self.supervisor.stop_now()
                 self.supervisor.stop(signal.Signals(number).name)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from meshhook._calls.settle import Outcome
     from meshhook._http.transport import Transport
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
 
-    Settlement = tuple[HeldJob, Outcome]
+    Settlement = tuple[InFlightJob, Outcome]
 
 MAX_BATCH = 1000
 """How many outcomes are sent at once at the most."""
@@ -74,21 +74,21 @@ class Settler:
 
     Args:
         transport: What sends each call once.
-        hand: The jobs in hand, from which a settled one is dropped.
+        in_flight: The jobs in flight, from which a settled one is dropped.
         reporter: Who is told.
     """
 
-    def __init__(self, transport: Transport, hand: Hand, reporter: Reporter) -> None:
+    def __init__(self, transport: Transport, in_flight: InFlight, reporter: Reporter) -> None:
         self._transport = transport
-        self._hand = hand
+        self._in_flight = in_flight
         self._reporter = reporter
         self._pending: defaultdict[str, deque[Settlement]] = defaultdict(deque)
         self._returned: deque[Batch] = deque()
         self._arrived = anyio.Event()
         self._stopping = anyio.Event()
-        self._pass_on: Callable[[HeldJob], None] = hand.drop
+        self._pass_on: Callable[[InFlightJob], None] = in_flight.drop
 
-    def pass_successors_on(self, pass_on: Callable[[HeldJob], None]) -> None:
+    def pass_successors_on(self, pass_on: Callable[[InFlightJob], None]) -> None:
         """Say what is called with the next delivery of a job when the last one is settled.
 
         Args:
@@ -100,15 +100,15 @@ class Settler:
         """Make haste: a stop has no time for long pauses between tries."""
         self._stopping.set()
 
-    def submit(self, held: HeldJob, outcome: Outcome) -> None:
+    def submit(self, delivery: InFlightJob, outcome: Outcome) -> None:
         """Have a job settled; returns at once.
 
         Args:
-            held: The job.
+            delivery: The job.
             outcome: What becomes of it.
         """
-        held.settling = True
-        self._pending[held.job.queue_name].append((held, outcome))
+        delivery.settling = True
+        self._pending[delivery.job.queue_name].append((delivery, outcome))
         self._arrived.set()
 
     def take_along(self, queue_name: str) -> Batch:
@@ -126,12 +126,12 @@ class Settler:
         batch: list[Settlement] = []
         characters = 0
         while pending and len(batch) < MAX_BATCH and characters < MAX_BATCH_CHARACTERS:
-            held, outcome = pending.popleft()
-            batch.append((held, outcome))
+            delivery, outcome = pending.popleft()
+            batch.append((delivery, outcome))
             characters += len(outcome.error_message or "") + len(outcome.error_stack or "")
         return Batch(queue_name, tuple(batch))
 
-    def give_back(self, batch: Batch) -> None:
+    def resubmit(self, batch: Batch) -> None:
         """Have outcomes settled that a claim took along without an answer coming back.
 
         Args:
@@ -148,9 +148,9 @@ class Settler:
             batch: The outcomes.
             statuses: What happened to each: ``ok``, ``lost`` or ``missing``.
         """
-        for (held, outcome), status in zip(batch.settlements, statuses, strict=True):
+        for (delivery, outcome), status in zip(batch.settlements, statuses, strict=True):
             is_done = status == "missing" and batch.may_be_done
-            self._confirmed(held, outcome, "ok" if is_done else status)
+            self._confirmed(delivery, outcome, "ok" if is_done else status)
 
     async def run(self) -> None:
         """Settle what no claim takes along, for ever.
@@ -190,9 +190,9 @@ class Settler:
     async def _settle_rest(self, batch: Batch, error: RejectedError) -> None:
         """One outcome that the database refuses must not keep the others from being settled."""
         if len(batch.settlements) == 1:
-            held, _ = batch.settlements[0]
-            self._reporter.gave_up(held, str(error))
-            self._let_go(held)
+            delivery, _ = batch.settlements[0]
+            self._reporter.gave_up(delivery, str(error))
+            self._let_go(delivery)
             return
         for settlement in batch.settlements:
             await self._settle(attrs.evolve(batch, settlements=(settlement,)))
@@ -218,20 +218,22 @@ class Settler:
             await self._stopping.wait()
             await anyio.sleep(STOPPING_SECONDS)
 
-    def _confirmed(self, held: HeldJob, outcome: Outcome, status: str) -> None:
-        if status == "lost" and held.successor is not None:
+    def _confirmed(self, delivery: InFlightJob, outcome: Outcome, status: str) -> None:
+        if status == "lost" and delivery.successor is not None:
             # We ourselves had claimed the job again before this arrived.
-            held.job, held.successor = held.successor.job, None
-            self.submit(held, attrs.evolve(outcome, read_ct=held.job.read_ct))
+            delivery.job, delivery.successor = delivery.successor.job, None
+            self.submit(delivery, attrs.evolve(outcome, read_ct=delivery.job.read_ct))
             return
         if status == "ok":
-            self._reporter.settled(held, outcome)
-        elif not held.lost:
-            held.lost = True
-            self._reporter.lost(held, f"its outcome ({outcome.outcome}) came too late: {status}")
-        self._let_go(held)
+            self._reporter.settled(delivery, outcome)
+        elif not delivery.lost:
+            delivery.lost = True
+            self._reporter.lost(
+                delivery, f"its outcome ({outcome.outcome}) came too late: {status}"
+            )
+        self._let_go(delivery)
 
-    def _let_go(self, held: HeldJob) -> None:
-        self._hand.drop(held)
-        if held.successor is not None:
-            self._pass_on(held.successor)
+    def _let_go(self, delivery: InFlightJob) -> None:
+        self._in_flight.drop(delivery)
+        if delivery.successor is not None:
+            self._pass_on(delivery.successor)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from meshhook.worker.in_flight import HeldJob
+    from meshhook.worker.in_flight import InFlightJob
 
 # The frame below which everything is the handler's; its locals know the job.
 _HANDLER_CALL = Executor._call_handler.__code__  # noqa: SLF001 - ours
@@ -45,12 +45,12 @@ class Standing:
     Attributes:
         place: File and line, of the innermost frame that is the user's own code.
         function: The handler's function; outside of handlers, the function at that place.
-        held: The job whose handler it is; None outside of handlers.
+        delivery: The job whose handler it is; None outside of handlers.
     """
 
     place: str
     function: str
-    held: HeldJob | None = None
+    delivery: InFlightJob | None = None
 
 
 def standing(thread_id: int) -> Standing | None:
@@ -80,14 +80,14 @@ def standing(thread_id: int) -> Standing | None:
 
 
 def _in_handler(inner: Sequence[FrameType], call: dict[str, Any]) -> Standing:
-    function, held = call["self"].handler.function, call["held"]
+    function, delivery = call["self"].handler.function, call["delivery"]
     name = _name(function)
     if not inner:  # it is written in C
-        return Standing(f"the call of {name}", name, held)
+        return Standing(f"the call of {name}", name, delivery)
     home = _home(inspect.unwrap(function), inner[-1])
     own = (frame for frame in inner if frame.f_code.co_filename.startswith(home))
     at = next(filter(_is_users, inner), None) or next(own, inner[-1])
-    return Standing(_place(at), name, held)
+    return Standing(_place(at), name, delivery)
 
 
 def _home(function: Any, outermost: FrameType) -> str:

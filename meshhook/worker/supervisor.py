@@ -3,7 +3,7 @@
 claimer     asks for jobs                       stops first
 dispatcher  runs handlers                       gets the grace period, is cut off then
 settler     tells the database what came of it  goes on until everything is told
-lease       keeps all jobs in hand              goes on as long as there are any
+lease       keeps all jobs in flight              goes on as long as there are any
 watchdog    keeps them while the loop is blocked, and says so   stops with the rest
 prefetch    sets how many jobs are asked for    stops with the rest
 housekeeper deletes old history                 stops with the rest
@@ -25,9 +25,9 @@ from meshhook.worker.dispatch import Dispatcher
 from meshhook.worker.events import MAX_ERRORS_WAITING, HookCaller
 from meshhook.worker.execute import Executor
 from meshhook.worker.health import Health
-from meshhook.worker.heartbeat import Presence
+from meshhook.worker.heartbeat import Heartbeat
 from meshhook.worker.housekeeping import Housekeeper
-from meshhook.worker.in_flight import Hand
+from meshhook.worker.in_flight import InFlight
 from meshhook.worker.lease import LeaseKeeper
 from meshhook.worker.prefetch import Prefetch
 from meshhook.worker.queues import Turns, WorkedQueue
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     )
 
 
-HURRY_SECONDS = 1.0
+STOP_NOW_SECONDS = 1.0
 """How long each step of a stop that must be quick takes at most."""
 
-FAREWELL_SECONDS = 1.0
+FINAL_HEARTBEAT_SECONDS = 1.0
 """How long a worker that stops tries at most to have itself forgotten."""
 
 
@@ -72,11 +72,11 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop_asked = anyio.Event()
-        self._hurry_asked = anyio.Event()
+        self._stop_now_asked = anyio.Event()
         self._reason = ""
         self._error: MeshHookError | None = None
         self._threads = HandlerThreads()
-        self._hand = Hand(settings.concurrency + (settings.prefetch or 0))
+        self._in_flight = InFlight(settings.concurrency + (settings.prefetch or 0))
         self._hooks = (
             HookCaller("on_event", settings.on_event, self._threads),
             HookCaller("on_error", settings.on_error, self._threads, MAX_ERRORS_WAITING),
@@ -89,26 +89,28 @@ class Supervisor:
             for name, weight in settings.weights.items()
         )
         transport = settings.transport
-        self._settler = Settler(transport, self._hand, self.reporter)
-        self._presence = presence = Presence(settings, self.reporter)
-        self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter, presence)
+        self._settler = Settler(transport, self._in_flight, self.reporter)
+        self._heartbeat = heartbeat = Heartbeat(settings, self.reporter)
+        self._lease = LeaseKeeper(transport, queues, self._in_flight, self.reporter, heartbeat)
         thread_lease = ThreadLeaseKeeper(
-            Twin(transport.client), self._hand, self.reporter, presence
+            Twin(transport.client), self._in_flight, self.reporter, heartbeat
         )
-        self._watchdog = Watchdog(queues, self._hand, thread_lease, self.reporter)
+        self._watchdog = Watchdog(queues, self._in_flight, thread_lease, self.reporter)
         self._housekeeper = Housekeeper(transport, queues, self.reporter)
         self._dispatcher = Dispatcher(
-            settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
+            settings.concurrency, self._executor(), self._settler, self._in_flight, self.reporter
         )
         self._settler.pass_successors_on(self._dispatcher.pass_on)
-        self._prefetch = Prefetch(settings.concurrency, self._hand, self._dispatcher, self.reporter)
+        self._prefetch = Prefetch(
+            settings.concurrency, self._in_flight, self._dispatcher, self.reporter
+        )
         self._claimer = Claimer(
             transport=transport,
             turns=Turns(queues),
-            hand=self._hand,
+            in_flight=self._in_flight,
             settler=self._settler,
             reporter=self.reporter,
-            presence=presence,
+            heartbeat=heartbeat,
             pass_on=self._dispatcher.pass_on,
             prefetch=self._prefetch if self._prefetches_by_load else None,
             is_ordered=settings.concurrency == 1,
@@ -126,7 +128,7 @@ class Supervisor:
             fatal_exceptions=self._settings.fatal_exceptions,
             strategy=self._settings.strategy,
             threads=self._threads,
-            hand=self._hand,
+            in_flight=self._in_flight,
             worker_name=self._settings.name,
             reporter=self.reporter,
         )
@@ -140,9 +142,9 @@ class Supervisor:
         self._reason = self._reason or reason
         self._stop_asked.set()
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """Ask a worker that stops to wait no longer for its handlers; returns at once."""
-        self._hurry_asked.set()
+        self._stop_now_asked.set()
 
     @property
     def is_stopping(self) -> bool:
@@ -210,77 +212,77 @@ class Supervisor:
     async def _wind_down(self) -> StopReport:
         finished = self.reporter.count("processed")
         async with anyio.create_task_group() as watch:
-            watch.start_soon(self._abort_when_hurried)
+            watch.start_soon(self._abort_when_it_must_stop_now)
             self._dispatcher.close()
             self._claimer.stop()
             self._settler.stop()
-            self._dispatcher.hand_back()
+            self._dispatcher.release_waiting()
             async with anyio.create_task_group() as both:
                 both.start_soon(self._wait_for_claim)
                 both.start_soon(self._wait_for_handlers)
-            self._dispatcher.hand_back()
+            self._dispatcher.release_waiting()
             until = anyio.current_time() + self._limit(self._settings.settle_seconds)
             await self._wait_for_settlement(until)
-            await self._say_goodbye(until)
+            await self._send_final_heartbeat(until)
             watch.cancel_scope.cancel()
         return StopReport(
             reason=self._reason,
             finished=self.reporter.count("processed") - finished,
             released=self.reporter.count("released"),
-            given_up=tuple(held.key for held in self._hand if not held.lost),
+            given_up=tuple(delivery.key for delivery in self._in_flight if not delivery.lost),
         )
 
-    async def _abort_when_hurried(self) -> None:
-        await self._hurry_asked.wait()
+    async def _abort_when_it_must_stop_now(self) -> None:
+        await self._stop_now_asked.wait()
         # Cut off, a claim may still be carried out, after the jobs here were handed back; and then
         # it hides them until its lease ends.
-        await anyio.sleep(HURRY_SECONDS)
+        await anyio.sleep(STOP_NOW_SECONDS)
         self._claimer.abort()
 
     async def _wait_for_claim(self) -> None:
         """Wait for a claim that is under way, no longer than handlers are waited for."""
-        with anyio.move_on_after(max(HURRY_SECONDS, self._settings.grace_seconds)):
+        with anyio.move_on_after(max(STOP_NOW_SECONDS, self._settings.grace_seconds)):
             await self._claimer.ended.wait()
         self._claimer.abort()
         await self._claimer.ended.wait()
-        self._dispatcher.hand_back()
+        self._dispatcher.release_waiting()
 
     async def _wait_for_handlers(self) -> None:
         async with anyio.create_task_group() as race:
-            race.start_soon(self._cancel_when_hurried, race.cancel_scope)
+            race.start_soon(self._cancel_when_it_must_stop_now, race.cancel_scope)
             with anyio.move_on_after(self._settings.grace_seconds):
                 await self._dispatcher.wait_idle()
             race.cancel_scope.cancel()
-        self._dispatcher.recall()
+        self._dispatcher.release_running()
         with anyio.move_on_after(self._limit(self._settings.cancel_seconds)):
             await self._dispatcher.wait_idle()
 
-    async def _cancel_when_hurried(self, scope: anyio.CancelScope) -> None:
-        await self._hurry_asked.wait()
+    async def _cancel_when_it_must_stop_now(self, scope: anyio.CancelScope) -> None:
+        await self._stop_now_asked.wait()
         scope.cancel()
 
     async def _wait_for_settlement(self, until: float) -> None:
         """Wait for the outcomes; a handler that will not end has none."""
         stubborn = self._dispatcher.running()
         with anyio.CancelScope(deadline=until):
-            while len(self._hand) > len(stubborn):
-                await self._hand.wait_change()
-                self._dispatcher.hand_back()
-        for held in stubborn:
-            self.reporter.gave_up(held, "its handler does not end")
+            while len(self._in_flight) > len(stubborn):
+                await self._in_flight.wait_change()
+                self._dispatcher.release_waiting()
+        for delivery in stubborn:
+            self.reporter.gave_up(delivery, "its handler does not end")
 
-    async def _say_goodbye(self, until: float) -> None:
+    async def _send_final_heartbeat(self, until: float) -> None:
         """Have the worker forgotten; one that an error stopped stays to be seen as gone."""
-        farewell = self._presence.farewell()
+        final = self._heartbeat.final()
         is_reachable = self.reporter.stats().unhealthy_since is None
-        if farewell is None or self._error is not None or not is_reachable:
+        if final is None or self._error is not None or not is_reachable:
             return
-        call = settle.extend(next(iter(self._settings.weights)), (), 0, farewell)
+        call = settle.extend(next(iter(self._settings.weights)), (), 0, final)
         # A drain that has little time keeps most of it for what matters.
-        patience = min(FAREWELL_SECONDS, self._settings.settle_seconds / 5)
+        patience = min(FINAL_HEARTBEAT_SECONDS, self._settings.settle_seconds / 5)
         until = min(until, anyio.current_time() + patience)
         with anyio.CancelScope(deadline=until), contextlib.suppress(MeshHookError):
             await self._settings.transport.call(call)
 
     def _limit(self, seconds: float) -> float:
-        return min(HURRY_SECONDS, seconds) if self._hurry_asked.is_set() else seconds
+        return min(STOP_NOW_SECONDS, seconds) if self._stop_now_asked.is_set() else seconds

@@ -1,4 +1,4 @@
-"""Threads for plain handlers.
+"""Threads for plain flightlers.
 
 They are daemon threads: a handler that never returns must not keep the process from ending, as a
 thread of `anyio.to_thread` would. They are used again, so a quick handler costs no new thread.

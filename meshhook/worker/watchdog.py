@@ -1,6 +1,6 @@
-"""Noticing that a handler blocks the event loop, and keeping the jobs in hand meanwhile.
+"""Noticing that a handler blocks the event loop, and keeping the jobs in flight meanwhile.
 
-A task in the loop beats while jobs are in hand. A thread looks whether it does. When the beats stay
+A task in the loop beats while jobs are in flight. A thread looks whether it does. When the beats stay
 away, it says which handler stands where, and has the leases extended, for which it needs no loop.
 """
 
@@ -26,7 +26,7 @@ from meshhook.worker.standing import Standing, standing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook.worker.in_flight import Hand
+    from meshhook.worker.in_flight import InFlight
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.thread_lease import ThreadLeaseKeeper
@@ -42,7 +42,7 @@ class Watchdog:
 
     Args:
         queues: The queues, whose shortest lease says how soon the loop counts as blocked.
-        hand: The jobs in hand; while there are none, nothing is watched.
+        in_flight: The jobs in flight; while there are none, nothing is watched.
         lease: What extends leases from the thread.
         reporter: What logs, counts and tells.
     """
@@ -50,12 +50,12 @@ class Watchdog:
     def __init__(
         self,
         queues: Sequence[WorkedQueue],
-        hand: Hand,
+        in_flight: InFlight,
         lease: ThreadLeaseKeeper,
         reporter: Reporter,
     ) -> None:
         self._queues = queues
-        self._hand = hand
+        self._in_flight = in_flight
         self._lease = lease
         self._reporter = reporter
         self._pulse = Pulse()
@@ -70,8 +70,8 @@ class Watchdog:
         self._has_failed = False
 
     async def run(self) -> None:
-        """Beat while jobs are in hand, until stopped."""
-        await self._hand.wait_filled()
+        """Beat while jobs are in flight, until stopped."""
+        await self._in_flight.wait_filled()
         self._thread_id = threading.get_ident()
         self._loop = _asyncio_loop()
         thread = threading.Thread(target=self._watch, name="meshhook-watchdog", daemon=True)
@@ -87,10 +87,10 @@ class Watchdog:
 
     async def _keep_beating(self) -> None:
         while True:
-            await self._hand.wait_filled()
+            await self._in_flight.wait_filled()
             self._beat()
             self._armed.set()
-            while len(self._hand):
+            while len(self._in_flight):
                 await anyio.sleep(self._period_seconds())
                 self._beat()
             self._armed.clear()
@@ -144,7 +144,7 @@ class Watchdog:
             self._lease.rest()
         elif self._loop is None or self._loop.is_running():
             where = self._where()
-            self._lease.extend(None if where is None else where.held)
+            self._lease.extend(None if where is None else where.delivery)
             self._pulse.was_busy(time.monotonic())
             if where is not None:
                 self._note(where, beat_at)

@@ -192,7 +192,7 @@ class Worker(AsyncBlock):
         """
         run = self._begin()
         async with anyio.create_task_group() as group:
-            group.start_soon(run.mind_signals)
+            group.start_soon(run.handle_signals)
             await run.serve()
             group.cancel_scope.cancel()
         return run.result()

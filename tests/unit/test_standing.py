@@ -16,7 +16,7 @@ import pytest
 
 from meshhook import create_job_handler
 from meshhook.worker.execute import Executor
-from meshhook.worker.in_flight import Hand
+from meshhook.worker.in_flight import InFlight
 from meshhook.worker.queues import WorkedQueue
 from meshhook.worker.standing import Standing, standing
 from meshhook.worker.watchdog import Watchdog
@@ -85,7 +85,7 @@ def test_a_loop_that_waits_for_events_is_not_blocked() -> None:
 
     with ours, theirs, blocked(wait) as thread:
         while (found := standing(thread)) is not None:
-            assert found.held is None
+            assert found.delivery is None
         ours.send(b"x")
 
 
@@ -113,7 +113,7 @@ def test_leases_are_not_extended_for_a_loop_that_nobody_runs(state: str) -> None
     loop = asyncio.new_event_loop()
     extensions: Any = Extensions()
     reporter: Any = None
-    watchdog = Watchdog((WorkedQueue("orders", vt_seconds=0.3),), Hand(1), extensions, reporter)
+    watchdog = Watchdog((WorkedQueue("orders", vt_seconds=0.3),), InFlight(1), extensions, reporter)
     watchdog._loop = loop
     if state == "closed":
         loop.close()

@@ -115,7 +115,7 @@ def _drain(options: "WorkerOptions") -> "DrainReport":
     async def run() -> "DrainReport":
         async with connect(options.url, options.key) as client:
             draining = Draining.by_client(client, handler, arguments)
-            work = functools.partial(draining.run, minds_signals=True)
+            work = functools.partial(draining.run, handles_signals=True)
             return await run_shown(draining, work, on_terminal=sys.stderr.isatty())
 
     return anyio.run(run, backend=backend(options.loop))
