@@ -1,4 +1,4 @@
-"""A queue of a test's own, and what a test asks of it."""
+"""The queue of a test: what it holds, assertions about it, and draining it."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class QueueUnderTest:
     ) -> JobRecord:
         """Check that the queue holds a job like this.
 
-        What is not named may be anything. In a mapping, such as ``metadata``, only what is named is
-        compared; every other value must be equal.
+        Fields that are not named may have any value. In a mapping, such as ``metadata``, only the
+        named keys are compared; all other values must be equal.
 
         Args:
             expected: Fields of the message, for names that cannot be given otherwise.
@@ -146,7 +146,7 @@ class QueueUnderTest:
             raise AssertionError(message)
 
     async def drain(self, handler: Handler, **options: Unpack[DrainOptions]) -> DrainResult:
-        """Work off every job that is due, those too that the handler enqueues meanwhile.
+        """Work off every job that is due, including those that the handler enqueues.
 
         A job that fails waits for its retry, unless its delay is 0, and is left; move the clock
         and drain again.

@@ -1,4 +1,4 @@
-"""Claiming jobs: as many as there is room for, from the queue whose turn it is."""
+"""The claimer: asks for as many jobs as there is room for, from the queue whose turn it is."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from meshhook.worker.settle import Batch, Settler
 
 MAX_CLAIM = 500
-"""How many jobs are asked for at once at the most."""
+"""How many jobs one claim asks for, at most."""
 
 LINGER_SECONDS = 0.02
-"""How long a claim waits at the most for more room than there is for it."""
+"""How long a claim waits for more room, at most."""
 
 LINGER_SHARE = 0.05
-"""How much of the time that jobs take it waits at the most."""
+"""How long it waits, at most, as a share of the time that a job takes."""
 
 
 class Asked:
-    """A claim that is sent until there is an answer to it.
+    """A claim that is sent until it is answered.
 
     Args:
-        batch: The outcomes that it takes along.
+        batch: The outcomes that it settles on the way.
         quantity: How many jobs it asks for.
         make: Makes the call.
     """
@@ -61,17 +61,17 @@ class Asked:
         return self._repeated.call()
 
     def batch_as_answered(self) -> Batch:
-        """Return the outcomes, with whether an older call may have settled them."""
+        """Return its outcomes, and whether an earlier call may have settled them."""
         return self.batch.answered(is_renewed=self._repeated.is_renewed)
 
 
 class Lane:
-    """Claims that are sent one after the other.
+    """Claims that are sent one after another.
 
     Attributes:
-        unanswered: The claim of each queue that is sent again until there is an answer.
-        backoff: How long to wait before that.
-        asking: What cancels the wait for an answer.
+        unanswered: The claim of each queue that is sent again until it is answered.
+        backoff: The pauses before it is sent again.
+        asking: Cancels the wait for an answer.
     """
 
     def __init__(self) -> None:
@@ -81,29 +81,32 @@ class Lane:
 
 
 class Claimer:
-    """Polls the queues and passes the jobs on; settles on the way what has been done meanwhile.
+    """Polls the queues and passes the jobs on; each claim settles the outcomes that are ready.
 
-    One claim follows the other; while there is a backlog, a second one is on its way meanwhile, so
-    that the database works on it while the answer to the first is read.
+    There are two lanes. In the first, one claim follows another. The second is used while there is
+    a backlog: the database then works on the next claim while this process still decodes the answer
+    to the last. Two claims may be answered in any order, so a worker that must keep the order of
+    its jobs has no second lane.
 
-    Error handling: an outage is waited out with growing pauses, and the claim that it hit is sent
-    again under the same request id, so that jobs of an answer that was lost are handed out again.
-    What waiting does not mend is raised.
+    Error handling: an outage is waited out with growing pauses. The claim that it hit is sent again
+    under the same request id, so that the database hands out the jobs of a lost answer again. An
+    error that waiting does not fix is raised.
 
     Args:
-        transport: What sends each call once.
+        transport: Sends each call once.
         turns: The queues, and whose turn it is.
-        in_flight: The jobs in flight, which say how many more there is room for.
-        reporter: Who is told.
-        heartbeat: What goes with a claim now and then, so that the worker is seen.
-        pass_on: What is called with each claimed job.
-        prefetch: What learns from each claim how many jobs to ask for; None if that is fixed.
-        is_ordered: Whether one claim must follow the other, so that the jobs come in order.
+        in_flight: The jobs in flight; how many more there is room for.
+        settler: Gives the outcomes that a claim takes along.
+        reporter: Counts, logs and emits events.
+        heartbeat: Goes with a claim every few seconds.
+        pass_on: Called with each claimed job.
+        prefetch: Adapts the room to the load; None if the room is fixed.
+        is_ordered: Whether the jobs must come in order.
         poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
         vt_seconds: The visibility timeout, or None for each queue's own.
         max_attempts: The last attempt where the sender sets none, or None for each queue's own.
-        drain: When enough is done, or None to claim for ever.
-        finish: What is called, with the reason, when it is.
+        drain: When enough is done, or None to claim until stopped.
+        finish: Called with the reason when enough is done.
     """
 
     def __init__(  # noqa: PLR0913 - each is one collaborator or one setting
@@ -150,7 +153,7 @@ class Claimer:
         """Claim until stopped, or until enough is done.
 
         Raises:
-            RequestError: A claim failed with what waiting does not mend.
+            RequestError: A claim failed, and waiting does not fix it.
         """
         try:
             with self._waiting:
@@ -167,11 +170,11 @@ class Claimer:
             raise self._failure
 
     def stop(self) -> None:
-        """Claim no more. A claim that is on its way is waited for: its jobs must be handed back."""
+        """Claim no more. A claim under way is waited for, since its jobs must be handed back."""
         self._waiting.cancel()
 
     def abort(self) -> None:
-        """Wait for nothing any more, not even for a claim that is on its way."""
+        """Wait for nothing any longer, not even for a claim under way."""
         self._waiting.cancel()
         for lane in self._lanes:
             lane.asking.cancel()
@@ -185,7 +188,7 @@ class Claimer:
 
     async def _claim_in_turn(self) -> None:
         if self._drain is None:
-            await self._claim_for_ever()
+            await self._claim_until_stopped()
         else:
             self._finish(await self._claim_enough(self._drain))
 
@@ -199,7 +202,7 @@ class Claimer:
                 await self._poll(queue, MAX_CLAIM, self._second)
 
     def _is_worth_another(self) -> bool:
-        """Tell whether a second claim would bring as many jobs as fit into one, too."""
+        """Return whether a second claim would probably be answered in full, too."""
         return (
             self._has_backlog
             and not self._is_ordered
@@ -216,7 +219,7 @@ class Claimer:
             self._in_flight.free, self._drain.max_jobs - self._claimed - self._in_flight.asked_for
         )
 
-    async def _claim_for_ever(self) -> None:
+    async def _claim_until_stopped(self) -> None:
         while True:
             await self._in_flight.wait_free()
             await self._linger()
@@ -226,7 +229,7 @@ class Claimer:
                     await self._poll(queue, room, self._first)
 
     async def _claim_enough(self, drain: Drain) -> str:
-        """Claim until the queues are empty, or the drain has had enough; return why it ended."""
+        """Claim until the queues are empty or the drain is at its limit; return why it ended."""
         while True:
             await self._in_flight.wait_free()
             await self._linger()
@@ -238,14 +241,14 @@ class Claimer:
                 await self._in_flight.wait_empty()
                 return "no time for another job"
             if not self._in_flight.is_empty:
-                # What runs now may put more in the queue; it is looked at again when all is done.
+                # A handler may enqueue more jobs, so the queues are asked again when all are done.
                 with anyio.move_on_after(max(0.0, self._turns.next_due() - time.monotonic())):
                     await self._in_flight.wait_empty()
             if not await self._poll_all() and self._in_flight.is_empty:
                 return "empty"
 
     async def _poll_all(self) -> bool:
-        """Ask every queue while there is room, and tell whether any had something."""
+        """Ask every queue while there is room; return whether any had jobs."""
         before = self._found
         for queue in self._turns.all():
             room = int(min(self._room(), MAX_CLAIM))
@@ -254,11 +257,11 @@ class Claimer:
         return self._found > before
 
     def _may_begin(self, drain: Drain) -> bool:
-        """Tell whether a job that takes as long as jobs have taken so far would still be done."""
+        """Return whether a job that takes as long as the others so far would end in time."""
         return time.monotonic() + self._reporter.typical_seconds() < drain.begin_until
 
     async def _linger(self) -> None:
-        """Wait a little for more room, where other jobs are about to be done and make some."""
+        """Wait a little for more room, if other jobs are about to end: fuller claims cost less."""
         pause = min(LINGER_SECONDS, LINGER_SHARE * self._reporter.typical_seconds())
         if self._in_flight.free < self._in_flight.capacity / 2:
             await anyio.sleep(pause)
@@ -273,7 +276,7 @@ class Claimer:
         try:
             answer = await self._ask_in_time(asked, lane)
         except RejectedError:
-            # The settler finds out which outcome it is that the database refuses.
+            # The database refuses an outcome; the settler finds out which.
             del lane.unanswered[queue.name]
             if not asked.batch.settlements:
                 raise
@@ -296,9 +299,9 @@ class Claimer:
             queue.note_short_claim(asked.sent_at, self._poll_interval_seconds)
 
     async def _ask_in_time(self, asked: Asked, lane: Lane) -> SettledAndClaimed:
-        """Ask; once again if the event loop was blocked until the leases in the answer were over.
+        """Ask; ask again if the event loop was blocked until the leases in the answer had ended.
 
-        The repeat hands out, under new leases, those jobs that nobody else has claimed since.
+        The repeat hands out under new leases the jobs that no other worker has claimed since.
         """
         answer = await self._ask(asked.call(), lane)
         if answer.claim.jobs and time.monotonic() > asked.sent_at + answer.claim.vt_seconds:
@@ -309,7 +312,7 @@ class Claimer:
         await anyio.lowlevel.checkpoint_if_cancelled()
         with anyio.CancelScope(shield=True) as lane.asking:
             return await self._transport.call(call)
-        # Aborted: the wait that this is a part of is cancelled too, and says so here.
+        # Aborted: the scope around this one is cancelled too, and raises here.
         await anyio.lowlevel.checkpoint()
         raise AssertionError
 
@@ -335,19 +338,29 @@ class Claimer:
         self._found += len(answer.jobs) + len(answer.dead_lettered)
         for msg_id, error in answer.dead_lettered:
             self._reporter.dead_lettered(queue, msg_id, error)
-        # The database counts from when the call arrived, so counting from when it was sent is on
-        # the safe side.
+        # The database counts a lease from when the call arrived. Counted from when it was sent, the
+        # lease ends here first, which is the safe side.
         lease_ends = asked_at + queue.vt_seconds
         size = answer.bytes / max(1, len(answer.jobs))
         taken: list[InFlightJob] = []
         for job in answer.jobs:
-            in_hand = self._in_flight.get(job)
-            if in_hand is not None and in_hand.settling:
-                in_hand.successor = InFlightJob(job, queue, lease_ends, size)
-            elif in_hand is None or not in_hand.renew(job, lease_ends):
-                if in_hand is not None and not (in_hand.lost or in_hand.released):
-                    self._reporter.lost(in_hand, "somebody else has read the job in between")
-                    in_hand.lose()
-                taken.append(InFlightJob(job, queue, lease_ends, size))
-                self._pass_on(taken[-1])
+            delivery = InFlightJob(job, queue, lease_ends, size)
+            if self._needs_handler(delivery):
+                taken.append(delivery)
+                self._pass_on(delivery)
         return taken
+
+    def _needs_handler(self, delivery: InFlightJob) -> bool:
+        """Return whether a delivery is for a handler, and not the same job again that runs here."""
+        earlier = self._in_flight.get(delivery.job)
+        if earlier is None:
+            return True
+        if earlier.settling:
+            earlier.successor = delivery
+            return False
+        if earlier.renew(delivery.job, delivery.lease_ends):
+            return False
+        if not (earlier.lost or earlier.released):
+            self._reporter.lost(earlier, "another worker has read the job in between")
+            earlier.lose()
+        return True

@@ -15,9 +15,9 @@ _current: ContextVar[InFlightJob | None] = ContextVar("meshhook_current_job", de
 
 
 class CurrentJob:
-    """The job that the handler works on, as it stands now.
+    """The job that the handler works on, in its present state.
 
-    A plain ``def`` that takes long should look at `lease_lost` and `stopping` now and then: nothing
+    A plain ``def`` that takes long should check `lease_lost` and `stopping` now and then: nothing
     else can stop it.
     """
 
@@ -36,17 +36,17 @@ class CurrentJob:
 
     @property
     def deadline(self) -> float | None:
-        """When the handler's time is up, on the clock of `time.monotonic`; None if it never is."""
+        """When the handler's time is up, on the clock of `time.monotonic`; None for no limit."""
         return self._jobs.deadline
 
     @property
     def lease_lost(self) -> bool:
-        """Whether the job is somebody else's now, so that nothing that is still done counts."""
+        """Whether the lease is lost: another worker may have the job, and no result counts here."""
         return self._jobs.lost
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker hands the job back instead of waiting for it any longer."""
+        """Whether the worker stops and hands the job back instead of waiting any longer."""
         return self._jobs.released
 
 

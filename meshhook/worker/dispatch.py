@@ -1,4 +1,4 @@
-"""Getting claimed jobs into handlers, as many at once as the worker allows."""
+"""The dispatcher: runs the handlers of claimed jobs, up to *concurrency* at once."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.settle import Settler
 
-# Handlers that never wait would keep everything else in the event loop from running.
 SLICE_SECONDS = 0.005
+"""How often a task lets others run: handlers that never wait would stop the event loop."""
 
-# How long a job is put off whose earlier attempt is still at work here.
 STILL_RUNNING_SECONDS = 5.0
+"""For how long a job is put off while its earlier attempt still runs here."""
 
 
 class Dispatcher:
     """Runs jobs in a varying number of tasks.
 
-    A task takes one job after the other, and ends when none is left. Another one is started only
-    when all those there are wait for something, so that jobs whose handlers never wait, however
-    many, need one task and not one each.
+    A task takes one job after another, and ends when none is left. Another task starts only when
+    all the others wait for something. So a thousand jobs whose handlers never wait need one task,
+    not a thousand.
 
     Args:
         concurrency: How many handlers may run at once.
-        executor: What hands a job to the handler.
-        settler: What outcomes are given to.
+        executor: Runs the handler.
+        settler: Gets the outcomes.
         in_flight: The jobs in flight.
-        reporter: Who is told.
+        reporter: Counts, logs and emits events.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Dispatcher:
         self._idle.set()
 
     def pass_on(self, delivery: InFlightJob) -> None:
-        """Take a claimed job; returns at once."""
+        """Take a claimed job; never blocks."""
         self._reporter.claimed(delivery)
         if (
             self._in_flight.get(delivery.job) is not None
             or delivery.key in self._in_flight.in_threads
         ):
-            # An earlier attempt is still at work here: a handler that was told to stop, or a
-            # thread that nothing can stop.
+            # An earlier attempt still runs here: a handler that has been cancelled and cleans up,
+            # or a thread, which nothing can stop. Two attempts at once could undo each other.
             self._settler.submit(
                 delivery, outcome(delivery, "release", delay_seconds=STILL_RUNNING_SECONDS)
             )
@@ -81,7 +81,7 @@ class Dispatcher:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Start tasks for what comes, for ever."""
+        """Start tasks for the jobs that come, until cancelled."""
         async with anyio.create_task_group() as tasks:
             while True:
                 await self._arrived.wait()
@@ -90,21 +90,17 @@ class Dispatcher:
                 while wanted := min(self._startable(), self._concurrency - self._tasks, more):
                     for _ in range(wanted):
                         self._start_task(tasks)
-                    # The new tasks run until their handlers wait for something; only then does
-                    # this one see whether more are needed, and goes on in larger steps.
+                    # The new tasks run until their handlers wait for something. Only then does
+                    # this one see whether more are needed; it goes on in larger steps.
                     await anyio.lowlevel.checkpoint()
                     more *= 2
 
     def close(self) -> None:
-        """Let no more jobs into handlers."""
+        """Start no more handlers."""
         self._is_closed = True
 
     def release_waiting(self, keep: int = 0) -> None:
-        """Hand back jobs that no handler has seen yet.
-
-        Args:
-            keep: How many of them stay, those that came first.
-        """
+        """Hand back the jobs that wait for a handler, except the first *keep*."""
         for delivery in list(islice(self._waiting, keep, None)):
             self._waiting.pop()
             self._in_flight.handled()
@@ -114,7 +110,7 @@ class Dispatcher:
                 self._settler.submit(delivery, outcome(delivery, "release"))
 
     def longest_wait(self) -> float:
-        """Return for how long a job has waited for a handler, in seconds."""
+        """Return how long the first waiting job has waited for a handler, in seconds."""
         return time.monotonic() - self._waiting[0].job._claimed if self._waiting else 0.0  # noqa: SLF001 - ours
 
     def release_running(self) -> None:

@@ -1,8 +1,8 @@
-"""One job in its handler: from the job to its outcome, step by step, each a value.
+"""The executor: one job in its handler, from the job to its outcome.
 
-    invoke   run the handler until it returns, raises, or is cut off
-    judge    what that means: done, failed, put off, given up, handed back, or nothing at all
-    outcome  what is told to the database
+    invoke   run the handler until it returns, raises, or is cancelled
+    judge    what that means: completed, failed, snoozed, dead-lettered, released, or nothing
+    outcome  what is sent to the database
 
 Nothing here settles a job; the outcome goes to the `Settler`.
 """
@@ -48,32 +48,32 @@ if TYPE_CHECKING:
 # Not frozen, as there is one for each job.
 @attrs.define
 class Ended:
-    """How a handler came to its end.
+    """How a handler ended.
 
     Attributes:
         seconds: How long it took.
         error: What it raised, or the time-out; None if it returned.
-        cut: Whether it was cancelled because the job was lost or released.
+        is_cut: Whether it was cancelled because the job was lost or released.
     """
 
     seconds: float
     error: BaseException | None = None
-    cut: bool = False
+    is_cut: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Executor:
-    """Runs the handler for one job after the other.
+    """Runs the handler for one job after another.
 
     Attributes:
         handler: The handler.
-        job_timeout_seconds: How long an attempt may take where the handler does not say.
+        job_timeout_seconds: How long an attempt may take where the handler sets no limit.
         fatal_exceptions: What a handler raises when no further attempt makes sense.
-        strategy: The back-off, or None to leave it to each queue.
+        strategy: The back-off, or None for each queue's own.
         threads: Where plain flightlers run.
         in_flight: The jobs in flight.
-        worker_name: Who is told to have worked on the job.
-        reporter: What logs a failed attempt, before its outcome is on its way.
+        worker_name: The name that the history of failed attempts gets.
+        reporter: Logs a failed attempt before its outcome is sent.
     """
 
     handler: JobHandler
@@ -86,14 +86,7 @@ class Executor:
     reporter: Reporter
 
     async def run(self, delivery: InFlightJob) -> Outcome | None:
-        """Hand a job to the handler.
-
-        Args:
-            delivery: The job.
-
-        Returns:
-            What becomes of it, or None if it is somebody else's now.
-        """
+        """Hand a job to the handler; return its outcome, or None if its lease is lost."""
         if problem := _missing_id(delivery.job.message):
             error = MalformedMessage(problem)
             return self._give_up(
@@ -112,7 +105,7 @@ class Executor:
         return ended
 
     async def _run_handler(self, delivery: InFlightJob) -> Ended:
-        """Run the handler; whatever it raises ends here, but for a cancellation from outside."""
+        """Run the handler; catch everything that it raises, except a cancellation from outside."""
         begin = time.monotonic()
         timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
         delivery.deadline = begin + timeout if math.isfinite(timeout) else None
@@ -136,9 +129,10 @@ class Executor:
             error = JobTimeoutError(timeout).with_traceback(where)
         seconds = round(time.monotonic() - begin, 6)
         try:
-            return Ended(seconds, error, cut=delivery.scope.cancelled_caught and error is None)
+            return Ended(seconds, error, is_cut=delivery.scope.cancelled_caught and error is None)
         finally:
-            # The error's traceback has this frame: a circle, which would keep what the handler had.
+            # The error's traceback refers to this frame. That circle would keep the handler's
+            # variables in memory until the garbage collector runs.
             error = None
 
     async def _call_handler(self, delivery: InFlightJob) -> object:
@@ -154,11 +148,11 @@ class Executor:
         return await result if inspect.isawaitable(result) else result
 
     def _judge(self, delivery: InFlightJob, ended: Ended) -> Outcome | None:
-        """Return what follows from how the handler ended."""
+        """Return the outcome that follows from how the handler ended."""
         if delivery.lost:
             return None
-        if ended.cut or (delivery.released and ended.error is not None):
-            # What a handler raises when it is cut off says nothing about the job.
+        if ended.is_cut or (delivery.released and ended.error is not None):
+            # What a handler raises when it is cancelled says nothing about the job.
             return outcome(delivery, "release")
         if ended.error is None:
             return outcome(delivery, "complete", seconds=ended.seconds)
@@ -228,23 +222,23 @@ def outcome(
 
 
 def _timed(outcome: Outcome, run_at: datetime | None) -> Outcome:
-    """Return an outcome with the time that a handler asked for, if it did."""
+    """Return an outcome with the time that a handler asked for, if any."""
     if run_at is None:
         return outcome
-    # The delay is for a database whose MeshHook is older, and does not look at the time.
+    # The delay is for a database with an older MeshHook, which ignores the time.
     delay = max(0.0, (run_at - datetime.now(UTC)).total_seconds())
     return attrs.evolve(outcome, delay_seconds=delay, run_at=check.run_at("run_at", run_at))
 
 
 def _answer(error: BaseException) -> JobControl | None:
-    """Return what a handler's exception answers, itself or somewhere in a group."""
+    """Return the answer that an exception is, or that is somewhere in an exception group."""
     answers = [leaf for leaf in leaves(error) if isinstance(leaf, JobControl)]
     order: tuple[type[JobControl], ...] = (DeadLetter, Retry, Snooze)
     return next((answer for kind in order for answer in answers if isinstance(answer, kind)), None)
 
 
 def _missing_id(message: JobMessage) -> str | None:
-    """Return what keeps a message from being a job of the default type, None if nothing does."""
+    """Return why a message is no job of the default type, None if it is one."""
     for field in ("run_id", "workflow_id", "project_id"):
         value = message.get(field)
         if not isinstance(value, str) or not value:
@@ -257,7 +251,7 @@ def _is_cancelled_from_outside() -> bool:
 
 
 def _take_back_cancellation() -> None:
-    """Undo what a handler did that cancelled the task that it runs in, so that the task goes on."""
+    """Undo that a handler cancelled the task it runs in, so that the task goes on."""
     try:
         task = asyncio.current_task()
     except RuntimeError:

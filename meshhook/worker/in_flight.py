@@ -1,4 +1,4 @@
-"""The jobs that a worker has in flight."""
+"""The jobs in flight: claimed by this worker, and neither settled nor lost yet."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 MAX_BYTES = 64 * 1024 * 1024
-"""From how many bytes of messages in flight on no more jobs are claimed."""
+"""While the messages in flight are larger than this together, no more jobs are claimed."""
 
 
 @attrs.define(eq=False)
 class InFlightJob:
-    """A job from its claim until it is settled.
+    """One delivery of a job, from its claim until it is settled.
 
     Attributes:
         job: The job as it was claimed.
         queue: Its queue.
-        lease_ends: When the lease ends at the earliest, on the clock of `time.monotonic`.
+        lease_ends: The earliest time at which the lease can end, on the clock of `time.monotonic`.
         size: About how large its message is, in bytes.
         scope: What cancels its handler, while that runs.
         deadline: When its handler's time is up, on the same clock.
-        begun_at: When it came to its handler, on the same clock; None if it has not.
-        settling: Whether its outcome is on the way, so that a missing row may be our own doing.
-        successor: The next delivery of the same job, claimed while this one's outcome was on its
-            way: which of the two came first, only the answer to the outcome can tell.
-        lost: Whether somebody else has the job.
-        released: Whether the worker stops and takes the job out of its handler's hands.
+        begun_at: When its handler started, on the same clock; None if it has not.
+        settling: Whether its outcome has been sent, so that a missing row may be our own work.
+        successor: The next delivery of the same job, claimed while this one's outcome was being
+            sent. See `Settler`.
+        lost: Whether its lease is lost: ended, or another worker has the job.
+        released: Whether the worker is stopping and hands the job back.
     """
 
     job: Job
@@ -54,22 +54,23 @@ class InFlightJob:
 
     @property
     def key(self) -> Key:
-        """The job's identity, in whichever queue."""
+        """The queue and the id of the job."""
         return self.job.queue_name, self.job.msg_id
 
     def renew(self, job: Job, lease_ends: float) -> bool:
-        """Go on under a newer receipt, because this worker itself has claimed the job again.
+        """Continue under a newer receipt, because this worker itself claimed the job again.
 
-        That happens when the lease had lapsed unnoticed, the worker having been frozen or its event
-        loop blocked. Nobody else has read the job in between, so the handler that works on it may
-        finish.
+        That happens when the lease ended unnoticed, while the process was frozen or its event loop
+        blocked. A read count that grew by one means that no other worker has read the job in
+        between, so the handler that works on it may finish.
 
         Args:
             job: The job as it was claimed again.
             lease_ends: When the new lease ends.
 
         Returns:
-            Whether it goes on; False if the handler has been told to stop already.
+            False if that is not possible: another worker had the job, or its handler has been
+            cancelled.
         """
         if self.lost or self.released or job.read_ct != self.job.read_ct + 1:
             return False
@@ -78,11 +79,7 @@ class InFlightJob:
         return True
 
     def extended(self, lease_ends: float) -> None:
-        """Note until when the lease was extended.
-
-        Args:
-            lease_ends: When it ends; earlier than is known already where the answer was read late.
-        """
+        """Note that the lease was extended; an answer that was read late changes nothing."""
         self.lease_ends = max(self.lease_ends, lease_ends)
 
     def lose(self) -> None:
@@ -91,7 +88,7 @@ class InFlightJob:
         self._cancel()
 
     def release(self) -> None:
-        """Take the job out of its handler's hands, because the worker stops."""
+        """Note that the job is handed back, and cancel the handler: the worker stops."""
         self.released = True
         self._cancel()
 
@@ -100,21 +97,21 @@ class InFlightJob:
             self.scope.cancel()
 
     def lease_has_ended(self) -> bool:
-        """Tell whether the lease has ended as far as is known here."""
+        """Return whether the lease has ended, as far as is known here."""
         return time.monotonic() >= self.lease_ends
 
 
 class InFlight:
-    """All the jobs that a worker has in flight, and how many more it can take.
+    """All jobs in flight of a worker, and how many more it can take.
 
     Args:
-        capacity: How many jobs may wait for or be in a handler at once.
+        capacity: How many jobs may wait for a handler or be in one at once.
 
     Attributes:
         capacity: The same.
-        asked_for: For how many jobs room is kept while they are asked for.
-        in_threads: Jobs that were given up while a thread, which nothing can stop, is still at work
-            on them.
+        asked_for: How many jobs have been asked for in claims that are not answered yet.
+        in_threads: The jobs whose plain handlers run. Nothing can stop a thread, so a job may be
+            here after it was lost or has timed out.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -127,44 +124,40 @@ class InFlight:
         self.in_threads: set[Key] = set()
 
     def __iter__(self) -> Iterator[InFlightJob]:
-        """Go through the deliveries in flight, as they are now."""
+        """Iterate over the deliveries in flight now, successors included."""
         for delivery in tuple(self._jobs.values()):
             yield delivery
             if delivery.successor is not None:
                 yield delivery.successor
 
     def snapshot(self) -> list[InFlightJob]:
-        """Return the deliveries in flight as they are now; also in other threads than the loop's."""
+        """Return the deliveries in flight now; safe in any thread."""
         deliveries = list(self._jobs.copy().values())
         successors = [delivery.successor for delivery in deliveries]
         return deliveries + [delivery for delivery in successors if delivery is not None]
 
     def __len__(self) -> int:
-        """Count the jobs in flight, those that are being settled too."""
+        """Count the jobs in flight, including those that are being settled."""
         return len(self._jobs)
 
     def get(self, job: Job) -> InFlightJob | None:
-        """Return the job in flight that a claimed one is, if it is."""
+        """Return the delivery in flight of a job, or None."""
         return self._jobs.get((job.queue_name, job.msg_id))
 
     @property
     def free(self) -> int:
-        """How many more jobs may be claimed: none while those in flight take up much memory."""
+        """How many more jobs may be claimed; 0 while those in flight take up much memory."""
         room = self.capacity - self._unhandled - self.asked_for
         return max(0, room) if self._bytes < MAX_BYTES else 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in flight, and nothing asked for that might be soon."""
+        """Whether nothing is in flight, and no claim is under way that may bring jobs."""
         return not self._jobs and not self.asked_for
 
     @contextmanager
     def reserved(self, room: int) -> Iterator[None]:
-        """Keep room for jobs while they are asked for.
-
-        Args:
-            room: For how many.
-        """
+        """Keep room for jobs while they are asked for."""
         self.asked_for += room
         try:
             yield
@@ -180,19 +173,19 @@ class InFlight:
         self._changed.set()
 
     def handled(self) -> None:
-        """Note that a job has left its handler, or never came to one: there is room for another."""
+        """Note that a job has left its handler, or will not get one: there is room for another."""
         self._unhandled -= 1
         self._changed.set()
 
     def drop(self, delivery: InFlightJob) -> None:
-        """Let go of a job that is settled or lost."""
+        """Remove a job that is settled or lost."""
         if self._jobs.get(delivery.key) is delivery:
             del self._jobs[delivery.key]
             self._bytes = self._bytes - delivery.size if self._jobs else 0.0
             self._changed.set()
 
     async def wait_change(self) -> None:
-        """Wait until a job comes, leaves its handler, or goes."""
+        """Wait until a job is added, leaves its handler, or is removed."""
         if self._changed.is_set():
             self._changed = anyio.Event()
         await self._changed.wait()
@@ -203,7 +196,7 @@ class InFlight:
             await self.wait_change()
 
     async def wait_empty(self) -> None:
-        """Wait until every job is settled, lost or handed back."""
+        """Wait until every job is settled or lost, and every claim answered."""
         while not self.is_empty:
             await self.wait_change()
 

@@ -1,4 +1,4 @@
-"""Keeping the leases of all jobs in flight alive, with one call for each queue."""
+"""The lease keeper: extends the leases of all jobs in flight, with one call for each queue."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
 
-# A third of the lease: one call may fail, and the next still comes in time.
 EXTENSIONS_IN_A_LEASE = 3
+"""How often a lease is extended while it lasts: one call may fail, and the next is in time."""
 
-# While calls fail, the next comes this much sooner.
 TRIES_IN_AN_INTERVAL = 5
+"""While calls fail, the next comes this many times sooner."""
 
 
 class LeaseKeeper:
     """Extends the leases of the jobs in flight until each is settled.
 
-    Error handling: an extension that fails is tried again, and the handlers go on, until their
-    leases are over; then they are cancelled, since somebody else may have the jobs. A job whose
-    lease the database says is lost is cancelled at once, and it alone.
+    Error handling: an extension that fails is tried again, and the handlers go on until their
+    leases end. Then they are cancelled, since another worker may have the jobs. If the database
+    says that a lease is lost, that handler alone is cancelled, at once.
 
     Args:
-        transport: What sends each call once.
+        transport: Sends each call once.
         queues: The queues.
         in_flight: The jobs in flight.
-        reporter: Who is told.
-        heartbeat: What goes with a call now and then, so that the worker is seen.
+        reporter: Counts, logs and emits events.
+        heartbeat: Goes with a call every few seconds.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class LeaseKeeper:
         self._heartbeat = heartbeat
 
     async def run(self) -> None:
-        """Extend leases, for ever.
+        """Extend leases until cancelled.
 
         Raises:
-            RequestError: A call failed with what waiting does not mend.
+            RequestError: A call failed, and waiting does not fix it.
         """
         failed = False
         while True:
@@ -72,7 +72,7 @@ class LeaseKeeper:
             failed = not await self._extend_all(interval)
 
     async def _extend_all(self, seconds: float) -> bool:
-        """Extend the leases of every queue and tell whether all the calls succeeded."""
+        """Extend the leases of every queue; return whether all calls succeeded."""
         by_queue: defaultdict[str, list[InFlightJob]] = defaultdict(list)
         for delivery in self._in_flight:
             by_queue[delivery.job.queue_name].append(delivery)
@@ -88,7 +88,8 @@ class LeaseKeeper:
             with anyio.fail_after(seconds):
                 are_extended = await self._transport.call(call)
         except (RequestError, TimeoutError) as error:
-            self._note_failure(error, asked_at)
+            if isinstance(error, RequestError):
+                self._reporter.failed(error, "extend", asked_at)
             self._lose_those_ended(jobs)
             return False
         self._reporter.answered("extend")
@@ -96,17 +97,13 @@ class LeaseKeeper:
             if is_extended:
                 delivery.extended(asked_at + queue.vt_seconds)
             elif delivery.job is receipt and not delivery.settling and not delivery.lost:
-                self._lose(delivery, "somebody else has read the job, or it is gone")
+                self._lose(delivery, "another worker has read the job, or it is gone")
         return True
-
-    def _note_failure(self, error: Exception, asked_at: float) -> None:
-        if isinstance(error, RequestError):
-            self._reporter.failed(error, "extend", asked_at)
 
     def _lose_those_ended(self, jobs: Sequence[InFlightJob]) -> None:
         for delivery in jobs:
             if delivery.lease_has_ended() and not delivery.settling and not delivery.lost:
-                self._lose(delivery, "it is over, and could not be extended")
+                self._lose(delivery, "it ended, and could not be extended")
 
     def _lose(self, delivery: InFlightJob, why: str) -> None:
         self._reporter.lost(delivery, why)

@@ -1,4 +1,4 @@
-"""Where the event loop's thread stands, and whether that is in a job's handler."""
+"""Finding where the event loop's thread stands, and whether that is in a job's handler."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from meshhook.worker.in_flight import InFlightJob
 
-# The frame below which everything is the handler's; its locals know the job.
+# All frames inside this one are the handler's. Its local variables `self` and `delivery` are read.
 _HANDLER_CALL = Executor._call_handler.__code__  # noqa: SLF001 - ours
 
-# What runs tasks and callbacks: below these frames stands whoever started the loop.
+# These run tasks and callbacks; the frames outside of them only started the loop.
 _LOOPS = frozenset({"asyncio.base_events", "asyncio.events", "asyncio.runners", "trio._core._run"})
 
 _WAITS_FOR_EVENTS = frozenset({"selectors", "asyncio.windows_events"})
@@ -43,7 +43,7 @@ class Standing:
     """Where a thread stands.
 
     Attributes:
-        place: File and line, of the innermost frame that is the user's own code.
+        place: File and line of the innermost frame in the user's own code.
         function: The handler's function; outside of handlers, the function at that place.
         delivery: The job whose handler it is; None outside of handlers.
     """
@@ -57,11 +57,11 @@ def standing(thread_id: int) -> Standing | None:
     """Find out where an event loop's thread stands.
 
     Args:
-        thread_id: The thread, as `threading.get_ident` names it.
+        thread_id: The thread's `threading.get_ident`.
 
     Returns:
-        The place, or None if the loop is not in anybody's code but the worker's: it waits for
-        events, is gone, or the machine is so busy that it gets nowhere.
+        The place; None if the loop waits for events, has ended, or is in the worker's own code,
+        which happens where the machine is too busy.
     """
     frame = sys._current_frames().get(thread_id)  # noqa: SLF001 - documented, for debuggers
     inner: list[FrameType] = []
@@ -91,7 +91,7 @@ def _in_handler(inner: Sequence[FrameType], call: dict[str, Any]) -> Standing:
 
 
 def _home(function: Any, outermost: FrameType) -> str:
-    """Return what the paths of the handler's own package begin with, which may be installed."""
+    """Return the folder of the handler's code, or its file if that lies alone in site-packages."""
     file: str = getattr(function, "__code__", outermost.f_code).co_filename
     folder = Path(file).parent
     return file if folder.name in _PACKAGES else f"{folder}{os.sep}"

@@ -1,4 +1,4 @@
-"""Keeping leases alive from a thread, while the event loop that should do it is blocked."""
+"""The thread lease keeper: extends leases from a thread while the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class ThreadLeaseKeeper:
-    """Extends the leases of the jobs in flight when that is due and the event loop does not.
+    """Extends the leases of the jobs in flight when that is due and the event loop does not do it.
 
     Its methods are called in one thread, which is not the loop's.
 
-    Error handling: an extension that fails is logged once while the loop is blocked, and tried
-    again. A lease that is lost is left to the loop's own `LeaseKeeper`.
+    Error handling: an extension that fails is tried again, and logged once while the loop is
+    blocked. A lost lease is left to the `LeaseKeeper`, since only the loop can cancel handlers.
 
     Args:
-        transport: What sends each call once, from any thread.
+        transport: Sends each call once, from any thread.
         in_flight: The jobs in flight.
-        reporter: What logs.
-        heartbeat: What goes with a call now and then, so that the worker is seen.
+        reporter: Logs.
+        heartbeat: Goes with a call every few seconds.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class ThreadLeaseKeeper:
         self._reporter = reporter
         self._heartbeat = heartbeat
         self._next_try: dict[str, float] = {}
-        self._let_go: set[InFlightJob] = set()
+        self._overdue: set[InFlightJob] = set()
         self._has_failed = False
 
     def extend(self, blocking: InFlightJob | None) -> None:
-        """Extend what is due, with one call for each queue.
+        """Extend the leases that are due, with one call for each queue.
 
         Args:
             blocking: The job whose handler blocks the loop, if that is known.
@@ -57,38 +57,38 @@ class ThreadLeaseKeeper:
                 self._extend(jobs)
 
     def rest(self) -> None:
-        """Close the connections: the loop moves again."""
+        """Close the connections: the loop runs again."""
         self._transport.close()
         self._next_try.clear()
-        self._let_go.clear()
+        self._overdue.clear()
         self._has_failed = False
 
     def _kept(self, blocking: InFlightJob | None) -> dict[str, list[InFlightJob]]:
-        """Return the jobs by queue, but for those that have had their time.
+        """Return the jobs by queue whose leases are still extended.
 
-        A handler that blocks the loop cannot be cancelled when its time is up. It gets one more
-        lease; to keep its job for longer would be to keep it until the process ends. The jobs that
-        wait behind it have no better prospects here.
+        A handler that blocks the loop cannot be cancelled when its time is up. Its job gets one
+        more lease; with further ones it would be hidden until the process ends. The jobs that wait
+        behind it are treated alike, since they would wait here for as long.
         """
         now = time.monotonic()
         kept: defaultdict[str, list[InFlightJob]] = defaultdict(list)
-        let_go: list[InFlightJob] = []
+        overdue: list[InFlightJob] = []
         is_hopeless = blocking is not None and _is_overdue(blocking, now)
         for delivery in self._in_flight.snapshot():
             if is_hopeless or _is_overdue(delivery, now):
-                let_go.append(delivery)
+                overdue.append(delivery)
             elif not delivery.lost:
                 kept[delivery.job.queue_name].append(delivery)
-        self._note_let_go(let_go)
+        self._note_overdue(overdue)
         return kept
 
-    def _note_let_go(self, jobs: Sequence[InFlightJob]) -> None:
-        if not self._let_go.issuperset(jobs):
-            self._let_go.update(jobs)
-            self._reporter.let_go(jobs)
+    def _note_overdue(self, jobs: Sequence[InFlightJob]) -> None:
+        if not self._overdue.issuperset(jobs):
+            self._overdue.update(jobs)
+            self._reporter.extended_no_longer(jobs)
 
     def _is_due(self, jobs: Sequence[InFlightJob]) -> bool:
-        """Tell whether a third of a lease is over, and the last try is not just made."""
+        """Return whether a third of a lease has passed, and the last try is not too recent."""
         now = time.monotonic()
         queue = jobs[0].queue
         interval = queue.vt_seconds / EXTENSIONS_IN_A_LEASE

@@ -1,7 +1,7 @@
-"""Noticing that a handler blocks the event loop, and keeping the jobs in flight meanwhile.
+"""The watchdog: notices that a handler blocks the event loop, and keeps the leases until it ends.
 
-A task in the loop beats while jobs are in flight. A thread looks whether it does. When the beats stay
-away, it says which handler stands where, and has the leases extended, for which it needs no loop.
+While jobs are in flight, a task in the loop beats, and a thread watches the beats. When they stop,
+the thread logs which handler blocks the loop and where, and has the leases extended.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("meshhook.worker")
 
 END_SECONDS = 2.0
-"""How long the end of a run waits, at most, for the thread, which may be waiting for an answer."""
+"""How long the end of a run waits for the thread, which may wait for an answer itself, at most."""
 
 
 class Watchdog:
     """Watches over the event loop of one run, from a thread that ends with it.
 
     Args:
-        queues: The queues, whose shortest lease says how soon the loop counts as blocked.
+        queues: The queues; their shortest lease decides how soon the loop counts as blocked.
         in_flight: The jobs in flight; while there are none, nothing is watched.
-        lease: What extends leases from the thread.
-        reporter: What logs, counts and tells.
+        lease: Extends leases from the thread.
+        reporter: Counts, logs and emits events.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Watchdog:
         self._has_failed = False
 
     async def run(self) -> None:
-        """Beat while jobs are in flight, until stopped."""
+        """Beat while jobs are in flight, until cancelled."""
         await self._in_flight.wait_filled()
         self._thread_id = threading.get_ident()
         self._loop = _asyncio_loop()
@@ -102,7 +102,7 @@ class Watchdog:
         return threshold_seconds(min(queue.vt_seconds for queue in self._queues))
 
     def _beat(self) -> None:
-        """Note that the loop moves, and report for how long it did not."""
+        """Note that the loop runs, and report how long it was blocked."""
         with self._lock:
             self._beat_at = now = time.monotonic()
             blocked, self._blocked = self._blocked, None
@@ -110,7 +110,7 @@ class Watchdog:
             self._reporter.unblocked(blocked.until(now, 2 * self._period_seconds()))
 
     def _watch(self) -> None:
-        """Look again and again, in the thread."""
+        """Check the beats until the run has ended; this is the thread."""
         while not self._ended.wait(self._period_seconds()) and not self._is_loop_closed():
             if self._armed.is_set():
                 self._look_safely()
@@ -122,13 +122,13 @@ class Watchdog:
     def _look_safely(self) -> None:
         try:
             self._look()
-        except Exception:  # noqa: BLE001 - a thread that dies would keep no lease
+        except Exception:  # noqa: BLE001 - a thread that dies would extend no lease
             self._note_failure()
 
     def _where(self) -> Standing | None:
         try:
             return standing(self._thread_id)
-        except Exception:  # noqa: BLE001 - leases are extended all the same
+        except Exception:  # noqa: BLE001 - leases are extended without it
             self._note_failure()
             return None
 
@@ -153,7 +153,7 @@ class Watchdog:
         """Remember that the loop is blocked, and warn if that is news."""
         with self._lock:
             if self._beat_at != beat_at:
-                return  # it moves again
+                return  # the loop runs again
             seconds = self._pulse.seconds
             is_news = self._warned.is_news((where.function, where.place), seconds)
             is_logged = is_news or (self._blocked is not None and self._blocked.is_logged)
@@ -164,12 +164,12 @@ class Watchdog:
             self._reporter.blocked(blocked)
 
     def _is_loop_closed(self) -> bool:
-        """Tell whether the loop was closed with the worker left in it, so that nothing goes on."""
+        """Return whether the loop was closed while the worker was still in it."""
         return self._loop is not None and self._loop.is_closed()
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs here, or None for trio's, which ends when its tasks have."""
+    """Return the asyncio loop that runs here; None on trio, which waits for all its tasks."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

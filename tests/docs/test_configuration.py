@@ -7,7 +7,6 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 
 import meshhook
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-STOPPING = attrs.fields(settings.Settings)
 PAGE = (DOCS / "configuration.md").read_text(encoding="utf-8")
 
 
@@ -107,8 +105,8 @@ def test_the_options_of_a_drain_are_told() -> None:
         ("How often a worker deletes history", f"{housekeeping.INTERVAL_SECONDS:,.0f} s"),
         ("The pause of a worker in an outage", f"{health.CEILING_SECONDS:g} s"),
         ("How long a worker waits for an expired key", f"{health.EXPIRED_KEY_SECONDS:g} s"),
-        ("How long a cancelled handler may take", f"{STOPPING.cancel_seconds.default:g} s"),
-        ("How long a stop waits for the last outcomes", f"{STOPPING.settle_seconds.default:g} s"),
+        ("How long a cancelled handler may take", f"{settings.CANCEL_SECONDS:g} s"),
+        ("How long a stop waits for the last outcomes", f"{settings.SETTLE_SECONDS:g} s"),
         ("What a drain keeps of its time", f"{MAX_MARGIN_SECONDS:g} s"),
         ("How long the database remembers a request", f"{base.REQUEST_SECONDS:g} s"),
         ("The characters of an error message", f"{settle.ERROR_MESSAGE_LIMIT:,}"),

@@ -256,4 +256,9 @@ def test_a_plain_handler_of_the_wsgi_app_runs_in_a_thread(one_job: str) -> None:
 
 
 def test_a_token_of_any_bytes_is_compared_and_refused() -> None:
-    assert http.refusal("POST", "Bearer \xfc\u0431", SECRET.encode()) == http.UNAUTHORIZED
+    async def handler(_: JobMessage) -> None: ...
+
+    endpoint = http.Endpoint(handler, SECRET, {})
+
+    assert endpoint.refusal("POST", "Bearer \xfc\u0431") == http.UNAUTHORIZED
+    assert endpoint.refusal("POST", f"Bearer {SECRET}") is None

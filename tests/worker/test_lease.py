@@ -103,7 +103,7 @@ async def test_a_lost_lease_cancels_that_handler_alone(
     (record,) = await queue.find_jobs(first["run_id"])
     assert (record.state, record.read_ct) == ("leased", 2)
     (warning,) = [r for r in caplog.records if "lost the lease" in r.message]
-    assert "somebody else has read the job" in warning.message
+    assert "another worker has read the job" in warning.message
 
 
 async def test_the_outcome_of_a_handler_that_lost_its_lease_is_thrown_away(
