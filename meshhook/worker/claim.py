@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import attrs
 
 from meshhook._calls.settle_and_claim import settle_and_claim
 from meshhook.exceptions import RejectedError, RequestError
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
     from meshhook._calls.settle_and_claim import SettledAndClaimed
-    from meshhook._http.transport import Transport
     from meshhook.worker.heartbeat import Heartbeat
     from meshhook.worker.in_flight import InFlight
     from meshhook.worker.prefetch import Prefetch
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
-    from meshhook.worker.settings import Drain
+    from meshhook.worker.settings import Drain, Settings
     from meshhook.worker.settle import Batch, Settler
 
 MAX_CLAIM = 500
@@ -80,6 +80,7 @@ class Lane:
         self.asking = anyio.CancelScope()
 
 
+@attrs.define(eq=False)
 class Claimer:
     """Polls the queues and passes the jobs on; each claim settles the outcomes that are ready.
 
@@ -93,7 +94,7 @@ class Claimer:
     error that waiting does not fix is raised.
 
     Args:
-        transport: Sends each call once.
+        settings: The worker's settings.
         turns: The queues, and whose turn it is.
         in_flight: The jobs in flight; how many more there is room for.
         settler: Gives the outcomes that a claim takes along.
@@ -101,53 +102,29 @@ class Claimer:
         heartbeat: Goes with a claim every few seconds.
         pass_on: Called with each claimed job.
         prefetch: Adapts the room to the load; None if the room is fixed.
-        is_ordered: Whether the jobs must come in order.
-        poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
-        vt_seconds: The visibility timeout, or None for each queue's own.
-        max_attempts: The last attempt where the sender sets none, or None for each queue's own.
-        drain: When enough is done, or None to claim until stopped.
-        finish: Called with the reason when enough is done.
+        finish: Called with the reason when a drain has done enough.
+
+    Attributes:
+        ended: Set when no claim is under way any longer.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one collaborator or one setting
-        self,
-        *,
-        transport: Transport,
-        turns: Turns,
-        in_flight: InFlight,
-        settler: Settler,
-        reporter: Reporter,
-        heartbeat: Heartbeat,
-        pass_on: Callable[[InFlightJob], None],
-        prefetch: Prefetch | None,
-        is_ordered: bool,
-        poll_interval_seconds: float,
-        vt_seconds: float | None,
-        max_attempts: int | None,
-        drain: Drain | None,
-        finish: Callable[[str], None],
-    ) -> None:
-        self._transport = transport
-        self._turns = turns
-        self._in_flight = in_flight
-        self._settler = settler
-        self._reporter = reporter
-        self._heartbeat = heartbeat
-        self._pass_on = pass_on
-        self._prefetch = prefetch
-        self._is_ordered = is_ordered
-        self._poll_interval_seconds = poll_interval_seconds
-        self._vt_seconds = vt_seconds
-        self._max_attempts = max_attempts
-        self._drain = drain
-        self._finish = finish
-        self._claimed = 0
-        self._found = 0
-        self._has_backlog = False
-        self._first, self._second = self._lanes = Lane(), Lane()
-        self._waiting = anyio.CancelScope()
-        self._failure: RequestError | None = None
-        self.ended = anyio.Event()
+    _settings: Settings
+    _turns: Turns
+    _in_flight: InFlight
+    _settler: Settler
+    _reporter: Reporter
+    _heartbeat: Heartbeat
+    _pass_on: Callable[[InFlightJob], None]
+    _prefetch: Prefetch | None
+    _finish: Callable[[str], None]
+    ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _claimed: int = attrs.field(default=0, init=False)
+    _found: int = attrs.field(default=0, init=False)
+    _has_backlog: bool = attrs.field(default=False, init=False)
+    _first: Lane = attrs.field(factory=Lane, init=False)
+    _second: Lane = attrs.field(factory=Lane, init=False)
+    _waiting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
+    _failure: RequestError | None = attrs.field(default=None, init=False)
 
     async def run(self) -> None:
         """Claim until stopped, or until enough is done.
@@ -162,7 +139,7 @@ class Claimer:
                     await self._run_lane(self._claim_in_turn)
                     lanes.cancel_scope.cancel()
         finally:
-            for lane in self._lanes:
+            for lane in (self._first, self._second):
                 for asked in lane.unanswered.values():
                     self._settler.resubmit(asked.batch)
             self.ended.set()
@@ -176,7 +153,7 @@ class Claimer:
     def abort(self) -> None:
         """Wait for nothing any longer, not even for a claim under way."""
         self._waiting.cancel()
-        for lane in self._lanes:
+        for lane in (self._first, self._second):
             lane.asking.cancel()
 
     async def _run_lane(self, claim: Callable[[], Awaitable[None]]) -> None:
@@ -187,10 +164,11 @@ class Claimer:
             self._waiting.cancel()
 
     async def _claim_in_turn(self) -> None:
-        if self._drain is None:
+        drain = self._settings.drain
+        if drain is None:
             await self._claim_until_stopped()
         else:
-            self._finish(await self._claim_enough(self._drain))
+            self._finish(await self._claim_enough(drain))
 
     async def _claim_ahead(self) -> None:
         while True:
@@ -203,21 +181,21 @@ class Claimer:
 
     def _is_worth_another(self) -> bool:
         """Return whether a second claim would probably be answered in full, too."""
+        drain = self._settings.drain
         return (
             self._has_backlog
-            and not self._is_ordered
+            and self._settings.concurrency > 1
             and self._room() >= MAX_CLAIM
             and self._turns.next_due() <= time.monotonic()
-            and (self._drain is None or self._may_begin(self._drain))
+            and (drain is None or self._may_begin(drain))
         )
 
     def _room(self) -> float:
         """Return how many more jobs may be claimed."""
-        if self._drain is None:
+        drain = self._settings.drain
+        if drain is None:
             return self._in_flight.free
-        return min(
-            self._in_flight.free, self._drain.max_jobs - self._claimed - self._in_flight.asked_for
-        )
+        return min(self._in_flight.free, drain.max_jobs - self._claimed - self._in_flight.asked_for)
 
     async def _claim_until_stopped(self) -> None:
         while True:
@@ -296,7 +274,7 @@ class Claimer:
             self._prefetch.claimed(taken, is_full=not is_short)
         self._has_backlog = asked.quantity == MAX_CLAIM and not is_short
         if is_short:
-            queue.note_short_claim(asked.sent_at, self._poll_interval_seconds)
+            queue.note_short_claim(asked.sent_at, self._settings.poll_interval_seconds)
 
     async def _ask_in_time(self, asked: Asked, lane: Lane) -> SettledAndClaimed:
         """Ask; ask again if the event loop was blocked until the leases in the answer had ended.
@@ -311,13 +289,14 @@ class Claimer:
     async def _ask(self, call: Call[SettledAndClaimed], lane: Lane) -> SettledAndClaimed:
         await anyio.lowlevel.checkpoint_if_cancelled()
         with anyio.CancelScope(shield=True) as lane.asking:
-            return await self._transport.call(call)
+            return await self._settings.transport.call(call)
         # Aborted: the scope around this one is cancelled too, and raises here.
         await anyio.lowlevel.checkpoint()
         raise AssertionError
 
     def _asked(self, queue: WorkedQueue, quantity: int) -> Asked:
         batch = self._settler.take_along(queue.name)
+        strategy = self._settings.strategy
         return Asked(
             batch,
             quantity,
@@ -325,8 +304,8 @@ class Claimer:
                 queue.name,
                 batch.outcomes,
                 quantity,
-                self._vt_seconds,
-                max_attempts=self._max_attempts,
+                self._settings.vt_seconds,
+                max_attempts=strategy.max_attempts if strategy else None,
                 worker=self._heartbeat.due(),
             ),
         )

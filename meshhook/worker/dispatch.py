@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import attrs
 
 from meshhook.worker.execute import outcome
 
@@ -27,6 +28,7 @@ STILL_RUNNING_SECONDS = 5.0
 """For how long a job is put off while its earlier attempt still runs here."""
 
 
+@attrs.define(eq=False)
 class Dispatcher:
     """Runs jobs in a varying number of tasks.
 
@@ -42,25 +44,19 @@ class Dispatcher:
         reporter: Counts, logs and emits events.
     """
 
-    def __init__(
-        self,
-        concurrency: int,
-        executor: Executor,
-        settler: Settler,
-        in_flight: InFlight,
-        reporter: Reporter,
-    ) -> None:
-        self._concurrency = concurrency
-        self._executor = executor
-        self._settler = settler
-        self._in_flight = in_flight
-        self._reporter = reporter
-        self._waiting: deque[InFlightJob] = deque()
-        self._arrived = anyio.Event()
-        self._running: set[InFlightJob] = set()
-        self._is_closed = False
-        self._tasks = 0
-        self._idle = anyio.Event()
+    _concurrency: int
+    _executor: Executor
+    _settler: Settler
+    _in_flight: InFlight
+    _reporter: Reporter
+    _waiting: deque[InFlightJob] = attrs.field(factory=deque, init=False)
+    _arrived: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _running: set[InFlightJob] = attrs.field(factory=set, init=False)
+    _is_closed: bool = attrs.field(default=False, init=False)
+    _tasks: int = attrs.field(default=0, init=False)
+    _idle: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
         self._idle.set()
 
     def pass_on(self, delivery: InFlightJob) -> None:

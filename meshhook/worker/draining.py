@@ -153,7 +153,7 @@ def drain_sync(client: Client, handler: Handler, **options: Unpack[DrainOptions]
 
     Args:
         client: A sync client with the project's secret (service role) key.
-        handler: What jobs are handed to; plain flightlers run in threads.
+        handler: What jobs are handed to; plain handlers run in threads.
         **options: See `DrainOptions`.
 
     Returns:

@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from meshhook.models import JobMessage
-    from meshhook.retry import RetryStrategy
-    from meshhook.worker.handler import JobHandler
     from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
+    from meshhook.worker.settings import Settings
     from meshhook.worker.threads import HandlerThreads
 
 
@@ -61,28 +60,20 @@ class Ended:
     is_cut: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False)
 class Executor:
     """Runs the handler for one job after another.
 
     Attributes:
-        handler: The handler.
-        job_timeout_seconds: How long an attempt may take where the handler sets no limit.
-        fatal_exceptions: What a handler raises when no further attempt makes sense.
-        strategy: The back-off, or None for each queue's own.
-        threads: Where plain flightlers run.
+        settings: The worker's settings, the handler among them.
+        threads: Where plain handlers run.
         in_flight: The jobs in flight.
-        worker_name: The name that the history of failed attempts gets.
         reporter: Logs a failed attempt before its outcome is sent.
     """
 
-    handler: JobHandler
-    job_timeout_seconds: float | None
-    fatal_exceptions: tuple[type[BaseException], ...]
-    strategy: RetryStrategy | None
+    settings: Settings
     threads: HandlerThreads
     in_flight: InFlight
-    worker_name: str
     reporter: Reporter
 
     async def run(self, delivery: InFlightJob) -> Outcome | None:
@@ -107,7 +98,8 @@ class Executor:
     async def _run_handler(self, delivery: InFlightJob) -> Ended:
         """Run the handler; catch everything that it raises, except a cancellation from outside."""
         begin = time.monotonic()
-        timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
+        settings = self.settings
+        timeout = settings.handler.timeout_seconds or settings.job_timeout_seconds or math.inf
         delivery.deadline = begin + timeout if math.isfinite(timeout) else None
         error: BaseException | None = None
         where: TracebackType | None = None
@@ -137,12 +129,12 @@ class Executor:
 
     async def _call_handler(self, delivery: InFlightJob) -> object:
         context.enter(delivery)
-        message = delivery.job.message
-        if self.handler.is_async:
-            return await self.handler.function(message)
+        handler, message = self.settings.handler, delivery.job.message
+        if handler.is_async:
+            return await handler.function(message)
         self.in_flight.in_threads.add(delivery.key)
         result: object = await self.threads.run(
-            lambda: self.handler.function(message),
+            lambda: handler.function(message),
             lambda: self.in_flight.in_threads.discard(delivery.key),
         )
         return await result if inspect.isawaitable(result) else result
@@ -165,7 +157,7 @@ class Executor:
         failure = describe(answer or error)
         if isinstance(answer, DeadLetter):
             return self._give_up(delivery, attrs.evolve(failure, message=answer.reason), seconds)
-        is_fatal = any(isinstance(leaf, self.fatal_exceptions) for leaf in leaves(error))
+        is_fatal = any(isinstance(leaf, self.settings.fatal_exceptions) for leaf in leaves(error))
         is_last = delivery.job.attempt >= delivery.job.max_attempts
         if is_last or (is_fatal and answer is None):
             return self._give_up(delivery, failure, seconds)
@@ -173,7 +165,7 @@ class Executor:
         if isinstance(answer, Retry):
             delay, run_at = answer.after_seconds, answer.run_at
         if delay is None and run_at is None:
-            delay = delivery.queue.delay_seconds(delivery.job.attempt, self.strategy)
+            delay = delivery.queue.delay_seconds(delivery.job.attempt, self.settings.strategy)
         return _timed(self._failed(delivery, "retry", failure, seconds, delay), run_at)
 
     def _give_up(
@@ -198,7 +190,7 @@ class Executor:
             error_type=failure.error_type,
             error_message=failure.message,
             error_stack=failure.stack,
-            worker=self.worker_name,
+            worker=self.settings.name,
             error=failure.error if self.reporter.is_watched else None,
         )
         self.reporter.attempt_failed(delivery, failed, failure)

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from meshhook._calls import queues
 from meshhook.exceptions import RequestError
@@ -27,6 +28,7 @@ MAX_ROWS = 5000
 """How many rows one call deletes, at most, so that none takes long."""
 
 
+@attrs.define(eq=False)
 class Housekeeper:
     """Prunes the queues that have a retention, a few rows at a time.
 
@@ -38,12 +40,9 @@ class Housekeeper:
         reporter: Counts, logs and emits events.
     """
 
-    def __init__(
-        self, transport: Transport, queues: Sequence[WorkedQueue], reporter: Reporter
-    ) -> None:
-        self._transport = transport
-        self._queues = queues
-        self._reporter = reporter
+    _transport: Transport
+    _queues: Sequence[WorkedQueue]
+    _reporter: Reporter
 
     async def run(self) -> None:
         """Prune until cancelled. What fails is left for the next time."""

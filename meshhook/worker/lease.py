@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from meshhook._calls import settle
 from meshhook.exceptions import RequestError
@@ -27,6 +28,7 @@ TRIES_IN_AN_INTERVAL = 5
 """While calls fail, the next comes this many times sooner."""
 
 
+@attrs.define(eq=False)
 class LeaseKeeper:
     """Extends the leases of the jobs in flight until each is settled.
 
@@ -42,19 +44,11 @@ class LeaseKeeper:
         heartbeat: Goes with a call every few seconds.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        queues: Sequence[WorkedQueue],
-        in_flight: InFlight,
-        reporter: Reporter,
-        heartbeat: Heartbeat,
-    ) -> None:
-        self._transport = transport
-        self._queues = queues
-        self._in_flight = in_flight
-        self._reporter = reporter
-        self._heartbeat = heartbeat
+    _transport: Transport
+    _queues: Sequence[WorkedQueue]
+    _in_flight: InFlight
+    _reporter: Reporter
+    _heartbeat: Heartbeat
 
     async def run(self) -> None:
         """Extend leases until cancelled.

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 if TYPE_CHECKING:
     from meshhook.worker.dispatch import Dispatcher
@@ -31,6 +32,7 @@ LOOK_SECONDS = 0.25
 """How often to look for such jobs."""
 
 
+@attrs.define(eq=False)
 class Prefetch:
     """Sets how many jobs may be in flight, and hands back those that wait too long for a handler.
 
@@ -41,20 +43,14 @@ class Prefetch:
         reporter: Measures how long jobs take.
     """
 
-    def __init__(
-        self,
-        concurrency: int,
-        in_flight: InFlight,
-        dispatcher: Dispatcher,
-        reporter: Reporter,
-    ) -> None:
-        self._concurrency = concurrency
-        self._in_flight = in_flight
-        self._dispatcher = dispatcher
-        self._reporter = reporter
-        self._ahead = 0
-        self._attempts, self._seconds = 0, 0.0
-        self._typical_seconds: float | None = None
+    _concurrency: int
+    _in_flight: InFlight
+    _dispatcher: Dispatcher
+    _reporter: Reporter
+    _ahead: int = attrs.field(default=0, init=False)
+    _attempts: int = attrs.field(default=0, init=False)
+    _seconds: float = attrs.field(default=0.0, init=False)
+    _typical_seconds: float | None = attrs.field(default=None, init=False)
 
     async def run(self) -> None:
         """Hand back jobs that wait too long, until cancelled."""

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from meshhook._calls.settle import ERROR_MESSAGE_LIMIT
 from meshhook._inputs import check
 from meshhook.worker.events import EventKind, WorkerEvent
@@ -37,6 +39,7 @@ _SETTLED: dict[str, tuple[tuple[str, ...], tuple[EventKind, ...]]] = {
 }
 
 
+@attrs.define(eq=False)
 class Reporter:
     """Counts, logs and emits events; never with a message's content in a log line.
 
@@ -48,23 +51,14 @@ class Reporter:
         log_tracebacks: Whether a failed attempt is logged with its traceback.
     """
 
-    def __init__(
-        self,
-        worker_name: str,
-        health: Health,
-        hook: HookCaller,
-        on_error: HookCaller,
-        *,
-        log_tracebacks: bool,
-    ) -> None:
-        self._worker_name = worker_name
-        self._health = health
-        self._hook = hook
-        self._on_error = on_error
-        self._log_tracebacks = log_tracebacks
-        self._counts: Counter[str] = Counter()
-        self._seconds = 0.0
-        self._last_error: str | None = None
+    _worker_name: str
+    _health: Health
+    _hook: HookCaller
+    _on_error: HookCaller
+    _log_tracebacks: bool = attrs.field(kw_only=True)
+    _counts: Counter[str] = attrs.field(factory=Counter, init=False)
+    _seconds: float = attrs.field(default=0.0, init=False)
+    _last_error: str | None = attrs.field(default=None, init=False)
 
     def stats(self) -> WorkerStats:
         """Return what has been done so far."""

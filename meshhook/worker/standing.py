@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshhook.worker.in_flight import InFlightJob
 
-# All frames inside this one are the handler's. Its local variables `self` and `delivery` are read.
+# All frames inside this one are the handler's. Its locals `handler` and `delivery` are read.
 _HANDLER_CALL = Executor._call_handler.__code__  # noqa: SLF001 - ours
 
 # These run tasks and callbacks; the frames outside of them only started the loop.
@@ -80,7 +80,7 @@ def standing(thread_id: int) -> Standing | None:
 
 
 def _in_handler(inner: Sequence[FrameType], call: dict[str, Any]) -> Standing:
-    function, delivery = call["self"].handler.function, call["delivery"]
+    function, delivery = call["handler"].function, call["delivery"]
     name = _name(function)
     if not inner:  # it is written in C
         return Standing(f"the call of {name}", name, delivery)

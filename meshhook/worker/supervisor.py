@@ -93,40 +93,24 @@ class Supervisor:
         )
         self._watchdog = Watchdog(queues, self._in_flight, thread_lease, self.reporter)
         self._housekeeper = Housekeeper(transport, queues, self.reporter)
+        executor = Executor(settings, self._threads, self._in_flight, self.reporter)
         self._dispatcher = Dispatcher(
-            settings.concurrency, self._executor(), self._settler, self._in_flight, self.reporter
+            settings.concurrency, executor, self._settler, self._in_flight, self.reporter
         )
         self._settler.pass_successors_on(self._dispatcher.pass_on)
         self._prefetch = Prefetch(
             settings.concurrency, self._in_flight, self._dispatcher, self.reporter
         )
         self._claimer = Claimer(
-            transport=transport,
-            turns=Turns(queues),
-            in_flight=self._in_flight,
-            settler=self._settler,
-            reporter=self.reporter,
-            heartbeat=heartbeat,
+            settings,
+            Turns(queues),
+            self._in_flight,
+            self._settler,
+            self.reporter,
+            heartbeat,
             pass_on=self._dispatcher.pass_on,
             prefetch=self._prefetch if self._prefetches_by_load else None,
-            is_ordered=settings.concurrency == 1,
-            poll_interval_seconds=settings.poll_interval_seconds,
-            vt_seconds=settings.vt_seconds,
-            max_attempts=settings.strategy.max_attempts if settings.strategy else None,
-            drain=settings.drain,
             finish=self.stop,
-        )
-
-    def _executor(self) -> Executor:
-        return Executor(
-            handler=self._settings.handler,
-            job_timeout_seconds=self._settings.job_timeout_seconds,
-            fatal_exceptions=self._settings.fatal_exceptions,
-            strategy=self._settings.strategy,
-            threads=self._threads,
-            in_flight=self._in_flight,
-            worker_name=self._settings.name,
-            reporter=self.reporter,
         )
 
     def stop(self, reason: str) -> None:

@@ -7,6 +7,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import attrs
+
 from meshhook._calls import settle
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.lease import EXTENSIONS_IN_A_LEASE, TRIES_IN_AN_INTERVAL
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from meshhook.worker.reporter import Reporter
 
 
+@attrs.define(eq=False)
 class ThreadLeaseKeeper:
     """Extends the leases of the jobs in flight when that is due and the event loop does not do it.
 
@@ -35,16 +38,13 @@ class ThreadLeaseKeeper:
         heartbeat: Goes with a call every few seconds.
     """
 
-    def __init__(
-        self, transport: Twin, in_flight: InFlight, reporter: Reporter, heartbeat: Heartbeat
-    ) -> None:
-        self._transport = transport
-        self._in_flight = in_flight
-        self._reporter = reporter
-        self._heartbeat = heartbeat
-        self._next_try: dict[str, float] = {}
-        self._overdue: set[InFlightJob] = set()
-        self._has_failed = False
+    _transport: Twin
+    _in_flight: InFlight
+    _reporter: Reporter
+    _heartbeat: Heartbeat
+    _next_try: dict[str, float] = attrs.field(factory=dict, init=False)
+    _overdue: set[InFlightJob] = attrs.field(factory=set, init=False)
+    _has_failed: bool = attrs.field(default=False, init=False)
 
     def extend(self, blocking: InFlightJob | None) -> None:
         """Extend the leases that are due, with one call for each queue.

@@ -1,4 +1,4 @@
-"""Threads for plain flightlers.
+"""Threads for plain handlers.
 
 They are daemon threads: a handler that never returns must not keep the process from ending, as a
 thread of `anyio.to_thread` would. They are reused, so a quick handler costs no new thread.

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from meshhook.worker.blocked import (
     LOOKS_IN_A_THRESHOLD,
@@ -37,6 +38,7 @@ END_SECONDS = 2.0
 """How long the end of a run waits for the thread, which may wait for an answer itself, at most."""
 
 
+@attrs.define(eq=False)
 class Watchdog:
     """Watches over the event loop of one run, from a thread that ends with it.
 
@@ -47,27 +49,20 @@ class Watchdog:
         reporter: Counts, logs and emits events.
     """
 
-    def __init__(
-        self,
-        queues: Sequence[WorkedQueue],
-        in_flight: InFlight,
-        lease: ThreadLeaseKeeper,
-        reporter: Reporter,
-    ) -> None:
-        self._queues = queues
-        self._in_flight = in_flight
-        self._lease = lease
-        self._reporter = reporter
-        self._pulse = Pulse()
-        self._warned = Warned()
-        self._armed = threading.Event()
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._beat_at = 0.0
-        self._blocked: Blocked | None = None
-        self._thread_id = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_failed = False
+    _queues: Sequence[WorkedQueue]
+    _in_flight: InFlight
+    _lease: ThreadLeaseKeeper
+    _reporter: Reporter
+    _pulse: Pulse = attrs.field(factory=Pulse, init=False)
+    _warned: Warned = attrs.field(factory=Warned, init=False)
+    _armed: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _ended: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _beat_at: float = attrs.field(default=0.0, init=False)
+    _blocked: Blocked | None = attrs.field(default=None, init=False)
+    _thread_id: int = attrs.field(default=0, init=False)
+    _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, init=False)
+    _has_failed: bool = attrs.field(default=False, init=False)
 
     async def run(self) -> None:
         """Beat while jobs are in flight, until cancelled."""
