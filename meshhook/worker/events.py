@@ -107,6 +107,7 @@ ErrorHook = (
 )
 
 
+@attrs.define(eq=False)
 class HookCaller:
     """Calls a function of the user, one call after another, without delaying the jobs.
 
@@ -120,25 +121,22 @@ class HookCaller:
         max_waiting: How many calls may wait for a slow function; further ones are dropped.
     """
 
-    def __init__(
-        self,
-        name: str,
-        hook: Callable[..., object] | None,
-        threads: HandlerThreads,
-        max_waiting: int = MAX_WAITING,
-    ) -> None:
-        self._name = name
-        self._hook = hook
-        self._threads = threads
-        self._max_waiting = max_waiting
-        self._is_async = hook is not None and is_async(hook)
-        self._waiting: deque[tuple[str, tuple[object, ...]]] = deque()
-        self._failures = _Failures(name)
-        self._dropped = 0
-        self._hangs = 0
-        self._arrived = anyio.Event()
-        self._called = anyio.Event()
-        self._busy = False
+    _name: str
+    _hook: Callable[..., object] | None
+    _threads: HandlerThreads
+    _max_waiting: int = MAX_WAITING
+    _waiting: deque[tuple[str, tuple[object, ...]]] = attrs.field(factory=deque, init=False)
+    _is_async: bool = attrs.field(init=False)
+    _failures: _Failures = attrs.field(init=False)
+    _dropped: int = attrs.field(default=0, init=False)
+    _hangs: int = attrs.field(default=0, init=False)
+    _arrived: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _called: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _busy: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._is_async = self._hook is not None and is_async(self._hook)
+        self._failures = _Failures(self._name)
 
     @property
     def is_set(self) -> bool:

@@ -101,27 +101,24 @@ class InFlightJob:
         return time.monotonic() >= self.lease_ends
 
 
+@attrs.define(eq=False)
 class InFlight:
     """All jobs in flight of a worker, and how many more it can take.
 
-    Args:
-        capacity: How many jobs may wait for a handler or be in one at once.
-
     Attributes:
-        capacity: The same.
+        capacity: How many jobs may wait for a handler or be in one at once.
         asked_for: How many jobs have been asked for in claims that are not answered yet.
         in_threads: The jobs whose plain handlers run. Nothing can stop a thread, so a job may be
             here after it was lost or has timed out.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._bytes = 0.0
-        self._jobs: dict[Key, InFlightJob] = {}
-        self._unhandled = 0
-        self.asked_for = 0
-        self._changed = anyio.Event()
-        self.in_threads: set[Key] = set()
+    capacity: int
+    asked_for: int = attrs.field(default=0, init=False)
+    in_threads: set[Key] = attrs.field(factory=set, init=False)
+    _jobs: dict[Key, InFlightJob] = attrs.field(factory=dict, init=False)
+    _bytes: float = attrs.field(default=0.0, init=False)
+    _unhandled: int = attrs.field(default=0, init=False)
+    _changed: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
     def __iter__(self) -> Iterator[InFlightJob]:
         """Iterate over the deliveries in flight now, successors included."""

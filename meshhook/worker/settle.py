@@ -65,6 +65,7 @@ class Batch:
         return [outcome for _, outcome in self.settlements]
 
 
+@attrs.define(eq=False)
 class Settler:
     """Sends outcomes to the database until it has confirmed them.
 
@@ -79,21 +80,21 @@ class Settler:
         transport: Sends each call once.
         in_flight: The jobs in flight; settled ones are removed.
         reporter: Counts, logs and emits events.
+
+    Attributes:
+        pass_on: Called with the successor of a delivery that is settled; to be set before it runs.
     """
 
-    def __init__(self, transport: Transport, in_flight: InFlight, reporter: Reporter) -> None:
-        self._transport = transport
-        self._in_flight = in_flight
-        self._reporter = reporter
-        self._pending: defaultdict[str, deque[Settlement]] = defaultdict(deque)
-        self._returned: deque[Batch] = deque()
-        self._arrived = anyio.Event()
-        self._stopping = anyio.Event()
-        self._pass_on: Callable[[InFlightJob], None] = in_flight.drop
-
-    def pass_successors_on(self, pass_on: Callable[[InFlightJob], None]) -> None:
-        """Set the function that gets the successor of a delivery that is settled."""
-        self._pass_on = pass_on
+    _transport: Transport
+    _in_flight: InFlight
+    _reporter: Reporter
+    pass_on: Callable[[InFlightJob], None] = attrs.field(init=False)
+    _pending: defaultdict[str, deque[Settlement]] = attrs.field(
+        factory=lambda: defaultdict(deque), init=False
+    )
+    _returned: deque[Batch] = attrs.field(factory=deque, init=False)
+    _arrived: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _stopping: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
     def stop(self) -> None:
         """Make only short pauses from now on: the worker stops."""
@@ -215,4 +216,4 @@ class Settler:
     def _remove(self, delivery: InFlightJob) -> None:
         self._in_flight.drop(delivery)
         if delivery.successor is not None:
-            self._pass_on(delivery.successor)
+            self.pass_on(delivery.successor)

@@ -97,7 +97,7 @@ class Supervisor:
         self._dispatcher = Dispatcher(
             settings.concurrency, executor, self._settler, self._in_flight, self.reporter
         )
-        self._settler.pass_successors_on(self._dispatcher.pass_on)
+        self._settler.pass_on = self._dispatcher.pass_on
         self._prefetch = Prefetch(
             settings.concurrency, self._in_flight, self._dispatcher, self.reporter
         )
