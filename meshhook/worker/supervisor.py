@@ -59,7 +59,7 @@ class Part(Protocol):
 
 
 class Supervisor:
-    """Builds the parts of one worker, runs them, and stops them in order.
+    """Builds the parts of one worker, runs them, and stops them one after another.
 
     Args:
         settings: The worker's settings.

@@ -48,7 +48,7 @@ def assert_logged(caplog: pytest.LogCaptureFixture, queue_name: str) -> None:
 
 
 def assert_failure_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Check that a drain that failed as a whole is told once."""
+    """Check that a drain that failed as a whole is logged once."""
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert (record.name, record.levelname) == ("meshhook.serverless", "ERROR")
     assert record.getMessage().startswith("the drain failed: QueueNotFoundError: ")

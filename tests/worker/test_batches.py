@@ -51,7 +51,7 @@ async def test_claims_grow_with_a_backlog_of_quick_jobs(
     asked = quantities(faults)
     assert asked[0] == 10
     assert max(asked) == MAX_CLAIM
-    # One RPC serves hundreds of jobs, though the worker was told nothing of how quick they are.
+    # One RPC serves hundreds of jobs, though the worker does not know how quick they are.
     assert len(faults.calls) <= 4000 * 0.02
 
 

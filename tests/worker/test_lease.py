@@ -1,4 +1,4 @@
-"""The lease: it lives as long as the handler, and whoever lost it settles nothing."""
+"""The lease: it lives as long as the handler, and a worker that lost it settles nothing."""
 
 from __future__ import annotations
 
