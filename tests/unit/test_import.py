@@ -8,6 +8,7 @@ import sys
 NEEDED = {
     # What the package itself is made of; each has to earn its place in a cold start.
     "meshhook",
+    "meshhook._backoff",
     "meshhook._calls",
     "meshhook._enqueue",
     "meshhook._entered",

@@ -301,7 +301,7 @@ async def test_a_handler_goes_on_during_an_outage_until_its_lease_is_over(
 
     # One try after a third of the lease, and several in the rest of it.
     assert tries_when_cancelled[0] >= 4
-    assert events.of("lost")[0].error_message == "it is over, and could not be extended"
+    assert events.of("lost")[0].error_message == "it ended, and could not be extended"
 
 
 async def test_an_extension_that_hangs_is_given_up_in_time(
