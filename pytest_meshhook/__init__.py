@@ -1,8 +1,8 @@
 """The pytest plugin: fixtures for tests that enqueue and work, on a real Postgres with PGMQ.
 
-It is a package of its own, since pytest imports it at every start, whether a test uses it or not:
-what costs time (`meshhook`, `supabase`, the embedded stack) is imported by the first fixture that
-needs it. What the fixtures give is documented in `meshhook.testing`, and all of it in
+It is a separate package, since pytest imports it at every start, even if no test uses it. The slow
+imports (`meshhook`, `supabase`, the embedded stack) are left to the first fixture that needs them.
+The objects of the fixtures are documented in `meshhook.testing`, and all of it in
 `docs/testing.md`.
 """
 
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Have `connect` read no `.env`: a test must not reach the project that it names."""
+    """Keep `connect` from reading `.env`: a test must not reach the project named there."""
     os.environ.setdefault("MESHHOOK_ENV_FILE", "")
 
 
@@ -58,7 +58,7 @@ def meshhook_stack(meshhook_migrations: Path | None) -> Iterator[Stack]:
 
 @pytest.fixture
 def meshhook_admin(meshhook_stack: Stack) -> Iterator[psycopg.Connection]:
-    """A connection to the database past all rights, for what no client could do."""
+    """A connection to the database with all rights, for what no client can do."""
     import psycopg  # noqa: PLC0415 - see the module's docstring
 
     with psycopg.connect(meshhook_stack.admin_database_url, autocommit=True) as connection:
@@ -67,7 +67,7 @@ def meshhook_admin(meshhook_stack: Stack) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def meshhook_client(meshhook_stack: Stack) -> AsyncClient:
-    """An async Supabase client, good for any event loop."""
+    """An async Supabase client that works in any event loop."""
     from meshhook.testing import open_async_client  # noqa: PLC0415 - see the module's docstring
 
     return open_async_client(meshhook_stack)
@@ -86,7 +86,7 @@ def meshhook_sync_client(meshhook_stack: Stack) -> Iterator[Client]:
 def meshhook_queues(
     meshhook_admin: psycopg.Connection, meshhook_client: AsyncClient, meshhook_sync_client: Client
 ) -> Iterator[QueueFactory]:
-    """Makes the test's queues: call it with a name, or without for a new one."""
+    """Makes the test's queues: call it with a name, or without one for a new queue."""
     from meshhook.testing import QueueFactory  # noqa: PLC0415 - see the module's docstring
 
     factory = QueueFactory(meshhook_admin, meshhook_client, meshhook_sync_client)
@@ -96,7 +96,7 @@ def meshhook_queues(
 
 @pytest.fixture
 def meshhook_queue_name() -> str | None:
-    """The name of the test's queue, for code that has one; None for a queue of its own."""
+    """The name of the test's queue, for code that uses a fixed one; None for a new queue."""
     return None
 
 
@@ -110,7 +110,7 @@ def meshhook_queue(
 
 @pytest.fixture
 def meshhook_clock(meshhook_admin: psycopg.Connection, meshhook_queues: QueueFactory) -> QueueClock:
-    """The time of the test's queues, which can be moved on."""
+    """The time of the test's queues, which the test can advance."""
     from meshhook.testing import QueueClock  # noqa: PLC0415 - see the module's docstring
 
     return QueueClock(meshhook_admin, lambda: meshhook_queues.names)

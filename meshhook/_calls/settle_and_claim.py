@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Exchange:
+class SettledAndClaimed:
     """The answer to outcomes and a claim that were sent together.
 
     Attributes:
@@ -30,7 +30,7 @@ class Exchange:
     claim: Claim
 
 
-def exchange(
+def settle_and_claim(
     queue_name: str,
     outcomes: Sequence[Outcome],
     quantity: int,
@@ -38,7 +38,7 @@ def exchange(
     *,
     max_attempts: int | None = None,
     worker: Mapping[str, Any] | None = None,
-) -> Call[Exchange]:
+) -> Call[SettledAndClaimed]:
     """Build the call that settles jobs and claims the next; without outcomes it only claims."""
     params = claim.arguments(
         queue_name,
@@ -50,11 +50,13 @@ def exchange(
     )
     read_claim = claim.reader(queue_name)
     if not outcomes:
-        return Call("meshhook_dequeue", params, lambda answer: Exchange([], read_claim(answer)))
+        return Call(
+            "meshhook_dequeue", params, lambda answer: SettledAndClaimed([], read_claim(answer))
+        )
     read_statuses = settle.reader(len(outcomes))
 
-    def decode(answer: Any) -> Exchange:
-        return Exchange(read_statuses(answer["statuses"]), read_claim(answer["claim"]))
+    def decode(answer: Any) -> SettledAndClaimed:
+        return SettledAndClaimed(read_statuses(answer["statuses"]), read_claim(answer["claim"]))
 
     params["outcomes"] = settle.rows(outcomes)
     return Call("meshhook_settle_and_dequeue", params, decode)

@@ -1,8 +1,8 @@
-"""Working where there is no long-lived process: drain the queue within a time, and leave.
+"""Working where there is no long-lived process: drain the queue within a deadline.
 
-`drain` and `drain_sync` do the work; `lambda_handler`, `asgi_app` and `wsgi_app` put them behind
-the entry points of function platforms, without a dependency on any of them; `kick_sql` is the SQL
-that has the database call such an entry point when jobs are waiting.
+`drain` and `drain_sync` do the work. `lambda_handler`, `asgi_app` and `wsgi_app` drain at the entry
+points of function platforms, without a dependency on any. `kick_sql` returns the SQL with which
+the database calls such an entry point when jobs are waiting.
 """
 
 from __future__ import annotations

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-import attrs
-
-from meshhook.exceptions import MeshHookError
 from meshhook.serverless import http
-from meshhook.serverless.environment import drain_connected
 
 if TYPE_CHECKING:
     from meshhook.worker.draining import DrainOptions, Handler
@@ -27,7 +23,7 @@ def asgi_app(
 
     It answers 200 with the fields of the `DrainReport`, 401 without ``Authorization: Bearer
     <secret>``, 405 to other methods, 409 while another drain of this process runs, 503 in an outage
-    and 500 where something must be mended. ``SUPABASE_URL`` and ``SUPABASE_KEY`` come from the
+    and 500 where something must be fixed. ``SUPABASE_URL`` and ``SUPABASE_KEY`` come from the
     environment.
 
     Args:
@@ -41,37 +37,17 @@ def asgi_app(
     Raises:
         ConfigurationError: There is no secret, or it is too short.
     """
-    return _DrainApp(handler, http.drain_secret(secret), options)
+    endpoint = http.Endpoint(handler, secret, options)
 
-
-class _DrainApp:
-    def __init__(self, handler: Handler, secret: bytes, options: DrainOptions) -> None:
-        self._handler = handler
-        self._secret = secret
-        self._options: DrainOptions = {"deadline_seconds": http.DEADLINE_SECONDS, **options}
-        self._is_draining = False
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _mind_lifespan(receive, send)
+            await _serve_lifespan(receive, send)
         elif scope["type"] == "http":
-            await _send(send, await self._reply(scope))
+            authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            refused = endpoint.refusal(scope["method"], authorization)
+            await _send(send, refused or await endpoint.drain())
 
-    async def _reply(self, scope: MutableMapping[str, Any]) -> http.Reply:
-        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        refused = http.refusal(scope["method"], authorization, self._secret)
-        if refused is not None:
-            return refused
-        if self._is_draining:
-            return http.BUSY
-        self._is_draining = True
-        try:
-            report = await drain_connected(self._handler, self._options)
-        except MeshHookError as error:
-            return http.of_error(error)
-        finally:
-            self._is_draining = False
-        return http.Reply("200 OK", attrs.asdict(report))
+    return app
 
 
 async def _send(send: Send, reply: http.Reply) -> None:
@@ -86,7 +62,7 @@ async def _send(send: Send, reply: http.Reply) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-async def _mind_lifespan(receive: Receive, send: Send) -> None:
+async def _serve_lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

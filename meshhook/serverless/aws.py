@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class LambdaContext(Protocol):
-    """What is needed of the context that Lambda gives."""
+    """The part of Lambda's context that is used."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return how much time the invocation has left, in milliseconds."""
+        """Return the time that the invocation has left, in milliseconds."""
 
 
 def lambda_handler(
@@ -35,8 +35,9 @@ def lambda_handler(
 
     Args:
         handler: What jobs are handed to.
-        **options: See `DrainOptions`; *deadline_seconds* is what the invocation has left, unless
-            it is given and shorter. Without a context, as in a test, only what is given counts.
+        **options: See `DrainOptions`; *deadline_seconds* is the time that the invocation has left,
+            or the given one if that is shorter. Without a context, as in a test, only the given one
+            counts.
 
     Returns:
         A function of event and context that returns the fields of the `DrainReport`.

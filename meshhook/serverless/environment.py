@@ -1,4 +1,4 @@
-"""Draining the project that the environment names."""
+"""Draining the project that the environment names, for function platforms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def drain_from_environment(handler: Handler, **options: Unpack[DrainOptions]) ->
     Raises:
         ConfigurationError: ``SUPABASE_URL`` or ``SUPABASE_KEY`` are missing or cannot be used.
         InvalidInputError: An option is out of range.
-        MeshHookError: What waiting does not mend.
+        MeshHookError: An error that waiting does not fix.
     """
     return anyio.run(functools.partial(drain_connected, handler, options))
 
@@ -39,7 +39,7 @@ def drain_from_environment(handler: Handler, **options: Unpack[DrainOptions]) ->
 async def drain_connected(handler: Handler, options: DrainOptions) -> DrainReport:
     """Drain the project that the environment names, from within an event loop.
 
-    What makes it fail is logged too, since on a function platform nobody may see it otherwise.
+    An error is logged, too, since a function platform may show it nowhere else.
     """
     try:
         async with connect() as client:

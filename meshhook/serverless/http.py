@@ -1,20 +1,25 @@
-"""What the ASGI and the WSGI app have in common: who may drain, and what is answered."""
+"""The endpoint behind the ASGI and the WSGI app: who may drain, and what is answered."""
 
 from __future__ import annotations
 
 import hmac
 import json
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from meshhook._environment import setting
 from meshhook.exceptions import ConfigurationError, MeshHookError, OutageError
+from meshhook.serverless.environment import drain_connected
+
+if TYPE_CHECKING:
+    from meshhook.worker.draining import DrainOptions, Handler
 
 SECRET_VARIABLE = "MESHHOOK_DRAIN_SECRET"  # noqa: S105 - the name of a variable
 MIN_SECRET_LENGTH = 16
 DEADLINE_SECONDS = 50.0
-"""How long a drain takes at the most unless it is told otherwise: many platforms allow a minute."""
+"""How long a drain takes, at most, unless an option says otherwise: many platforms allow 60 s."""
 
 
 @attrs.frozen
@@ -23,8 +28,8 @@ class Reply:
 
     Attributes:
         status: The status, with its reason.
-        body: What is said, as JSON.
-        headers: Headers beside those of the body.
+        body: The body, to be sent as JSON.
+        headers: Headers in addition to those of the body.
     """
 
     status: str
@@ -52,18 +57,54 @@ UNAUTHORIZED = Reply(
 )
 
 
-def drain_secret(given: str | None) -> bytes:
-    """Return the secret that callers must send.
+class Endpoint:
+    """Drains at the request of a caller who knows the secret, one drain at a time.
 
     Args:
-        given: The secret; None for ``MESHHOOK_DRAIN_SECRET`` of the environment or of `.env`.
-
-    Returns:
-        The secret.
+        handler: What jobs are handed to.
+        secret: The secret; None for ``MESHHOOK_DRAIN_SECRET`` of the environment or of `.env`.
+        options: See `DrainOptions`.
 
     Raises:
-        ConfigurationError: There is none, it is too short to be one, or `.env` cannot be read.
+        ConfigurationError: There is no secret, it is too short, or `.env` cannot be read.
     """
+
+    def __init__(self, handler: Handler, secret: str | None, options: DrainOptions) -> None:
+        self._handler = handler
+        self._secret = _drain_secret(secret)
+        self._options: DrainOptions = {"deadline_seconds": DEADLINE_SECONDS, **options}
+        self._draining = threading.Lock()
+
+    def refusal(self, method: str, authorization: str) -> Reply | None:
+        """Return the answer to a request that may not drain, None if it may.
+
+        Args:
+            method: The request's method.
+            authorization: Its Authorization header, empty if it has none.
+        """
+        if method != "POST":
+            return NOT_ALLOWED
+        scheme, _, token = authorization.partition(" ")
+        # compare_digest takes as long for a token that is nearly right as for any other.
+        is_right = hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._secret)
+        return None if scheme.lower() == "bearer" and is_right else UNAUTHORIZED
+
+    async def drain(self) -> Reply:
+        """Drain and return the report; an error's text names the fix and no secret."""
+        if not self._draining.acquire(blocking=False):
+            return BUSY
+        try:
+            report = await drain_connected(self._handler, self._options)
+        except OutageError as error:
+            return Reply("503 Service Unavailable", {"error": str(error)})
+        except MeshHookError as error:
+            return Reply("500 Internal Error", {"error": str(error)})
+        finally:
+            self._draining.release()
+        return Reply("200 OK", attrs.asdict(report))
+
+
+def _drain_secret(given: str | None) -> bytes:
     secret = given or setting(SECRET_VARIABLE)
     if not _is_text(secret) or len(secret) < MIN_SECRET_LENGTH:
         raise ConfigurationError(
@@ -71,31 +112,6 @@ def drain_secret(given: str | None) -> bytes:
             f"give secret, or set {SECRET_VARIABLE}."
         )
     return secret.encode()
-
-
-def refusal(method: str, authorization: str, secret: bytes) -> Reply | None:
-    """Return why a request may not drain, None if it may.
-
-    Args:
-        method: The request's method.
-        authorization: Its Authorization header, empty if it has none.
-        secret: The secret.
-
-    Returns:
-        The answer, or None.
-    """
-    if method != "POST":
-        return NOT_ALLOWED
-    scheme, _, token = authorization.partition(" ")
-    # compare_digest takes as long for a token that is nearly right as for any other.
-    is_right = hmac.compare_digest(token.strip().encode("utf-8", "replace"), secret)
-    return None if scheme.lower() == "bearer" and is_right else UNAUTHORIZED
-
-
-def of_error(error: MeshHookError) -> Reply:
-    """Return the answer for a drain that failed; its text names the fix and no secret."""
-    status = "503 Service Unavailable" if isinstance(error, OutageError) else "500 Internal Error"
-    return Reply(status, {"error": str(error)})
 
 
 def _is_text(value: object) -> bool:

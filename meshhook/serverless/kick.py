@@ -1,4 +1,4 @@
-"""The SQL that has the database call a drain endpoint when jobs are waiting."""
+"""The SQL with which the database calls a drain endpoint when jobs are waiting."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kick_sql(
 ) -> str:
     """Return SQL for pg_cron and pg_net that calls a drain endpoint while jobs are due.
 
-    The endpoint's secret is read from Supabase Vault at each call and stands nowhere else.
+    The endpoint's secret is read from Supabase Vault at each call; it is not in the SQL.
 
     Args:
         url: The endpoint, such as that of an `asgi_app`.
@@ -65,10 +65,10 @@ def kick_sql(
         timeout_seconds: How long the endpoint may take, in seconds or as a timedelta.
 
     Returns:
-        The SQL, to be put in a migration or run once.
+        The SQL, for a migration or to be run once.
 
     Raises:
-        InvalidInputError: Something cannot stand in such SQL.
+        InvalidInputError: An argument is not valid in such SQL.
     """
     check.queue_name("queue_name", queue_name)
     seconds = check.positive_seconds("timeout_seconds", timeout_seconds)

@@ -1,8 +1,8 @@
-"""What the tests of a project that uses MeshHook are written with.
+"""Helpers for the tests of a project that uses MeshHook.
 
-Usually through the fixtures of the pytest plugin, which comes with the package: `meshhook_queue` is
-a `QueueUnderTest`, `meshhook_clock` a `QueueClock`. Without pytest, the classes can be used as they
-are. They need the extra: ``pip install 'meshhook[local]'``.
+They are usually used through the fixtures of the pytest plugin, which comes with the package:
+`meshhook_queue` is a `QueueUnderTest`, `meshhook_clock` a `QueueClock`. The classes also work
+without pytest. They need the extra: ``pip install 'meshhook[local]'``.
 """
 
 from __future__ import annotations

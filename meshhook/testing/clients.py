@@ -1,4 +1,4 @@
-"""Supabase clients that a fixture can make, whichever event loop the test will run."""
+"""Supabase clients that a fixture can make, for a test that runs in any event loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TIMEOUT_SECONDS = 20.0
 def open_async_client(stack: Stack) -> AsyncClient:
     """Make an async client that belongs to no event loop and need not be closed.
 
-    It keeps no connection open between two requests, so nothing of it is left when a test's event
-    loop ends, and one client may serve several loops, one after the other.
+    It keeps no connection open between two requests. So nothing is left open when a test's event
+    loop ends, and one client may be used in several loops, one after another.
 
     Args:
-        stack: What it talks to.
+        stack: The stack.
 
     Returns:
         The client.
@@ -41,7 +41,7 @@ def open_sync_client(stack: Stack) -> Iterator[Client]:
     """Make a sync client, and close it at the end of the block.
 
     Args:
-        stack: What it talks to.
+        stack: The stack.
 
     Yields:
         The client.
@@ -51,5 +51,5 @@ def open_sync_client(stack: Stack) -> Iterator[Client]:
 
 
 def _verifies(stack: Stack) -> bool:
-    # Loading the certificates takes longer than a whole test, and plain HTTP has no use for them.
+    # Loading the certificates takes longer than a whole test, and plain HTTP does not use them.
     return stack.url.startswith("https:")

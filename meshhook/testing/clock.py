@@ -1,4 +1,4 @@
-"""Time that a test moves on instead of waiting for it."""
+"""The clock of a test's queues, which a test advances instead of waiting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _Dated = tuple[tuple[str, tuple[str, ...]], ...]
 
-# What has a date: in a queue and its archive, and in MeshHook's memory of a queue.
+# The columns with dates: in a queue and its archive, and in MeshHook's tables.
 _OF_A_TABLE: _Dated = (("q_", ("vt", "enqueued_at")), ("a_", ("vt", "enqueued_at", "archived_at")))
 _OF_A_NAME: _Dated = (("requests", ("expires_at",)),)
 _OF_A_QUEUE: _Dated = (
@@ -27,14 +27,14 @@ _OF_A_QUEUE: _Dated = (
 
 
 class QueueClock:
-    """The time of some queues, as the database knows it.
+    """The time of some queues.
 
-    The clock of the database itself stays as it is: what is moved are the dates of the queues'
-    jobs, leases and history.
+    The clock of the database itself stays as it is. The dates of the queues' jobs, leases and
+    history are moved.
 
     Args:
         admin: A connection, in autocommit mode, that may change any row of MeshHook's.
-        queue_names: Called for the queues whose time it is.
+        queue_names: Returns the names of the queues.
     """
 
     def __init__(self, admin: psycopg.Connection, queue_names: Callable[[], Iterable[str]]) -> None:
@@ -44,12 +44,11 @@ class QueueClock:
     def advance(self, seconds: float | timedelta) -> None:
         """Let time pass at once, for the queues and their dead letter queues.
 
-        Delays, backoffs and leases are shorter by it; jobs, dead letters, history, idempotency keys
-        and users' quotas are older. A worker that runs meanwhile may lose its leases, as it would
-        to real time.
+        Delays, backoffs and leases end sooner; jobs, dead letters, history, idempotency keys and
+        users' quotas are older. A running worker may lose its leases, as it would in real time.
 
         Args:
-            seconds: How much, in seconds or as a timedelta.
+            seconds: How much time, in seconds or as a timedelta.
 
         Raises:
             InvalidInputError: It is not a number above 0.

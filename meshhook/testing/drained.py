@@ -1,7 +1,8 @@
-"""What a drain in a test did, job by job."""
+"""The result of a drain in a test, job by job."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,7 +12,7 @@ from meshhook.worker.control import JobControl
 from meshhook.worker.handler import create_job_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from meshhook.models import JobMessage
     from meshhook.serverless import DrainReport
@@ -23,20 +24,19 @@ OUTCOMES = frozenset({"succeeded", "retried", "dead_lettered", "snoozed", "relea
 
 @attrs.frozen(kw_only=True)
 class WorkedJob:
-    """One job that was worked on, and what came of it.
+    """One attempt at a job, and its outcome.
 
     Attributes:
         queue_name: Its queue.
         msg_id: Its id there.
         outcome: ``succeeded``, ``retried``, ``dead_lettered``, ``snoozed``, ``released`` (handed
-            back unfinished) or ``lost`` (its lease was).
+            back unfinished) or ``lost`` (its lease was lost).
         run_id: The run that it belongs to.
-        attempt: Which attempt this was; None if it was past its last when it was claimed.
-        message: What the handler was given; None if it was not called.
-        error: What the handler raised, or what made the attempt fail otherwise, such as a
-            `JobTimeoutError`; the answers `Retry`, `Snooze` and `DeadLetter` too, raised or
-            returned.
-        error_message: What went wrong, as the job's history has it.
+        attempt: The number of the attempt; None if the job was past its last when it was claimed.
+        message: The handler's argument; None if it was not called.
+        error: What the handler raised, or another reason of the failure such as a
+            `JobTimeoutError`. Also an answer (`Retry`, `Snooze`, `DeadLetter`), raised or returned.
+        error_message: The error, as in the job's history.
         seconds: How long the handler took, in seconds.
     """
 
@@ -106,20 +106,20 @@ class DrainResult:
 
 
 class Recorder:
-    """Remembers what a handler was given and answered, and what the worker says became of it."""
+    """Records the calls of a handler, its answers, and the outcomes that the worker reports."""
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, int, int], tuple[JobMessage, BaseException | None]] = {}
         self._jobs: list[WorkedJob] = []
 
     def handler(self, function: JobHandler | Callable[[JobMessage], Any]) -> JobHandler:
-        """Return a handler that does what another does, and is watched."""
+        """Return a handler that does the same, and is recorded."""
         handler = create_job_handler(function)
-        watched = self._async(handler) if handler.is_async else self._sync(handler)
-        return attrs.evolve(handler, function=watched)
+        recorded = self._async(handler) if handler.is_async else self._sync(handler)
+        return attrs.evolve(handler, function=recorded)
 
     def on_event(self, event: WorkerEvent) -> None:
-        """Be told what happens; the `on_event` of a drain."""
+        """Record an outcome; the `on_event` of a drain."""
         if event.kind not in OUTCOMES or event.queue_name is None or event.msg_id is None:
             return
         call = (event.queue_name, event.msg_id, event.attempt or 0)
@@ -143,28 +143,27 @@ class Recorder:
         return DrainResult(jobs=tuple(self._jobs), report=report)
 
     def _async(self, handler: JobHandler) -> Callable[[JobMessage], Any]:
-        async def watched(message: JobMessage) -> object:
-            self._remember(message)
-            try:
-                returned = await handler(message)
-            except (Exception, JobControl) as error:
-                self._remember(message, error)
-                raise
-            return self._returned(message, returned)
+        async def recorded(message: JobMessage) -> object:
+            with self._recording(message):
+                return self._returned(message, await handler(message))
 
-        return watched
+        return recorded
 
     def _sync(self, handler: JobHandler) -> Callable[[JobMessage], Any]:
-        def watched(message: JobMessage) -> object:
-            self._remember(message)
-            try:
-                returned = handler(message)
-            except (Exception, JobControl) as error:
-                self._remember(message, error)
-                raise
-            return self._returned(message, returned)
+        def recorded(message: JobMessage) -> object:
+            with self._recording(message):
+                return self._returned(message, handler(message))
 
-        return watched
+        return recorded
+
+    @contextmanager
+    def _recording(self, message: JobMessage) -> Iterator[None]:
+        self._remember(message)
+        try:
+            yield
+        except (Exception, JobControl) as error:
+            self._remember(message, error)
+            raise
 
     def _returned(self, message: JobMessage, returned: object) -> object:
         if isinstance(returned, JobControl):

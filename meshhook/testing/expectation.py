@@ -1,4 +1,4 @@
-"""What a test expects of a job, and how to say that no job is like that."""
+"""What a test expects of a job, and the text of the error when no job matches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meshhook.models import JobRecord
 
 DELAY_TOLERANCE_SECONDS = 1.0
-"""How far a delay may be off: the two dates that it lies between are not read at one moment."""
+"""How far a delay may be off, since its start and its end are not read at the same moment."""
 
 MAX_SHOWN = 5
 MAX_CHARACTERS = 200
@@ -23,10 +23,10 @@ _MISSING = object()
 
 @attrs.frozen
 class Expectation:
-    """What a job must be like.
+    """The properties that a job must have.
 
     Attributes:
-        fields: What its message must have. A mapping in it need only be part of the job's.
+        fields: The fields of its message. A mapping may have only part of the job's keys.
         delay_seconds: The delay that it must have been enqueued with, in seconds; None for any.
     """
 
@@ -41,11 +41,11 @@ class Expectation:
 
     @property
     def is_any(self) -> bool:
-        """Whether every job is like that."""
+        """Whether every job matches."""
         return not self.fields and self.delay_seconds is None
 
     def differences(self, job: JobRecord) -> list[str]:
-        """Return in what ways a job is not like that; empty if it is."""
+        """Return the differences of a job; empty if it matches."""
         found = list(_differences(job.message or {}, self.fields))
         if self.delay_seconds is not None:
             found += _delay_difference(job, self.delay_seconds)
@@ -59,7 +59,7 @@ def shown(value: object) -> str:
 
 
 def describe(jobs: Sequence[JobRecord], expectation: Expectation) -> str:
-    """Return what a queue holds instead of what was expected, the most similar jobs first."""
+    """Return a description of the jobs in a queue that did not match, the most similar first."""
     compared = sorted(
         ((expectation.differences(job), job) for job in jobs), key=lambda pair: len(pair[0])
     )
@@ -109,5 +109,5 @@ def _leaves(fields: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it, as far as it is of a type that enqueue takes."""
+    """Return a value as it is in JSON: enqueue takes a UUID, too."""
     return str(value) if isinstance(value, uuid.UUID) else value

@@ -1,4 +1,4 @@
-"""Making the queues of a test, and leaving no trace of them."""
+"""Making the queues of a test, and removing them after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class QueueFactory:
-    """The queues of one test: call it for another, and close it in the end.
+    """Makes the queues of one test: call it for each queue, and close it at the end.
 
     Args:
         admin: A connection, in autocommit mode, that may change any row of MeshHook's.
@@ -32,15 +32,15 @@ class QueueFactory:
 
     @property
     def names(self) -> list[str]:
-        """The queues that were asked for so far."""
+        """The queues so far."""
         return [*self._created, *self._borrowed]
 
     def __call__(self, name: str | None = None) -> QueueUnderTest:
-        """Return a queue that is empty when it is asked for first.
+        """Return a queue, which is empty at the first call for it.
 
         Args:
-            name: Its name; None for one that no other test has. A queue that is there already is
-                emptied, with its dead letter queue and its history, and keeps its settings.
+            name: Its name; None for a new one that no other test has. A queue that exists already
+                is emptied, with its dead letter queue and its history, and keeps its settings.
 
         Returns:
             The queue.
@@ -52,7 +52,7 @@ class QueueFactory:
         return QueueUnderTest(self._admin, self._client, self._sync_client, name)
 
     def close(self) -> None:
-        """Drop the queues that were made, and empty those that had been there."""
+        """Drop the queues that were made here, and empty those that existed before."""
         for name in self._created:
             self._admin.execute("select public.meshhook_drop_queue(%s, drop_dlq => true)", [name])
         for name in self._borrowed:

@@ -1,4 +1,4 @@
-"""A queue of a test's own, and what a test asks of it."""
+"""The queue of a test: what it holds, assertions about it, and draining it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PAGE = 1000
 
 
 class QueueUnderTest:
-    """A queue that a test looks into and works off.
+    """The queue of a test.
 
     Args:
         admin: A connection, in autocommit mode, that may read any row of MeshHook's.
         client: An async client of the same stack.
         sync_client: A sync client of the same stack.
-        name: The queue, which must be there.
+        name: The queue, which must exist.
 
     Attributes:
         name: The queue.
@@ -60,10 +60,10 @@ class QueueUnderTest:
         return str(row[0]) if row else ""
 
     def jobs(self) -> list[JobRecord]:
-        """Return every job that is in the queue, waiting or running, in the order of their ids.
+        """Return every job in the queue, waiting or running, by id.
 
         Returns:
-            The jobs, with their failed attempts.
+            The jobs, including their failed attempts.
         """
         service = SyncQueueService(self._sync_client, self.name)
         jobs = page = service.list_jobs(limit=PAGE)
@@ -87,12 +87,12 @@ class QueueUnderTest:
     ) -> JobRecord:
         """Check that the queue holds a job like this.
 
-        What is not named may be anything. In a mapping, such as ``metadata``, only what is named is
-        compared; every other value must be equal.
+        Fields that are not named may have any value. In a mapping, such as ``metadata``, only the
+        named keys are compared; all other values must be equal.
 
         Args:
-            expected: Fields of the message, for names that cannot be given otherwise.
-            count: How many such jobs there must be; None for at least one.
+            expected: Fields of the message whose names cannot be keywords.
+            count: How many such jobs there must be; None for one or more.
             delay_seconds: The delay that it was enqueued with, in seconds or as a timedelta, within
                 a second.
             **fields: Fields of the message.
@@ -101,7 +101,7 @@ class QueueUnderTest:
             The first job that is like this.
 
         Raises:
-            AssertionError: There is none, or not so many; it says what there is instead.
+            AssertionError: There is none, or another number; the text says what the queue holds.
             ValueError: *count* is below 1.
         """
         __tracebackhide__ = True
@@ -132,7 +132,7 @@ class QueueUnderTest:
             **fields: Fields of the message.
 
         Raises:
-            AssertionError: There is one; it says which.
+            AssertionError: There is one; the text says which.
         """
         __tracebackhide__ = True
         expectation = Expectation({**(expected or {}), **fields}, check.seconds(delay_seconds))
@@ -146,10 +146,10 @@ class QueueUnderTest:
             raise AssertionError(message)
 
     async def drain(self, handler: Handler, **options: Unpack[DrainOptions]) -> DrainResult:
-        """Work off every job that is due, those too that the handler enqueues meanwhile.
+        """Work off every job that is due, including those that the handler enqueues.
 
-        A job that fails waits for its retry, unless its delay is 0, and is left; move the clock
-        and drain again.
+        A failed job stays in the queue until its retry is due, unless the delay is 0. To run it,
+        advance the clock and drain again.
 
         Args:
             handler: What jobs are handed to, as for `meshhook.Worker`.
@@ -168,7 +168,7 @@ class QueueUnderTest:
         return recorder.result(report)
 
     def drain_sync(self, handler: Handler, **options: Unpack[DrainOptions]) -> DrainResult:
-        """Work off every job that is due, from a test that is no coroutine; see `drain`.
+        """Work off every job that is due, in a test that is no coroutine; see `drain`.
 
         Args:
             handler: What jobs are handed to; an ``async def`` runs in an event loop of its own.
@@ -218,7 +218,7 @@ class QueueUnderTest:
         return "\n".join(lines)
 
     def _other_queues(self) -> list[tuple[str, int]]:
-        """Return the other queues that hold jobs: a job in the wrong one is the usual mistake."""
+        """Return the other queues that hold jobs: a job in the wrong queue is a common mistake."""
         names = self._admin.execute(
             "select queue_name from pgmq.meta where queue_name <> %s order by queue_name",
             [self.name],
@@ -236,7 +236,7 @@ def _refuse_event_loop() -> None:
     try:
         anyio.get_current_task()
     except RuntimeError:
-        return  # as it should be: there is no event loop
+        return  # there is no event loop, as expected
     message = "drain_sync() is for tests that are no coroutines; here it is: await drain(handler)"
     raise RuntimeError(message)
 

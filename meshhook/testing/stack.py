@@ -1,4 +1,4 @@
-"""What the tests stand on: the embedded stack, or any other that answers as it does."""
+"""The stack that tests use: the embedded one, or any other that answers as it does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 
 class Stack(Protocol):
-    """What is needed to know of a stack; `meshhook.local.LocalStack` has it."""
+    """The facts about a stack that are needed; `meshhook.local.LocalStack` has them."""
 
     @property
     def url(self) -> str:
@@ -25,9 +25,9 @@ class Stack(Protocol):
 
 @attrs.frozen(kw_only=True)
 class RunningStack:
-    """A stack that somebody else has started, such as that of ``supabase start``.
+    """A stack that is already running, such as that of ``supabase start``.
 
-    Tests create, empty and drop queues in it, so it must be one that nobody works with.
+    Tests create, empty and drop queues in it, so nobody else may work with it.
 
     Attributes:
         url: The URL of the project.

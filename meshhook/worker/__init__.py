@@ -1,4 +1,8 @@
-"""The worker: it claims jobs, hands them to a handler and settles what comes of them."""
+"""The worker: it claims jobs, hands them to a handler and settles their outcomes.
+
+To read it, begin with `worker` (the public class) and `supervisor` (the parts, and how they stop).
+Then follow a job: `claim`, `dispatch`, `execute`, `settle`.
+"""
 
 from __future__ import annotations
 

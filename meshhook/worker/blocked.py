@@ -1,4 +1,4 @@
-"""Judging from beats whether an event loop stands still, and what is worth saying of it."""
+"""Deciding from beats whether an event loop is blocked, and whether that is worth a warning."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ THRESHOLD_SECONDS = 1.0
 """How long an event loop stands still before it counts as blocked."""
 
 SHARE_OF_LEASE = 6
-"""It counts as blocked sooner where leases are short: after this part of one."""
+"""Where leases are short, it counts as blocked sooner: after this fraction of a lease."""
 
 LEAST_SECONDS = 0.05
-"""What no lease, however short, makes it sooner than."""
+"""The threshold is never shorter than this."""
 
 LOOKS_IN_A_THRESHOLD = 4
 
 MAX_PLACES = 20
-"""How many places a worker warns of; at yet another, the loop has to be blocked for longer."""
+"""How many places a worker warns of; beyond that, only of a longer block than all before."""
 
 
 @attrs.frozen(kw_only=True)
 class Blocked:
-    """An event loop that is blocked, as it was seen last.
+    """A blocked event loop, as it was last seen.
 
     Attributes:
-        seconds: For how long so far.
+        seconds: How long it has been blocked so far.
         standing: Where it stands.
-        seen_at: When that was seen, on the clock of `time.monotonic`.
-        is_logged: Whether there has been a warning.
+        seen_at: When it was last seen, on the clock of `time.monotonic`.
+        is_logged: Whether a warning was logged.
     """
 
     seconds: float
@@ -43,21 +43,16 @@ class Blocked:
     is_logged: bool = False
 
     def until(self, now: float, most_seconds: float) -> Blocked:
-        """Return it as it ended.
-
-        Args:
-            now: When the loop moved again, on the same clock.
-            most_seconds: How much may have passed, at most, since it was seen last.
-        """
+        """Return it with its full length, counted up to *now*, but at most so much longer."""
         return attrs.evolve(self, seconds=self.seconds + min(now - self.seen_at, most_seconds))
 
     @property
     def culprit(self) -> str:
-        """What blocks it, and where that stands."""
+        """What blocks the loop, and where."""
         where = self.standing
-        if where.held is None:
+        if where.delivery is None:
             return f"{where.function} at {where.place}, which is no handler of this worker"
-        job = where.held.job
+        job = where.delivery.job
         return (
             f"the handler {where.function} at {where.place},"
             f" with job {job.msg_id} in {job.queue_name}, attempt {job.attempt}"
@@ -65,32 +60,26 @@ class Blocked:
 
     @property
     def fix(self) -> str:
-        """What to do about it."""
-        if self.standing.held is None:
+        """How to fix it."""
+        if self.standing.delivery is None:
             return "run blocking code in a thread, or await an async library"
         return "use a plain def, which runs in a thread, or await an async library"
 
 
 def threshold_seconds(lease_seconds: float) -> float:
-    """Return after how many seconds a loop counts as blocked.
-
-    Args:
-        lease_seconds: The shortest lease of those it must keep.
-
-    Returns:
-        The threshold.
-    """
+    """Return after how many seconds a loop counts as blocked, given the shortest lease."""
     return max(LEAST_SECONDS, min(THRESHOLD_SECONDS, lease_seconds / SHARE_OF_LEASE))
 
 
 class Pulse:
-    """Adds up for how long a loop has not beaten, as far as that was watched.
+    """Adds up how long a loop has not beaten while it was watched.
 
-    The thread that looks is frozen too when the whole process is: by SIGSTOP, a laptop that sleeps,
-    a machine that is too busy. Time in which nobody looked is nobody's fault and does not count.
+    When the whole process is frozen (by SIGSTOP, a laptop that sleeps, a machine that is too busy),
+    the thread that watches is frozen too. Time that nobody watched is no handler's fault, and does
+    not count.
 
     Attributes:
-        seconds: For how long.
+        seconds: How long.
     """
 
     def __init__(self) -> None:
@@ -99,15 +88,15 @@ class Pulse:
         self.seconds = 0.0
 
     def look(self, now: float, beat_at: float, period_seconds: float) -> float:
-        """Take a look.
+        """Look at the beats.
 
         Args:
             now: The time.
-            beat_at: When the loop beat last, on the same clock.
-            period_seconds: How long after the last look this one was meant to come.
+            beat_at: When the loop last beat, on the same clock.
+            period_seconds: The intended time between two looks.
 
         Returns:
-            For how many seconds the loop has stood still.
+            How many seconds the loop has stood still.
         """
         if beat_at != self._beat_at:
             self._beat_at = self._looked_at = beat_at
@@ -117,30 +106,23 @@ class Pulse:
         return self.seconds
 
     def was_busy(self, now: float) -> None:
-        """Count the time since the last look in full: the watcher was at work.
-
-        Args:
-            now: The time.
-        """
+        """Count the time since the last look in full: the thread was busy, and not frozen."""
         self.seconds += max(0.0, now - self._looked_at)
         self._looked_at = now
 
 
 class Warned:
-    """What has been warned of already, so that it is said again only when it is twice as bad."""
+    """The warnings so far: the same is said again only when it took twice as long."""
 
     def __init__(self) -> None:
         self._seconds: dict[Hashable, float] = {}
 
     def is_news(self, what: Hashable, seconds: float) -> bool:
-        """Tell whether something is worth a warning, and remember it as warned of then.
+        """Return whether a block is worth a warning, and if so, remember it.
 
         Args:
             what: Which handler, at which place.
-            seconds: For how long it has blocked the loop.
-
-        Returns:
-            Whether there was no warning of it, or only one of half of that time.
+            seconds: How long it has blocked the loop.
         """
         said = self._seconds.get(what)
         if said is None and len(self._seconds) >= MAX_PLACES:

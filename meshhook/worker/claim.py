@@ -1,4 +1,4 @@
-"""Claiming jobs: as many as there is room for, from the queue whose turn it is."""
+"""The claimer: asks for as many jobs as there is room for, from the queue whose turn it is."""
 
 from __future__ import annotations
 
@@ -7,70 +7,72 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import attrs
 
-from meshhook._calls.settle_and_claim import exchange
+from meshhook._calls.settle_and_claim import settle_and_claim
 from meshhook._http.repeat import Repeated
 from meshhook.exceptions import RejectedError, RequestError
 from meshhook.worker.health import Backoff
-from meshhook.worker.in_flight import HeldJob
+from meshhook.worker.in_flight import InFlightJob
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from meshhook._calls.base import Call
     from meshhook._calls.claim import Claim
-    from meshhook._calls.settle_and_claim import Exchange
-    from meshhook._http.transport import Transport
-    from meshhook.worker.heartbeat import Presence
-    from meshhook.worker.in_flight import Hand
+    from meshhook._calls.settle_and_claim import SettledAndClaimed
+    from meshhook.worker.heartbeat import Heartbeat
+    from meshhook.worker.in_flight import InFlight
     from meshhook.worker.prefetch import Prefetch
     from meshhook.worker.queues import Turns, WorkedQueue
     from meshhook.worker.reporter import Reporter
-    from meshhook.worker.settings import Drain
+    from meshhook.worker.settings import Drain, Settings
     from meshhook.worker.settle import Batch, Settler
 
 MAX_CLAIM = 500
-"""How many jobs are asked for at once at the most."""
+"""How many jobs one claim asks for, at most."""
 
 LINGER_SECONDS = 0.02
-"""How long a claim waits at the most for more room than there is for it."""
+"""How long a claim waits for more room, at most."""
 
 LINGER_SHARE = 0.05
-"""How much of the time that jobs take it waits at the most."""
+"""How long it waits, at most, as a share of the time that a job takes."""
 
 
 class Asked:
-    """A claim that is sent until there is an answer to it.
+    """A claim that is sent until it is answered.
 
     Args:
-        batch: The outcomes that it takes along.
+        batch: The outcomes that it settles on the way.
         quantity: How many jobs it asks for.
         make: Makes the call.
     """
 
-    def __init__(self, batch: Batch, quantity: int, make: Callable[[], Call[Exchange]]) -> None:
+    def __init__(
+        self, batch: Batch, quantity: int, make: Callable[[], Call[SettledAndClaimed]]
+    ) -> None:
         self.batch = batch
         self.quantity = quantity
         self.sent_at = 0.0
         self._repeated = Repeated(make)
 
-    def call(self) -> Call[Exchange]:
+    def call(self) -> Call[SettledAndClaimed]:
         """Return the call to send now."""
         self.sent_at = time.monotonic()
         return self._repeated.call()
 
     def batch_as_answered(self) -> Batch:
-        """Return the outcomes, with whether an older call may have settled them."""
+        """Return its outcomes, and whether an earlier call may have settled them."""
         return self.batch.answered(is_renewed=self._repeated.is_renewed)
 
 
 class Lane:
-    """Claims that are sent one after the other.
+    """Claims that are sent one after another.
 
     Attributes:
-        unanswered: The claim of each queue that is sent again until there is an answer.
-        backoff: How long to wait before that.
-        asking: What cancels the wait for an answer.
+        unanswered: The claim of each queue that is sent again until it is answered.
+        backoff: The pauses before it is sent again.
+        asking: Cancels the wait for an answer.
     """
 
     def __init__(self) -> None:
@@ -79,77 +81,57 @@ class Lane:
         self.asking = anyio.CancelScope()
 
 
+@attrs.define(eq=False)
 class Claimer:
-    """Polls the queues and passes the jobs on; settles on the way what has been done meanwhile.
+    """Polls the queues and passes the jobs on; each claim settles the outcomes that are ready.
 
-    One claim follows the other; while there is a backlog, a second one is on its way meanwhile, so
-    that the database works on it while the answer to the first is read.
+    There are two lanes. In the first, one claim follows another. The second is used while there is
+    a backlog: the database then works on the next claim while this process still decodes the answer
+    to the last. Two claims may be answered in any order, so a worker that must keep the order of
+    its jobs has no second lane.
 
-    Error handling: an outage is waited out with growing pauses, and the claim that it hit is sent
-    again under the same request id, so that jobs of an answer that was lost are handed out again.
-    What waiting does not mend is raised.
+    Error handling: an outage is waited out with growing pauses. The claim that it hit is sent again
+    under the same request id, so that the database hands out the jobs of a lost answer again. An
+    error that waiting does not fix is raised.
 
     Args:
-        transport: What sends each call once.
+        settings: The worker's settings.
         turns: The queues, and whose turn it is.
-        hand: The jobs in hand, which say how many more there is room for.
-        reporter: Who is told.
-        presence: What goes with a claim now and then, so that the worker is seen.
-        pass_on: What is called with each claimed job.
-        prefetch: What learns from each claim how many jobs to ask for; None if that is fixed.
-        is_ordered: Whether one claim must follow the other, so that the jobs come in order.
-        poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
-        vt_seconds: The visibility timeout, or None for each queue's own.
-        max_attempts: The last attempt where the sender sets none, or None for each queue's own.
-        drain: When enough is done, or None to claim for ever.
-        finish: What is called, with the reason, when it is.
+        in_flight: The jobs in flight; how many more there is room for.
+        settler: Gives the outcomes that a claim takes along.
+        reporter: Counts, logs and emits events.
+        heartbeat: Goes with a claim every few seconds.
+        pass_on: Called with each claimed job.
+        prefetch: Adapts the room to the load; None if the room is fixed.
+        finish: Called with the reason when a drain has done enough.
+
+    Attributes:
+        ended: Set when no claim is under way any longer.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one collaborator or one setting
-        self,
-        *,
-        transport: Transport,
-        turns: Turns,
-        hand: Hand,
-        settler: Settler,
-        reporter: Reporter,
-        presence: Presence,
-        pass_on: Callable[[HeldJob], None],
-        prefetch: Prefetch | None,
-        is_ordered: bool,
-        poll_interval_seconds: float,
-        vt_seconds: float | None,
-        max_attempts: int | None,
-        drain: Drain | None,
-        finish: Callable[[str], None],
-    ) -> None:
-        self._transport = transport
-        self._turns = turns
-        self._hand = hand
-        self._settler = settler
-        self._reporter = reporter
-        self._presence = presence
-        self._pass_on = pass_on
-        self._prefetch = prefetch
-        self._is_ordered = is_ordered
-        self._poll_interval_seconds = poll_interval_seconds
-        self._vt_seconds = vt_seconds
-        self._max_attempts = max_attempts
-        self._drain = drain
-        self._finish = finish
-        self._claimed = 0
-        self._found = 0
-        self._has_backlog = False
-        self._first, self._second = self._lanes = Lane(), Lane()
-        self._waiting = anyio.CancelScope()
-        self._failure: RequestError | None = None
-        self.ended = anyio.Event()
+    _settings: Settings
+    _turns: Turns
+    _in_flight: InFlight
+    _settler: Settler
+    _reporter: Reporter
+    _heartbeat: Heartbeat
+    _pass_on: Callable[[InFlightJob], None]
+    _prefetch: Prefetch | None
+    _finish: Callable[[str], None]
+    ended: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _claimed: int = attrs.field(default=0, init=False)
+    _found: int = attrs.field(default=0, init=False)
+    _has_backlog: bool = attrs.field(default=False, init=False)
+    _first: Lane = attrs.field(factory=Lane, init=False)
+    _second: Lane = attrs.field(factory=Lane, init=False)
+    _waiting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
+    _failure: RequestError | None = attrs.field(default=None, init=False)
 
     async def run(self) -> None:
         """Claim until stopped, or until enough is done.
 
         Raises:
-            RequestError: A claim failed with what waiting does not mend.
+            RequestError: A claim failed, and waiting does not fix it.
         """
         try:
             with self._waiting:
@@ -158,21 +140,21 @@ class Claimer:
                     await self._run_lane(self._claim_in_turn)
                     lanes.cancel_scope.cancel()
         finally:
-            for lane in self._lanes:
+            for lane in (self._first, self._second):
                 for asked in lane.unanswered.values():
-                    self._settler.give_back(asked.batch)
+                    self._settler.resubmit(asked.batch)
             self.ended.set()
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """Claim no more. A claim that is on its way is waited for: its jobs must be handed back."""
+        """Claim no more. A claim under way is waited for, since its jobs must be handed back."""
         self._waiting.cancel()
 
     def abort(self) -> None:
-        """Wait for nothing any more, not even for a claim that is on its way."""
+        """Wait for nothing any longer, not even for a claim under way."""
         self._waiting.cancel()
-        for lane in self._lanes:
+        for lane in (self._first, self._second):
             lane.asking.cancel()
 
     async def _run_lane(self, claim: Callable[[], Awaitable[None]]) -> None:
@@ -183,68 +165,71 @@ class Claimer:
             self._waiting.cancel()
 
     async def _claim_in_turn(self) -> None:
-        if self._drain is None:
-            await self._claim_for_ever()
+        drain = self._settings.drain
+        if drain is None:
+            await self._claim_until_stopped()
         else:
-            self._finish(await self._claim_enough(self._drain))
+            self._finish(await self._claim_enough(drain))
 
     async def _claim_ahead(self) -> None:
         while True:
             while not self._is_worth_another():
-                await self._hand.wait_change()
+                await self._in_flight.wait_change()
             (queue, *_) = self._turns.due()
             await self._poll(queue, MAX_CLAIM, self._second)
             while self._second.unanswered:
                 await self._poll(queue, MAX_CLAIM, self._second)
 
     def _is_worth_another(self) -> bool:
-        """Tell whether a second claim would bring as many jobs as fit into one, too."""
+        """Return whether a second claim would probably be answered in full, too."""
+        drain = self._settings.drain
         return (
             self._has_backlog
-            and not self._is_ordered
+            and self._settings.concurrency > 1
             and self._room() >= MAX_CLAIM
             and self._turns.next_due() <= time.monotonic()
-            and (self._drain is None or self._may_begin(self._drain))
+            and (drain is None or self._may_begin(drain))
         )
 
     def _room(self) -> float:
         """Return how many more jobs may be claimed."""
-        if self._drain is None:
-            return self._hand.free
-        return min(self._hand.free, self._drain.max_jobs - self._claimed - self._hand.asked_for)
+        drain = self._settings.drain
+        if drain is None:
+            return self._in_flight.free
+        return min(self._in_flight.free, drain.max_jobs - self._claimed - self._in_flight.asked_for)
 
-    async def _claim_for_ever(self) -> None:
+    async def _claim_until_stopped(self) -> None:
         while True:
-            await self._hand.wait_free()
+            await self._in_flight.wait_free()
             await self._linger()
             await anyio.sleep(max(0.0, self._turns.next_due() - time.monotonic()))
             for queue in self._turns.due():
-                if room := self._hand.free:
+                if room := self._in_flight.free:
                     await self._poll(queue, room, self._first)
 
     async def _claim_enough(self, drain: Drain) -> str:
-        """Claim until the queues are empty, or the drain has had enough; return why it ended."""
+        """Claim until the queues are empty or the drain is at its limit; return why it ended."""
         while True:
-            await self._hand.wait_free()
+            await self._in_flight.wait_free()
             await self._linger()
-            if self._claimed + self._hand.asked_for >= drain.max_jobs:
-                await self._hand.wait_empty()
+            if self._claimed + self._in_flight.asked_for >= drain.max_jobs:
+                await self._in_flight.wait_empty()
                 if self._claimed >= drain.max_jobs:
                     return "max_jobs"
             if not self._may_begin(drain):
-                await self._hand.wait_empty()
+                await self._in_flight.wait_empty()
                 return "no time for another job"
-            if not self._hand.is_empty:
-                # What runs now may put more in the queue; it is looked at again when all is done.
+            if not self._in_flight.is_empty:
+                # A handler may enqueue more jobs, so the queues are asked again when all are done.
                 with anyio.move_on_after(max(0.0, self._turns.next_due() - time.monotonic())):
-                    await self._hand.wait_empty()
+                    await self._in_flight.wait_empty()
             has_found = await self._poll_all()
             # A claim without an answer says nothing, and may have jobs that only its repeat brings.
-            if not has_found and self._hand.is_empty and not self._first.unanswered:
+            if not has_found and self._in_flight.is_empty and not self._first.unanswered:
                 return "empty"
 
     async def _poll_all(self) -> bool:
-        """Ask every queue while there is room, and tell whether any had something."""
+        """Ask every queue while there is room; return whether any had jobs."""
         before = self._found
         for queue in self._turns.all():
             room = int(min(self._room(), MAX_CLAIM))
@@ -253,30 +238,30 @@ class Claimer:
         return self._found > before
 
     def _may_begin(self, drain: Drain) -> bool:
-        """Tell whether a job that takes as long as jobs have taken so far would still be done."""
+        """Return whether a job that takes as long as the others so far would end in time."""
         return time.monotonic() + self._reporter.typical_seconds() < drain.begin_until
 
     async def _linger(self) -> None:
-        """Wait a little for more room, where other jobs are about to be done and make some."""
+        """Wait a little for more room, if other jobs are about to end: fuller claims cost less."""
         pause = min(LINGER_SECONDS, LINGER_SHARE * self._reporter.typical_seconds())
-        if self._hand.free < self._hand.capacity / 2:
+        if self._in_flight.free < self._in_flight.capacity / 2:
             await anyio.sleep(pause)
 
     async def _poll(self, queue: WorkedQueue, room: int, lane: Lane) -> None:
         asked = lane.unanswered.get(queue.name) or self._asked(queue, min(room, MAX_CLAIM))
         lane.unanswered[queue.name] = asked
-        with self._hand.reserved(asked.quantity):
+        with self._in_flight.reserved(asked.quantity):
             await self._send(queue, asked, lane)
 
     async def _send(self, queue: WorkedQueue, asked: Asked, lane: Lane) -> None:
         try:
             answer = await self._ask_in_time(asked, lane)
         except RejectedError:
-            # The settler finds out which outcome it is that the database refuses.
+            # The database refuses an outcome; the settler finds out which.
             del lane.unanswered[queue.name]
             if not asked.batch.settlements:
                 raise
-            self._settler.give_back(asked.batch)
+            self._settler.resubmit(asked.batch)
             return
         except RequestError as error:
             self._reporter.failed(error, "claim", asked.sent_at)
@@ -292,61 +277,72 @@ class Claimer:
             self._prefetch.claimed(taken, is_full=not is_short)
         self._has_backlog = asked.quantity == MAX_CLAIM and not is_short
         if is_short:
-            queue.drained(asked.sent_at, self._poll_interval_seconds)
+            queue.note_short_claim(asked.sent_at, self._settings.poll_interval_seconds)
 
-    async def _ask_in_time(self, asked: Asked, lane: Lane) -> Exchange:
-        """Ask; once again if the event loop was blocked until the leases in the answer were over.
+    async def _ask_in_time(self, asked: Asked, lane: Lane) -> SettledAndClaimed:
+        """Ask; ask again if the event loop was blocked until the leases in the answer had ended.
 
-        The repeat hands out, under new leases, those jobs that nobody else has claimed since.
+        The repeat hands out under new leases the jobs that no other worker has claimed since.
         """
         answer = await self._ask(asked.call(), lane)
         if answer.claim.jobs and time.monotonic() > asked.sent_at + answer.claim.vt_seconds:
             answer = await self._ask(asked.call(), lane)
         return answer
 
-    async def _ask(self, call: Call[Exchange], lane: Lane) -> Exchange:
+    async def _ask(self, call: Call[SettledAndClaimed], lane: Lane) -> SettledAndClaimed:
         await anyio.lowlevel.checkpoint_if_cancelled()
         with anyio.CancelScope(shield=True) as lane.asking:
-            return await self._transport.call(call)
-        # Aborted: the wait that this is a part of is cancelled too, and says so here.
+            return await self._settings.transport.call(call)
+        # Aborted: the scope around this one is cancelled too, and raises here.
         await anyio.lowlevel.checkpoint()
         raise AssertionError
 
     def _asked(self, queue: WorkedQueue, quantity: int) -> Asked:
         batch = self._settler.take_along(queue.name)
+        strategy = self._settings.strategy
         return Asked(
             batch,
             quantity,
-            lambda: exchange(
+            lambda: settle_and_claim(
                 queue.name,
                 batch.outcomes,
                 quantity,
-                self._vt_seconds,
-                max_attempts=self._max_attempts,
-                worker=self._presence.due(),
+                self._settings.vt_seconds,
+                max_attempts=strategy.max_attempts if strategy else None,
+                worker=self._heartbeat.due(),
             ),
         )
 
-    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> list[HeldJob]:
-        if queue.learn(answer):
+    def _take(self, queue: WorkedQueue, answer: Claim, asked_at: float) -> list[InFlightJob]:
+        if queue.update_from(answer):
             self._reporter.paused(queue.name, is_paused=answer.paused)
         self._claimed += len(answer.jobs)
         self._found += len(answer.jobs) + len(answer.dead_lettered)
         for msg_id, error in answer.dead_lettered:
-            self._reporter.buried(queue, msg_id, error)
-        # The database counts from when the call arrived, so counting from when it was sent is on
-        # the safe side.
+            self._reporter.dead_lettered(queue, msg_id, error)
+        # The database counts a lease from when the call arrived. Counted from when it was sent, the
+        # lease ends here first, which is the safe side.
         lease_ends = asked_at + queue.vt_seconds
         size = answer.bytes / max(1, len(answer.jobs))
-        taken: list[HeldJob] = []
+        taken: list[InFlightJob] = []
         for job in answer.jobs:
-            in_hand = self._hand.get(job)
-            if in_hand is not None and in_hand.settling:
-                in_hand.successor = HeldJob(job, queue, lease_ends, size)
-            elif in_hand is None or not in_hand.renew(job, lease_ends):
-                if in_hand is not None and not (in_hand.lost or in_hand.recalled):
-                    self._reporter.lost(in_hand, "somebody else has read the job in between")
-                    in_hand.lose()
-                taken.append(HeldJob(job, queue, lease_ends, size))
-                self._pass_on(taken[-1])
+            delivery = InFlightJob(job, queue, lease_ends, size)
+            if self._needs_handler(delivery):
+                taken.append(delivery)
+                self._pass_on(delivery)
         return taken
+
+    def _needs_handler(self, delivery: InFlightJob) -> bool:
+        """Return whether a delivery is for a handler, and not the same job again that runs here."""
+        earlier = self._in_flight.get(delivery.job)
+        if earlier is None:
+            return True
+        if earlier.settling:
+            earlier.successor = delivery
+            return False
+        if earlier.renew(delivery.job, delivery.lease_ends):
+            return False
+        if not (earlier.lost or earlier.released):
+            self._reporter.lost(earlier, "another worker has read the job in between")
+            earlier.lose()
+        return True

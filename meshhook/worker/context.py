@@ -7,47 +7,47 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from meshhook.models import Job
-    from meshhook.worker.in_flight import HeldJob
+    from meshhook.worker.in_flight import InFlightJob
 
 __all__ = ["CurrentJob", "current_job"]
 
-_current: ContextVar[HeldJob | None] = ContextVar("meshhook_current_job", default=None)
+_current: ContextVar[InFlightJob | None] = ContextVar("meshhook_current_job", default=None)
 
 
 class CurrentJob:
-    """The job that the handler works on, as it stands now.
+    """The job that the handler works on, in its present state.
 
-    A plain ``def`` that takes long should look at `lease_lost` and `stopping` now and then: nothing
+    A plain ``def`` that takes long should check `lease_lost` and `stopping` now and then: nothing
     else can stop it.
     """
 
-    def __init__(self, held: HeldJob) -> None:
-        self._held = held
+    def __init__(self, delivery: InFlightJob) -> None:
+        self._jobs = delivery
 
     @property
     def job(self) -> Job:
         """The job as it was claimed."""
-        return self._held.job
+        return self._jobs.job
 
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 1 on."""
-        return self._held.job.attempt
+        return self._jobs.job.attempt
 
     @property
     def deadline(self) -> float | None:
-        """When the handler's time is up, on the clock of `time.monotonic`; None if it never is."""
-        return self._held.deadline
+        """When the handler's time is up, on the clock of `time.monotonic`; None for no limit."""
+        return self._jobs.deadline
 
     @property
     def lease_lost(self) -> bool:
-        """Whether the job is somebody else's now, so that nothing that is still done counts."""
-        return self._held.lost
+        """Whether the lease is lost: another worker may have the job, and no result counts here."""
+        return self._jobs.lost
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker hands the job back instead of waiting for it any longer."""
-        return self._held.recalled
+        """Whether the worker stops and hands the job back instead of waiting any longer."""
+        return self._jobs.released
 
 
 def current_job() -> CurrentJob:
@@ -66,6 +66,6 @@ def current_job() -> CurrentJob:
     return CurrentJob(current)
 
 
-def enter(held: HeldJob) -> None:
+def enter(delivery: InFlightJob) -> None:
     """Make a job the current one of the calling task."""
-    _current.set(held)
+    _current.set(delivery)

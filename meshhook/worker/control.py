@@ -1,8 +1,8 @@
-"""What a handler can answer to say what becomes of its job: raised from any depth, or returned.
+"""The answers of a handler that decide the outcome of its job: `Retry`, `Snooze`, `DeadLetter`.
 
-Returning anything else completes a job, and any other exception fails the attempt. The answers work
-from within exception groups too. They are base exceptions, as the cancellation of asyncio is, so
-that an ``except Exception`` on their way does not take them for an error.
+An answer is raised from any depth, or returned. Returning anything else completes the job, and any
+other exception fails the attempt. Answers work in exception groups too. They are base exceptions,
+as the cancellation of asyncio is, so that an ``except Exception`` on the way does not catch them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class JobControl(BaseException):
     """What the answers have in common."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Made again from its text alone, an answer of a process pool would break the pool.
+        # Without this, unpickling an answer in a process pool would fail and break the pool.
         return unpickled, (type(self), self.args, vars(self))
 
 
 class Retry(JobControl):
-    """Fail this attempt, and say when the next may begin.
+    """Fail this attempt, and say when the next may start.
 
     On the last attempt the job goes to the dead letter queue all the same.
 
@@ -35,7 +35,7 @@ class Retry(JobControl):
         after_seconds: How long to wait, in seconds or as a timedelta; by default the worker's
             backoff.
         reason: Why, in words that are kept as the job's error.
-        run_at: The time from which the next may begin instead, a datetime with a time zone.
+        run_at: Instead, the time from which the next may start, a datetime with a time zone.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Retry(JobControl):
 
 
 class Snooze(JobControl):
-    """Put the job off without using up an attempt: it did not fail, its time has not come.
+    """Put the job off without using up an attempt: it did not fail, it is just too early.
 
     Args:
         seconds: How long to wait, in seconds or as a timedelta.
-        run_at: The time until which to wait instead, a datetime with a time zone.
+        run_at: Instead, the time until which to wait, a datetime with a time zone.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Snooze(JobControl):
 
 
 class DeadLetter(JobControl):
-    """Give the job up: no more attempts, whatever its maximum.
+    """Move the job to the dead letter queue: no more attempts, even if some are left.
 
     Args:
         reason: Why, in words that are kept as the job's error.
@@ -84,14 +84,14 @@ class DeadLetter(JobControl):
 
 
 def answer_returned(value: object) -> BaseException | None:
-    """Return what a handler's return value says beside "done".
+    """Return what a handler's return value means other than "completed".
 
     Args:
         value: What the handler returned.
 
     Returns:
         An answer, which counts as if it were raised; an error for any other exception, which was
-        surely meant to be raised; None for whatever else, which completes the job.
+        surely meant to be raised; None for anything else, which completes the job.
     """
     if isinstance(value, JobControl):
         return value

@@ -1,4 +1,4 @@
-"""Getting claimed jobs into handlers, as many at once as the worker allows."""
+"""The dispatcher: runs the handlers of claimed jobs, up to *concurrency* at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
+import attrs
 
 from meshhook.worker.execute import outcome
 
@@ -16,67 +17,67 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from meshhook.worker.execute import Executor
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.settle import Settler
 
-# Handlers that never wait would keep everything else in the event loop from running.
 SLICE_SECONDS = 0.005
+"""How often a task lets others run: handlers that never wait would stop the event loop."""
 
-# How long a job is put off whose earlier attempt is still at work here.
-OCCUPIED_SECONDS = 5.0
+STILL_RUNNING_SECONDS = 5.0
+"""For how long a job is put off while its earlier attempt still runs here."""
 
 
+@attrs.define(eq=False)
 class Dispatcher:
     """Runs jobs in a varying number of tasks.
 
-    A task takes one job after the other, and ends when none is left. Another one is started only
-    when all those there are wait for something, so that jobs whose handlers never wait, however
-    many, need one task and not one each.
+    A task takes one job after another, and ends when none is left. Another task starts only when
+    all the others wait for something. So a thousand jobs whose handlers never wait need one task,
+    not a thousand.
 
     Args:
         concurrency: How many handlers may run at once.
-        executor: What hands a job to the handler.
-        settler: What outcomes are given to.
-        hand: The jobs in hand.
-        reporter: Who is told.
+        executor: Runs the handler.
+        settler: Gets the outcomes.
+        in_flight: The jobs in flight.
+        reporter: Counts, logs and emits events.
     """
 
-    def __init__(
-        self,
-        concurrency: int,
-        executor: Executor,
-        settler: Settler,
-        hand: Hand,
-        reporter: Reporter,
-    ) -> None:
-        self._concurrency = concurrency
-        self._executor = executor
-        self._settler = settler
-        self._hand = hand
-        self._reporter = reporter
-        self._waiting: deque[HeldJob] = deque()
-        self._arrived = anyio.Event()
-        self._running: set[HeldJob] = set()
-        self._is_closed = False
-        self._tasks = 0
-        self._idle = anyio.Event()
+    _concurrency: int
+    _executor: Executor
+    _settler: Settler
+    _in_flight: InFlight
+    _reporter: Reporter
+    _waiting: deque[InFlightJob] = attrs.field(factory=deque, init=False)
+    _arrived: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _running: set[InFlightJob] = attrs.field(factory=set, init=False)
+    _is_closed: bool = attrs.field(default=False, init=False)
+    _tasks: int = attrs.field(default=0, init=False)
+    _idle: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
         self._idle.set()
 
-    def pass_on(self, held: HeldJob) -> None:
-        """Take a claimed job; returns at once."""
-        self._reporter.claimed(held)
-        if self._hand.get(held.job) is not None or held.key in self._hand.occupied:
-            # An earlier attempt is still at work here: a handler that was told to stop, or a
-            # thread that nothing can stop.
-            self._settler.submit(held, outcome(held, "release", delay_seconds=OCCUPIED_SECONDS))
+    def pass_on(self, delivery: InFlightJob) -> None:
+        """Take a claimed job; never blocks."""
+        self._reporter.claimed(delivery)
+        if (
+            self._in_flight.get(delivery.job) is not None
+            or delivery.key in self._in_flight.in_threads
+        ):
+            # An earlier attempt still runs here: a handler that has been cancelled and cleans up,
+            # or a thread, which nothing can stop. Two attempts at once could undo each other.
+            self._settler.submit(
+                delivery, outcome(delivery, "release", delay_seconds=STILL_RUNNING_SECONDS)
+            )
             return
-        self._hand.take(held)
-        self._waiting.append(held)
+        self._in_flight.take(delivery)
+        self._waiting.append(delivery)
         self._arrived.set()
 
     async def run(self) -> None:
-        """Start tasks for what comes, for ever."""
+        """Start tasks for the jobs that come, until cancelled."""
         async with anyio.create_task_group() as tasks:
             while True:
                 await self._arrived.wait()
@@ -85,39 +86,35 @@ class Dispatcher:
                 while wanted := min(self._startable(), self._concurrency - self._tasks, more):
                     for _ in range(wanted):
                         self._start_task(tasks)
-                    # The new tasks run until their handlers wait for something; only then does
-                    # this one see whether more are needed, and goes on in larger steps.
+                    # The new tasks run until their handlers wait for something. Only then does
+                    # this one see whether more are needed; it goes on in larger steps.
                     await anyio.lowlevel.checkpoint()
                     more *= 2
 
     def close(self) -> None:
-        """Let no more jobs into handlers."""
+        """Start no more handlers."""
         self._is_closed = True
 
-    def hand_back(self, keep: int = 0) -> None:
-        """Hand back jobs that no handler has seen yet.
-
-        Args:
-            keep: How many of them stay, those that came first.
-        """
-        for held in list(islice(self._waiting, keep, None)):
+    def release_waiting(self, keep: int = 0) -> None:
+        """Hand back the jobs that wait for a handler, except the first *keep*."""
+        for delivery in list(islice(self._waiting, keep, None)):
             self._waiting.pop()
-            self._hand.handled()
-            if held.lost:
-                self._hand.drop(held)
+            self._in_flight.handled()
+            if delivery.lost:
+                self._in_flight.drop(delivery)
             else:
-                self._settler.submit(held, outcome(held, "release"))
+                self._settler.submit(delivery, outcome(delivery, "release"))
 
     def longest_wait(self) -> float:
-        """Return for how long a job has waited for a handler, in seconds."""
+        """Return how long the first waiting job has waited for a handler, in seconds."""
         return time.monotonic() - self._waiting[0].job._claimed if self._waiting else 0.0  # noqa: SLF001 - ours
 
-    def recall(self) -> None:
+    def release_running(self) -> None:
         """Cancel the handlers that still run; their jobs are handed back."""
-        for held in tuple(self._running):
-            held.recall()
+        for delivery in tuple(self._running):
+            delivery.release()
 
-    def running(self) -> list[HeldJob]:
+    def running(self) -> list[InFlightJob]:
         """Return the jobs whose handlers still run."""
         return list(self._running)
 
@@ -149,20 +146,20 @@ class Dispatcher:
             elif self._waiting:
                 self._arrived.set()
 
-    async def _work_on(self, held: HeldJob) -> None:
-        if held.lost:
-            self._hand.handled()
-            self._hand.drop(held)
+    async def _work_on(self, delivery: InFlightJob) -> None:
+        if delivery.lost:
+            self._in_flight.handled()
+            self._in_flight.drop(delivery)
             return
-        self._running.add(held)
-        self._reporter.started(held)
+        self._running.add(delivery)
+        self._reporter.started(delivery)
         try:
-            result = await self._executor.run(held)
+            result = await self._executor.run(delivery)
         finally:
-            self._running.discard(held)
+            self._running.discard(delivery)
             self._reporter.ended()
-            self._hand.handled()
+            self._in_flight.handled()
         if result is None:
-            self._hand.drop(held)
+            self._in_flight.drop(delivery)
         else:
-            self._settler.submit(held, result)
+            self._settler.submit(delivery, result)

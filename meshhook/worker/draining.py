@@ -1,4 +1,4 @@
-"""Draining: work until the queue is empty, enough is done, or the time is nearly up."""
+"""Draining: work until the queue is empty, a limit is reached, or the time is nearly up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from meshhook._http.transport import AsyncTransport, SyncTransport, ThreadedTran
 from meshhook._inputs import check
 from meshhook.exceptions import MeshHookError
 from meshhook.worker.run import Run
-from meshhook.worker.settings import Drain, Settings, make_settings
+from meshhook.worker.settings import CANCEL_SECONDS, SETTLE_SECONDS, Drain, Settings
+from meshhook.worker.stats import WorkerStats
 from meshhook.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from meshhook.retry import RetryStrategy
     from meshhook.worker.events import ErrorHook, Hook
     from meshhook.worker.handler import JobHandler
-    from meshhook.worker.stats import WorkerStats
 
     Handler = JobHandler | Callable[[JobMessage], Any]
 
@@ -39,17 +39,17 @@ POLL_INTERVAL_MS = 250
 """How often a drain looks for new jobs while handlers run."""
 
 MAX_MARGIN_SECONDS = 5.0
-"""What is kept of the time for handing back and settling: a fifth of it, and at most this."""
+"""The time reserved for handing back and settling: a fifth of the deadline, at most this."""
 
 MAX_JOBS = 1_000_000_000
 
 
 class DrainOptions(TypedDict, total=False):
-    """What a drain can be told beside the handler.
+    """The options of a drain.
 
     Attributes:
         queue_name: The queue, several, or a mapping of queues to weights; see `Worker`.
-        max_jobs: How many jobs are claimed at the most.
+        max_jobs: How many jobs are claimed, at most.
         deadline_seconds: How much time there is, everything included, in seconds or as a timedelta.
         concurrency: How many handlers may run at once (10).
         visibility_timeout_seconds: How long a claimed job stays hidden unless its lease is
@@ -57,11 +57,11 @@ class DrainOptions(TypedDict, total=False):
         retry_config: The backoff and the last attempt; see `Worker`.
         job_timeout_seconds: How long an attempt may take, in seconds or as a timedelta; see
             `Worker`.
-        fatal_exceptions: After which no further attempt makes sense; see `Worker`.
-        on_event: What is called with each event; see `Worker`.
-        on_error: What is called with each error of an attempt, and its job; see `Worker`.
-        log_tracebacks: Whether a failed attempt is logged with its traceback (True).
-        name: Who is told to have worked on the jobs.
+        fatal_exceptions: Exceptions after which no further attempt makes sense; see `Worker`.
+        on_event: Called with each event; see `Worker`.
+        on_error: Called with the exception and the job of each failed attempt; see `Worker`.
+        log_tracebacks: Whether the log line of a failed attempt has the traceback (True).
+        name: The worker's name in logs and in the history of failed attempts; see `Worker`.
     """
 
     queue_name: str | Mapping[str, int] | Iterable[str]
@@ -83,7 +83,7 @@ class DrainReport:
     """What a drain did.
 
     Attributes:
-        processed: Attempts that came to an end: succeeded and failed ones.
+        processed: Attempts that ended: succeeded and failed ones.
         succeeded: Jobs completed.
         failed: Attempts that failed.
         retried: Jobs that will come again.
@@ -91,8 +91,8 @@ class DrainReport:
         snoozed: Jobs that their handlers put off.
         released: Jobs handed back, because the time was up.
         lost: Jobs whose lease was lost.
-        more_waiting: Whether jobs are due that were left.
-        reason: Why it ended: ``empty``, ``max_jobs``, or what about the time.
+        more_waiting: Whether there are more jobs that are due.
+        reason: Why it ended: ``empty``, ``max_jobs``, or a text about the time.
         seconds: How long it took, in seconds.
     """
 
@@ -109,14 +109,21 @@ class DrainReport:
     seconds: float
 
 
+_COUNTS = tuple(
+    field.name
+    for field in attrs.fields(DrainReport)
+    if field.name in attrs.fields_dict(WorkerStats)
+)
+
+
 async def drain(
     client: AsyncClient, handler: Handler, **options: Unpack[DrainOptions]
 ) -> DrainReport:
     """Work until the queue is empty, *max_jobs* are claimed, or the time is nearly up.
 
-    No job is claimed that could not begin at once, nor, going by how long jobs have taken so far,
-    one that would not be done in time. What is not finished shortly before the deadline is
-    cancelled and handed back, visible at once and with its attempt unused.
+    A job is claimed only if it can start at once and, judging by how long jobs have taken so far,
+    end in time. Jobs that are not finished shortly before the deadline are cancelled and handed
+    back, visible at once and with their attempt unused.
 
     Args:
         client: An async client with the project's secret (service role) key.
@@ -129,7 +136,8 @@ async def drain(
     Raises:
         TypeError: The client is not an async one, or the handler not a function of one argument.
         InvalidInputError: An option is out of range.
-        MeshHookError: What waiting does not mend: a wrong key, missing functions, a missing queue.
+        MeshHookError: An error that waiting does not fix: a wrong key, missing functions, a missing
+            queue.
     """
     return await Draining.by_client(client, handler, options).run()
 
@@ -137,7 +145,7 @@ async def drain(
 def drain_sync(client: Client, handler: Handler, **options: Unpack[DrainOptions]) -> DrainReport:
     """Drain through a sync client; see `drain`.
 
-    It runs an event loop of its own, so it must not be called from within one.
+    It runs an event loop, so it must not be called inside one.
 
     Args:
         client: A sync client with the project's secret (service role) key.
@@ -150,7 +158,7 @@ def drain_sync(client: Client, handler: Handler, **options: Unpack[DrainOptions]
     Raises:
         TypeError: The client is not a sync one, or the handler not a function of one argument.
         InvalidInputError: An option is out of range.
-        MeshHookError: What waiting does not mend.
+        MeshHookError: An error that waiting does not fix.
     """
     transport = ThreadedTransport(SyncTransport(sync_client(client, "drain_sync"), NEVER))
     return anyio.run(_drain, transport, handler, options)
@@ -164,7 +172,7 @@ class Draining:
     """A drain whose numbers can be seen while it runs, and that signals may stop.
 
     Args:
-        transport: How the project is reached.
+        transport: Sends each call once.
         handler: What jobs are handed to.
         options: See `DrainOptions`.
 
@@ -186,35 +194,35 @@ class Draining:
 
     @property
     def name(self) -> str:
-        """What the worker is called."""
+        """The worker's name."""
         return self._settings.name
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it comes to its end."""
+        """Whether it is stopping."""
         return self._run.supervisor.is_stopping
 
     def get_stats(self) -> WorkerStats:
         """Return what has been done so far."""
         return self._run.supervisor.reporter.stats()
 
-    async def run(self, *, minds_signals: bool = False) -> DrainReport:
+    async def run(self, *, handles_signals: bool = False) -> DrainReport:
         """Drain, once.
 
         Args:
-            minds_signals: Whether SIGTERM and SIGINT stop it in order, and a second one hurries it;
-                their names are the reason then.
+            handles_signals: Whether SIGTERM and SIGINT stop it cleanly, and a second one ends the
+                waiting for handlers. The name of the signal is then the reason.
 
         Returns:
             What was done, and whether more is waiting.
 
         Raises:
-            MeshHookError: What waiting does not mend.
+            MeshHookError: An error that waiting does not fix.
         """
         async with anyio.create_task_group() as group:
             group.start_soon(_stop_in_time, self._run, self._begin + self._stop_after)
-            if minds_signals:
-                group.start_soon(self._run.mind_signals)
+            if handles_signals:
+                group.start_soon(self._run.handle_signals)
             await self._run.serve()
             report = await self._report_or_error()
             group.cancel_scope.cancel()
@@ -226,19 +234,12 @@ class Draining:
         try:
             stop = self._run.result()
         except MeshHookError as error:
-            return error  # raised out of the task group it would be one of several
+            return error  # raised inside the task group, it would become an exception group
         stats = self.get_stats()
         is_empty = stop.reason == "empty"
         more_waiting = not is_empty and await _is_more_waiting(self._settings)
         return DrainReport(
-            processed=stats.processed,
-            succeeded=stats.succeeded,
-            failed=stats.failed,
-            retried=stats.retried,
-            moved_to_dlq=stats.moved_to_dlq,
-            snoozed=stats.snoozed,
-            released=stats.released,
-            lost=stats.lost,
+            **{name: getattr(stats, name) for name in _COUNTS},
             more_waiting=more_waiting,
             reason=stop.reason,
             seconds=round(time.monotonic() - self._begin, 3),
@@ -259,15 +260,17 @@ def _settings(
         deadline = check.positive_seconds("deadline_seconds", deadline)
     margin = math.inf if deadline is None else min(MAX_MARGIN_SECONDS, deadline / 5)
     stop_after = math.inf if deadline is None else deadline - margin
-    settings = make_settings(
-        transport, handler, queue_name, poll_interval_ms=POLL_INTERVAL_MS, grace_seconds=0, **given
-    )
-    settings = attrs.evolve(
-        settings,
+    settings = Settings(
+        transport=transport,
+        job_handler=handler,
+        queue_name=queue_name,
+        poll_interval_ms=POLL_INTERVAL_MS,
+        grace_seconds=0,
         drain=Drain(math.inf if max_jobs is None else max_jobs, begin + stop_after),
-        # Half of the margin for settling; the answer to whether more is waiting gets the rest.
-        cancel_seconds=min(settings.cancel_seconds, margin / 4),
-        settle_seconds=min(settings.settle_seconds, margin / 2),
+        # Half of the margin is for settling, a quarter for the question whether more is waiting.
+        cancel_seconds=min(CANCEL_SECONDS, margin / 4),
+        settle_seconds=min(SETTLE_SECONDS, margin / 2),
+        **given,
     )
     return settings, stop_after
 
@@ -278,7 +281,7 @@ async def _stop_in_time(run: Run, at: float) -> None:
 
 
 async def _is_more_waiting(settings: Settings) -> bool:
-    """Tell whether jobs are due; where that cannot be found out, say so to be on the safe side."""
+    """Return whether jobs are due; True where that cannot be found out, to be on the safe side."""
     try:
         with anyio.fail_after(settings.cancel_seconds):
             for queue_name in settings.weights:

@@ -1,4 +1,4 @@
-"""What happens in a worker, and how functions of the user's are called with it."""
+"""Events of a worker, and the calls of the user's hooks with them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ HOOK_SECONDS = 5.0
 """How long a hook may take for one event."""
 
 FLUSH_SECONDS = 2.0
-"""How long a stop waits for the hook to have seen all events."""
+"""How long a stop waits until a hook has had all its calls."""
 
 MAX_WAITING = 10_000
-"""How many events may wait for a slow hook; what comes then is dropped."""
+"""How many events may wait for a slow hook; further ones are dropped."""
 
 MAX_ERRORS_WAITING = 1_000
-"""How many errors may wait for a slow hook: each keeps what its handler had in memory."""
+"""How many errors may wait for a slow hook: each keeps its handler's variables in memory."""
 
 MAX_DIFFERENT = 100
-"""How many different failures of a hook are told apart."""
+"""How many different failures of a hook are counted apart."""
 
 MAX_HANGS = 3
-"""How often in a row a hook may take too long before it is asked no more."""
+"""A hook that takes too long this many times in a row is switched off."""
 
 EventKind = Literal[
     "claimed",
@@ -67,24 +67,24 @@ EventKind = Literal[
 class WorkerEvent:
     """Something that happened in a worker.
 
-    A failed attempt is told twice: as ``failed``, and as what came of it, ``retried`` or
-    ``dead_lettered``. What the database has to confirm is told when it has. ``blocked`` comes when
-    an event loop that was blocked moves again.
+    A failed attempt makes two events: ``failed``, and then ``retried`` or ``dead_lettered``. An
+    event about an outcome comes once the database has confirmed the outcome. ``blocked`` comes when
+    an event loop that was blocked runs again.
 
     Attributes:
         kind: What happened.
         worker: The worker's name.
         at: When it happened here.
-        queue_name: The job's queue; None for what is not about a job.
+        queue_name: The job's queue; None for an event that is not about a job.
         msg_id: The job's id.
-        run_id: The job's run.
-        attempt: Which attempt it was.
+        run_id: The job's run id.
+        attempt: The number of the attempt.
         seconds: How long the handler took, the outage lasted, or the event loop was blocked, in
             seconds.
         error_type: The class of the error.
         error_message: What the error said, or what blocked the event loop.
-        error: The exception itself, of a failed attempt; None where there is none, as for an
-            attempt that nobody reported.
+        error: The exception of a failed attempt; None where there is none, as for an attempt whose
+            worker died.
     """
 
     kind: EventKind
@@ -107,38 +107,36 @@ ErrorHook = (
 )
 
 
+@attrs.define(eq=False)
 class HookCaller:
-    """Calls a function of the user's again and again, beside the work and never in its way.
+    """Calls a function of the user, one call after another, without delaying the jobs.
 
-    An ``async def`` runs in the event loop, a plain one in a thread. What it raises is logged; if
-    it takes too long for a call it is left behind, and switched off if it does so again and again.
+    An ``async def`` runs in the event loop, a plain one in a thread. What it raises is logged. A
+    call that takes too long is cancelled, and a function that often takes too long is switched off.
 
     Args:
-        name: What the user knows the function as, such as ``on_event``.
+        name: The argument that the user gave the function as, such as ``on_event``.
         hook: The function, or None for none, at no cost.
         threads: Where a plain function runs.
-        max_waiting: How many calls may wait for a slow function; what comes then is dropped.
+        max_waiting: How many calls may wait for a slow function; further ones are dropped.
     """
 
-    def __init__(
-        self,
-        name: str,
-        hook: Callable[..., object] | None,
-        threads: HandlerThreads,
-        max_waiting: int = MAX_WAITING,
-    ) -> None:
-        self._name = name
-        self._hook = hook
-        self._threads = threads
-        self._max_waiting = max_waiting
-        self._is_async = hook is not None and is_async(hook)
-        self._waiting: deque[tuple[str, tuple[object, ...]]] = deque()
-        self._failures = _Failures(name)
-        self._dropped = 0
-        self._hangs = 0
-        self._arrived = anyio.Event()
-        self._called = anyio.Event()
-        self._busy = False
+    _name: str
+    _hook: Callable[..., object] | None
+    _threads: HandlerThreads
+    _max_waiting: int = MAX_WAITING
+    _waiting: deque[tuple[str, tuple[object, ...]]] = attrs.field(factory=deque, init=False)
+    _is_async: bool = attrs.field(init=False)
+    _failures: _Failures = attrs.field(init=False)
+    _dropped: int = attrs.field(default=0, init=False)
+    _hangs: int = attrs.field(default=0, init=False)
+    _arrived: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _called: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _busy: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._is_async = self._hook is not None and is_async(self._hook)
+        self._failures = _Failures(self._name)
 
     @property
     def is_set(self) -> bool:
@@ -146,24 +144,24 @@ class HookCaller:
         return self._hook is not None
 
     def emit(self, what: str, *arguments: object) -> None:
-        """Queue a call; returns at once.
+        """Queue a call of the hook; never blocks.
 
         Args:
             what: What the call is about, for the log.
-            *arguments: What the function gets.
+            *arguments: The arguments of the call.
         """
         if self._hook is None:
             return
         if len(self._waiting) >= self._max_waiting:
             self._dropped += 1
             if self._dropped == 1:
-                log.warning("%s is too slow: calls of it are left out", self._name)
+                log.warning("%s is too slow: some calls are dropped", self._name)
             return
         self._waiting.append((what, arguments))
         self._arrived.set()
 
     async def run(self) -> None:
-        """Make the calls that come, until cancelled."""
+        """Make the queued calls, until cancelled."""
         while True:
             while self._waiting:
                 self._busy = True
@@ -174,14 +172,14 @@ class HookCaller:
             await self._arrived.wait()
 
     async def flush(self) -> None:
-        """Wait, for a limited time, until all calls are made, and say what was left out."""
+        """Wait, for a limited time, until all calls are made; log how many were dropped."""
         with anyio.move_on_after(FLUSH_SECONDS):
             while self._waiting or self._busy:
                 self._called = anyio.Event()
                 await self._called.wait()
-        self._failures.tell_the_rest()
+        self._failures.log_repeats()
         if self._dropped:
-            log.warning("%s was too slow: %d calls were left out", self._name, self._dropped)
+            log.warning("%s was too slow: %d calls were dropped", self._name, self._dropped)
 
     async def _call_in_time(self, what: str, arguments: tuple[object, ...]) -> None:
         with anyio.move_on_after(HOOK_SECONDS) as scope:
@@ -198,7 +196,7 @@ class HookCaller:
         log.error("%s took more than %g seconds for %s", self._name, HOOK_SECONDS, what)
         if self._hangs >= MAX_HANGS:
             log.error(
-                "%s is asked no more: it took too long %d times in a row", self._name, MAX_HANGS
+                "%s is switched off: it took too long %d times in a row", self._name, MAX_HANGS
             )
             self._hook = None
             self._waiting.clear()
@@ -216,32 +214,28 @@ class HookCaller:
 
 
 class _Failures:
-    """What a hook has raised: each different failure is logged once in full, then counted.
-
-    Args:
-        name: What the user knows the hook as.
-    """
+    """The failures of a hook: each different one is logged once in full, then counted."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def note(self, error: BaseException, what: str) -> None:
-        """Log a failure that is new; of one that is not, say now and then how often it came."""
-        told = describe(error)
-        failure = (told.error_type, _place(error))
+        """Log a new failure in full; of a known one, log its count at 10, 100 and so on."""
+        described = describe(error)
+        failure = (described.error_type, _place(error))
         if failure not in self._counts and len(self._counts) >= MAX_DIFFERENT:
             failure = ("other errors", "other places")
         self._counts[failure] += 1
         times = self._counts[failure]
         if times == 1:
             text = "%s raised for %s: %s"
-            log.error(text, self._name, what, told.message, exc_info=told.exc_info())
+            log.error(text, self._name, what, described.message, exc_info=described.exc_info())
         elif times in _MILESTONES:
-            log.error("%s has raised %s at %s %d times by now", self._name, *failure, times)
+            log.error("%s has raised %s at %s %d times so far", self._name, *failure, times)
 
-    def tell_the_rest(self) -> None:
-        """Say how many failures were counted and not logged."""
+    def log_repeats(self) -> None:
+        """Log how often each failure came that was logged only once."""
         for failure, times in self._counts.items():
             if times > 1:
                 text = "%s raised %s at %s %d times; only the first is logged in full"

@@ -1,8 +1,8 @@
-"""One job in its handler: from the job to its outcome, step by step, each a value.
+"""The executor: one job in its handler, from the job to its outcome.
 
-    invoke   run the handler until it returns, raises, or is cut off
-    judge    what that means: done, failed, put off, given up, handed back, or nothing at all
-    outcome  what is told to the database
+    invoke   run the handler until it returns, raises, or is cancelled
+    judge    what that means: completed, failed, snoozed, dead-lettered, released, or nothing
+    outcome  what is sent to the database
 
 Nothing here settles a job; the outcome goes to the `Settler`.
 """
@@ -38,202 +38,199 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from meshhook.models import JobMessage
-    from meshhook.retry import RetryStrategy
-    from meshhook.worker.handler import JobHandler
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
+    from meshhook.worker.settings import Settings
     from meshhook.worker.threads import HandlerThreads
 
 
 # Not frozen, as there is one for each job.
 @attrs.define
 class Ended:
-    """How a handler came to its end.
+    """How a handler ended.
 
     Attributes:
         seconds: How long it took.
         error: What it raised, or the time-out; None if it returned.
-        cut: Whether it was cancelled because the job was lost or recalled.
+        is_cut: Whether it was cancelled because the job was lost or released.
     """
 
     seconds: float
     error: BaseException | None = None
-    cut: bool = False
+    is_cut: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(eq=False)
 class Executor:
-    """Runs the handler for one job after the other.
+    """Runs the handler for one job after another.
 
     Attributes:
-        handler: The handler.
-        job_timeout_seconds: How long an attempt may take where the handler does not say.
-        fatal_exceptions: What a handler raises when no further attempt makes sense.
-        strategy: The back-off, or None to leave it to each queue.
+        settings: The worker's settings, the handler among them.
         threads: Where plain handlers run.
-        hand: The jobs in hand.
-        worker_name: Who is told to have worked on the job.
-        reporter: What logs a failed attempt, before its outcome is on its way.
+        in_flight: The jobs in flight.
+        reporter: Logs a failed attempt before its outcome is sent.
     """
 
-    handler: JobHandler
-    job_timeout_seconds: float | None
-    fatal_exceptions: tuple[type[BaseException], ...]
-    strategy: RetryStrategy | None
+    settings: Settings
     threads: HandlerThreads
-    hand: Hand
-    worker_name: str
+    in_flight: InFlight
     reporter: Reporter
 
-    async def run(self, held: HeldJob) -> Outcome | None:
-        """Hand a job to the handler.
-
-        Args:
-            held: The job.
-
-        Returns:
-            What becomes of it, or None if it is somebody else's now.
-        """
-        if problem := _missing_id(held.job.message):
+    async def run(self, delivery: InFlightJob) -> Outcome | None:
+        """Hand a job to the handler; return its outcome, or None if its lease is lost."""
+        if problem := _missing_id(delivery.job.message):
             error = MalformedMessage(problem)
             return self._give_up(
-                held, Failure(error, "MalformedMessage", f"MalformedMessage: {problem}")
+                delivery, Failure(error, "MalformedMessage", f"MalformedMessage: {problem}")
             )
-        return self._judge(held, await self._invoke(held))
+        return self._judge(delivery, await self._invoke(delivery))
 
-    async def _invoke(self, held: HeldJob) -> Ended:
+    async def _invoke(self, delivery: InFlightJob) -> Ended:
         if not _telemetry.is_used():
-            return await self._run_handler(held)
-        with _telemetry.processing(held.job) as attempt:
-            ended = await self._run_handler(held)
+            return await self._run_handler(delivery)
+        with _telemetry.processing(delivery.job) as attempt:
+            ended = await self._run_handler(delivery)
             attempt.seconds = ended.seconds
             if ended.error is not None and not isinstance(_answer(ended.error), Snooze):
                 attempt.error = ended.error
         return ended
 
-    async def _run_handler(self, held: HeldJob) -> Ended:
-        """Run the handler; whatever it raises ends here, but for a cancellation from outside."""
+    async def _run_handler(self, delivery: InFlightJob) -> Ended:
+        """Run the handler; catch everything that it raises, except a cancellation from outside."""
         begin = time.monotonic()
-        timeout = self.handler.timeout_seconds or self.job_timeout_seconds or math.inf
-        held.deadline = begin + timeout if math.isfinite(timeout) else None
+        settings = self.settings
+        timeout = settings.handler.timeout_seconds or settings.job_timeout_seconds or math.inf
+        delivery.deadline = begin + timeout if math.isfinite(timeout) else None
         error: BaseException | None = None
         where: TracebackType | None = None
-        ends = math.inf if held.deadline is None else anyio.current_time() + timeout
-        with anyio.CancelScope(deadline=ends) as held.scope:
+        ends = math.inf if delivery.deadline is None else anyio.current_time() + timeout
+        with anyio.CancelScope(deadline=ends) as delivery.scope:
             try:
-                returned = await self._call_handler(held)
+                returned = await self._call_handler(delivery)
                 if returned is not None:
                     error = answer_returned(returned)
             except anyio.get_cancelled_exc_class() as cancelled:
                 where = handlers_part(cancelled.__traceback__)
-                if held.scope.cancel_called or _is_cancelled_from_outside():
+                if delivery.scope.cancel_called or _is_cancelled_from_outside():
                     raise
                 error = cancelled
                 _take_back_cancellation()
             except BaseException as raised:  # noqa: BLE001 - a handler may raise anything, SystemExit too
                 error = raised
-        if held.scope.cancelled_caught and not (held.lost or held.recalled):
+        if delivery.scope.cancelled_caught and not (delivery.lost or delivery.released):
             error = JobTimeoutError(timeout).with_traceback(where)
         seconds = round(time.monotonic() - begin, 6)
         try:
-            return Ended(seconds, error, cut=held.scope.cancelled_caught and error is None)
+            return Ended(seconds, error, is_cut=delivery.scope.cancelled_caught and error is None)
         finally:
-            # The error's traceback has this frame: a circle, which would keep what the handler had.
+            # The error's traceback refers to this frame. That circle would keep the handler's
+            # variables in memory until the garbage collector runs.
             error = None
 
-    async def _call_handler(self, held: HeldJob) -> object:
-        context.enter(held)
-        message = held.job.message
-        if self.handler.is_async:
-            return await self.handler.function(message)
-        self.hand.occupied.add(held.key)
+    async def _call_handler(self, delivery: InFlightJob) -> object:
+        context.enter(delivery)
+        handler, message = self.settings.handler, delivery.job.message
+        if handler.is_async:
+            return await handler.function(message)
+        self.in_flight.in_threads.add(delivery.key)
         result: object = await self.threads.run(
-            lambda: self.handler.function(message), lambda: self.hand.occupied.discard(held.key)
+            lambda: handler.function(message),
+            lambda: self.in_flight.in_threads.discard(delivery.key),
         )
         return await result if inspect.isawaitable(result) else result
 
-    def _judge(self, held: HeldJob, ended: Ended) -> Outcome | None:
-        """Return what follows from how the handler ended."""
-        if held.lost:
+    def _judge(self, delivery: InFlightJob, ended: Ended) -> Outcome | None:
+        """Return the outcome that follows from how the handler ended."""
+        if delivery.lost:
             return None
-        if ended.cut or (held.recalled and ended.error is not None):
-            # What a handler raises when it is cut off says nothing about the job.
-            return outcome(held, "release")
+        if ended.is_cut or (delivery.released and ended.error is not None):
+            # What a handler raises when it is cancelled says nothing about the job.
+            return outcome(delivery, "release")
         if ended.error is None:
-            return outcome(held, "complete", seconds=ended.seconds)
-        return self._judge_error(held, ended.error, ended.seconds)
+            return outcome(delivery, "complete", seconds=ended.seconds)
+        return self._judge_error(delivery, ended.error, ended.seconds)
 
-    def _judge_error(self, held: HeldJob, error: BaseException, seconds: float) -> Outcome:
+    def _judge_error(self, delivery: InFlightJob, error: BaseException, seconds: float) -> Outcome:
         answer = _answer(error)
         if isinstance(answer, Snooze):
-            return _timed(outcome(held, "release", delay_seconds=answer.seconds), answer.run_at)
+            return _timed(outcome(delivery, "release", delay_seconds=answer.seconds), answer.run_at)
         failure = describe(answer or error)
         if isinstance(answer, DeadLetter):
-            return self._give_up(held, attrs.evolve(failure, message=answer.reason), seconds)
-        is_fatal = any(isinstance(leaf, self.fatal_exceptions) for leaf in leaves(error))
-        is_last = held.job.attempt >= held.job.max_attempts
+            return self._give_up(delivery, attrs.evolve(failure, message=answer.reason), seconds)
+        is_fatal = any(isinstance(leaf, self.settings.fatal_exceptions) for leaf in leaves(error))
+        is_last = delivery.job.attempt >= delivery.job.max_attempts
         if is_last or (is_fatal and answer is None):
-            return self._give_up(held, failure, seconds)
+            return self._give_up(delivery, failure, seconds)
         delay, run_at = None, None
         if isinstance(answer, Retry):
             delay, run_at = answer.after_seconds, answer.run_at
         if delay is None and run_at is None:
-            delay = held.queue.delay_seconds(held.job.attempt, self.strategy)
-        return _timed(self._failed(held, "retry", failure, seconds, delay), run_at)
+            delay = delivery.queue.delay_seconds(delivery.job.attempt, self.settings.strategy)
+        return _timed(self._failed(delivery, "retry", failure, seconds, delay), run_at)
 
-    def _give_up(self, held: HeldJob, failure: Failure, seconds: float | None = None) -> Outcome:
-        return self._failed(held, "dead_letter", failure, seconds, None)
+    def _give_up(
+        self, delivery: InFlightJob, failure: Failure, seconds: float | None = None
+    ) -> Outcome:
+        return self._failed(delivery, "dead_letter", failure, seconds, None)
 
     def _failed(
-        self, held: HeldJob, kind: str, failure: Failure, seconds: float | None, delay: float | None
+        self,
+        delivery: InFlightJob,
+        kind: str,
+        failure: Failure,
+        seconds: float | None,
+        delay: float | None,
     ) -> Outcome:
         failed = FailedOutcome(
             outcome=kind,
-            msg_id=held.job.msg_id,
-            read_ct=held.job.read_ct,
+            msg_id=delivery.job.msg_id,
+            read_ct=delivery.job.read_ct,
             seconds=seconds,
             delay_seconds=delay,
             error_type=failure.error_type,
             error_message=failure.message,
             error_stack=failure.stack,
-            worker=self.worker_name,
+            worker=self.settings.name,
             error=failure.error if self.reporter.is_watched else None,
         )
-        self.reporter.attempt_failed(held, failed, failure)
+        self.reporter.attempt_failed(delivery, failed, failure)
         return failed
 
 
 def outcome(
-    held: HeldJob, kind: str, seconds: float | None = None, delay_seconds: float | None = None
+    delivery: InFlightJob,
+    kind: str,
+    seconds: float | None = None,
+    delay_seconds: float | None = None,
 ) -> Outcome:
     """Return an outcome of a job, under the receipt of this delivery."""
     return Outcome(
         outcome=kind,
-        msg_id=held.job.msg_id,
-        read_ct=held.job.read_ct,
+        msg_id=delivery.job.msg_id,
+        read_ct=delivery.job.read_ct,
         seconds=seconds,
         delay_seconds=delay_seconds,
     )
 
 
 def _timed(outcome: Outcome, run_at: datetime | None) -> Outcome:
-    """Return an outcome with the time that a handler asked for, if it did."""
+    """Return an outcome with the time that a handler asked for, if any."""
     if run_at is None:
         return outcome
-    # The delay is for a database whose MeshHook is older, and does not look at the time.
+    # The delay is for a database with an older MeshHook, which ignores the time.
     delay = max(0.0, (run_at - datetime.now(UTC)).total_seconds())
     return attrs.evolve(outcome, delay_seconds=delay, run_at=check.run_at("run_at", run_at))
 
 
 def _answer(error: BaseException) -> JobControl | None:
-    """Return what a handler's exception answers, itself or somewhere in a group."""
+    """Return the answer that an exception is, or that is somewhere in an exception group."""
     answers = [leaf for leaf in leaves(error) if isinstance(leaf, JobControl)]
     order: tuple[type[JobControl], ...] = (DeadLetter, Retry, Snooze)
     return next((answer for kind in order for answer in answers if isinstance(answer, kind)), None)
 
 
 def _missing_id(message: JobMessage) -> str | None:
-    """Return what keeps a message from being a job of the default type, None if nothing does."""
+    """Return why a message is no job of the default type, None if it is one."""
     for field in ("run_id", "workflow_id", "project_id"):
         value = message.get(field)
         if not isinstance(value, str) or not value:
@@ -246,7 +243,7 @@ def _is_cancelled_from_outside() -> bool:
 
 
 def _take_back_cancellation() -> None:
-    """Undo what a handler did that cancelled the task that it runs in, so that the task goes on."""
+    """Undo that a handler cancelled the task it runs in, so that the task goes on."""
     try:
         task = asyncio.current_task()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""What is kept of an exception: its class, its message and its stack, whatever it is."""
+"""What is kept of an exception: its class, its message and its stack, however broken it is."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-# Lines of a stack that say where the handler was called from would be the same in each error.
 _MAX_FRAMES = 50
 
-
-# Where the frames between the worker and the handler come from.
+# The folders of the frames between the worker and the handler. They are the same in every stack.
 _OURS = tuple(f"{Path(__file__).parents[1] / name}/" for name in ("worker", "testing"))
 
 
 class MalformedMessage(MeshHookError):  # noqa: N818 - the name that the history has for it
-    """A message that is no job: one of the three ids is missing. No handler gets it."""
+    """A message that is no job: one of the three ids is missing. It goes to no handler."""
 
 
 @attrs.frozen
@@ -39,7 +37,7 @@ class Failure:
         error_type: Its class.
         message: Its class and what it says.
         stack: Where it was raised.
-        can_be_printed: Whether its stack can be made a text of.
+        can_be_printed: Whether its stack can be formatted.
     """
 
     error: BaseException
@@ -49,11 +47,10 @@ class Failure:
     can_be_printed: bool = True
 
     def exc_info(self) -> ExcInfo | None:
-        """Return what a log line takes to show the traceback.
+        """Return the `exc_info` of a log line.
 
-        Returns:
-            None where there is nothing to see: for an answer that was raised for no error, and
-            for an exception so broken that it cannot be printed.
+        It is None for an answer such as `Retry` that no error led to, since its traceback shows
+        nothing, and for an exception so broken that it cannot be printed.
         """
         error = self.error
         is_bare_answer = isinstance(error, JobControl) and not (
@@ -70,8 +67,8 @@ class FailedOutcome(Outcome):
     """The outcome of an attempt that failed.
 
     Attributes:
-        error: The exception, where somebody is interested in it once the outcome is settled. Its
-            frames hold whatever the handler held, so it is not kept for nothing.
+        error: The exception, for a hook that gets it once the outcome is settled; otherwise None,
+            since its frames keep the handler's variables in memory.
     """
 
     error: BaseException | None = attrs.field(default=None, eq=False, repr=False)
@@ -80,14 +77,8 @@ class FailedOutcome(Outcome):
 def describe(error: BaseException) -> Failure:
     """Return what is kept of an exception; never raises, however broken the exception is.
 
-    The traceback is cut to the handler's part: the worker's frames are always the same, and a crash
-    report would show their variables, the message among them.
-
-    Args:
-        error: Any exception.
-
-    Returns:
-        Its description. The settle cuts it to size.
+    The traceback is cut to the handler's part. The worker's frames are always the same, and a crash
+    reporter would show their variables, which include the message.
     """
     kind = type(error).__qualname__
     said = _said(error)
@@ -95,7 +86,7 @@ def describe(error: BaseException) -> Failure:
     try:
         error.__traceback__ = handlers_part(error.__traceback__) or error.__traceback__
         lines = traceback.format_exception(error, limit=-_MAX_FRAMES)
-    except BaseException as broken:  # noqa: BLE001 - whatever a stack is made from may raise anything
+    except BaseException as broken:  # noqa: BLE001 - what a stack is made from may raise anything
         stack = f"<the stack cannot be shown: {type(broken).__qualname__}>"
         return Failure(error, kind, message, stack, can_be_printed=False)
     return Failure(error, kind, message, "".join(lines))
@@ -109,14 +100,7 @@ def handlers_part(frames: TracebackType | None) -> TracebackType | None:
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Go through the exceptions of a group, and of groups in it; of one that is none, itself.
-
-    Args:
-        error: Any exception.
-
-    Yields:
-        Exceptions that are no groups.
-    """
+    """Yield the exceptions in a group, and in its groups; an exception that is no group, itself."""
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield from leaves(part)

@@ -49,10 +49,10 @@ def create_job_handler(
     Args:
         fn: An ``async def`` or a plain ``def`` that takes the job's message. The plain one runs in
             a thread of its own, so it may block.
-        timeout_seconds: How long an attempt may take, in seconds or as a timedelta. It is a failed
-            attempt when that is over. An ``async def`` is cancelled then. A plain ``def`` cannot
-            be: its thread goes on, what it returns is thrown away, and this worker does not begin
-            the job's next attempt before the thread has ended; another worker may.
+        timeout_seconds: How long an attempt may take, in seconds or as a timedelta. After that, the
+            attempt has failed. An ``async def`` is cancelled. A plain ``def`` cannot be: its thread
+            goes on, its result is ignored, and this worker does not start the job's next attempt
+            before the thread has ended; another worker may.
 
     Returns:
         The handler.
@@ -88,7 +88,7 @@ def _check_function(fn: object) -> None:
     try:
         signature = inspect.signature(fn)
     except ValueError:
-        return  # some built-in functions do not tell
+        return  # some built-in functions have no signature
     try:
         signature.bind(object())
     except TypeError as error:
@@ -99,7 +99,7 @@ def _check_function(fn: object) -> None:
 
 
 def is_async(fn: object) -> bool:
-    """Tell whether calling a function gives something to await."""
+    """Return whether calling a function gives something to await."""
     return any(map(inspect.iscoroutinefunction, _called(fn)))
 
 

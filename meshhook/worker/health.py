@@ -1,4 +1,4 @@
-"""Whether Supabase can be reached, and how long to wait where it can't."""
+"""Health: whether Supabase can be reached, and how long to wait while it cannot."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BASE_SECONDS = 0.5
 """The pause after the first failed call."""
 
 CEILING_SECONDS = 30.0
-"""What a pause never exceeds: a worker goes on at the latest this long after an outage ended."""
+"""The longest pause: a worker goes on at most this long after an outage has ended."""
 
 EXPIRED_KEY_SECONDS = 300.0
-"""How long a worker that has worked waits for an expired key to be replaced before it stops."""
+"""How long a worker that has claimed waits for an expired key to be replaced, then it stops."""
 
 
 class Backoff:
@@ -33,23 +33,16 @@ class Backoff:
         self._failures = 0
 
     def failed(self, error: RequestError) -> float:
-        """Note a failure and return how long to wait, in seconds.
-
-        Args:
-            error: What the call met; a pause that the server asks for is kept to.
-
-        Returns:
-            The pause.
-        """
+        """Count a failure; return how long to wait in seconds, at least what the server asks."""
         self._failures += 1
-        # Half of it is left to chance, so that a hundred workers do not come back at once.
+        # Half of it is random, so that a hundred workers do not come back at once.
         jitter = -random.random() / 2  # noqa: S311 - a jitter is no secret
         pause = backoff(self._failures, BASE_SECONDS, CEILING_SECONDS, jitter)
         asked = error.retry_after_seconds if isinstance(error, OutageError) else None
         return min(max(pause, asked or 0.0), CEILING_SECONDS)
 
     def succeeded(self) -> None:
-        """Note a success: the next failure is a first one."""
+        """Count from the first failure again."""
         self._failures = 0
 
 
@@ -57,13 +50,18 @@ Kind = Literal["claim", "settle", "extend"]
 
 
 class Health:
-    """Tells outages, which are waited out, from what waiting does not mend.
+    """Distinguishes outages, which are waited out, from errors that waiting does not fix.
 
-    It is one outage as long as calls of any kind fail, whatever the other kinds do.
+    It is one outage as long as calls of any kind fail, even if those of other kinds succeed: the
+    database may take settles and time out on claims.
+
+    A call that was sent before another one succeeded may fail after it, for an outage that is over
+    by then. One such failure makes its kind a suspect, and is not reported; a second failure in a
+    row is proof.
 
     Attributes:
-        last_success: When jobs were last asked for with success.
-        unhealthy_since: Since when calls fail; None while they do not.
+        last_success: When a claim last succeeded.
+        unhealthy_since: When calls began to fail; None while they succeed.
     """
 
     def __init__(self) -> None:
@@ -78,15 +76,15 @@ class Health:
         """Note a failed call.
 
         Args:
-            error: What it met.
+            error: Its error.
             kind: What the call was for.
             sent_at: When it was sent, on the clock of `time.monotonic`.
 
         Returns:
-            Whether this is news: the calls before had succeeded.
+            Whether an outage begins: the calls before had succeeded.
 
         Raises:
-            RequestError: The error, if waiting does not mend it.
+            RequestError: The error, if waiting does not fix it.
         """
         is_news = not self._failing and not self._is_of_the_past(kind, sent_at)
         if is_news:
@@ -99,35 +97,21 @@ class Health:
         return is_news
 
     def _is_of_the_past(self, kind: Kind, sent_at: float) -> bool:
-        """Tell whether an outage may be over that this call met; a second failure is proof."""
+        """Return whether the outage that this call met may be over; note the kind as a suspect."""
         if sent_at >= self._succeeded_at or kind in self._suspects:
             return False
         self._suspects.add(kind)
         return True
 
     def succeeded(self, kind: Kind) -> float | None:
-        """Note a call that succeeded.
-
-        Args:
-            kind: What the call was for.
-
-        Returns:
-            How long calls had failed before, in seconds, if this is the end of an outage.
-        """
+        """Note a call that succeeded; return the outage's length in seconds if that ended one."""
         self._succeeded_at = time.monotonic()
         if kind == "claim":
             self.last_success = datetime.now(UTC)
         return self.rested(kind)
 
     def rested(self, kind: Kind) -> float | None:
-        """Note that there is nothing left to call for, so that a failure says no more.
-
-        Args:
-            kind: What the calls were for.
-
-        Returns:
-            How long calls had failed, in seconds, if this is the end of an outage.
-        """
+        """Forget the failures of a kind that needs no more calls; return as `succeeded` does."""
         self._suspects.discard(kind)
         self._failing.discard(kind)
         if self._failing or self._failing_from is None:

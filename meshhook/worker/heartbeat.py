@@ -1,4 +1,4 @@
-"""What a worker tells of itself, with calls that it makes anyway."""
+"""The heartbeat: what a worker reports of itself, along with calls that it makes anyway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshhook.worker.settings import Settings
 
 INTERVAL_SECONDS = 10.0
-"""How often a worker tells of itself, if it makes a call then."""
+"""How often a call of the worker carries a heartbeat."""
 
 
 def _version() -> str | None:
@@ -26,20 +26,20 @@ def _version() -> str | None:
         return None
 
 
-class Presence:
-    """What goes with a claim or an extension every few seconds, so that the worker is seen.
+class Heartbeat:
+    """Goes with a claim or an extension every few seconds, so that the worker is listed.
 
-    A drain is often over in a moment: one that is does not tell of itself, and says no good-bye.
+    A drain that ends within the first interval sends none, and is not listed.
 
     Args:
-        settings: What the worker was told.
-        reporter: What knows how many handlers run.
+        settings: The worker's settings.
+        reporter: Counts how many handlers run.
     """
 
     def __init__(self, settings: Settings, reporter: Reporter) -> None:
         self._reporter = reporter
         self._next = 0.0 if settings.drain is None else time.monotonic() + INTERVAL_SECONDS
-        self._was_seen = False
+        self._is_listed = False
         lease_seconds = settings.vt_seconds or 30.0
         self._fixed: dict[str, Any] = {
             "worker_id": uuid.uuid4().hex,
@@ -49,7 +49,7 @@ class Presence:
             "pid": os.getpid(),
             "version": _version(),
             "concurrency": settings.concurrency,
-            # A worker that has no room for more jobs calls for extensions alone.
+            # A worker that has no room for more jobs only makes calls to extend leases.
             "interval_seconds": max(
                 INTERVAL_SECONDS, settings.poll_interval_seconds, lease_seconds / 3
             ),
@@ -57,15 +57,15 @@ class Presence:
         }
 
     def due(self) -> dict[str, Any] | None:
-        """Return what to send with the next call, or None while the last time is not long ago."""
+        """Return the heartbeat for the next call, or None if the last one is recent."""
         now = time.monotonic()
         if now < self._next:
             return None
         self._next = now + INTERVAL_SECONDS
-        self._was_seen = True
+        self._is_listed = True
         return {**self._fixed, "running": self._reporter.count("running")}
 
-    def farewell(self) -> dict[str, Any] | None:
-        """Return what has the worker forgotten, None if it was never seen; nothing is due after."""
+    def last(self) -> dict[str, Any] | None:
+        """Return the heartbeat that takes the worker off the list, or None if it is not on it."""
         self._next = math.inf
-        return {**self._fixed, "is_stopped": True} if self._was_seen else None
+        return {**self._fixed, "is_stopped": True} if self._is_listed else None

@@ -1,4 +1,4 @@
-"""Deleting history that is older than its queue wants to keep it."""
+"""The housekeeper: deletes history that is older than the retention of its queue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from meshhook._calls import queues
 from meshhook.exceptions import RequestError
@@ -18,35 +19,33 @@ if TYPE_CHECKING:
     from meshhook.worker.reporter import Reporter
 
 INTERVAL_SECONDS = 3600.0
-"""How often a worker looks for history that is too old."""
+"""How often a worker deletes old history."""
 
 FIRST_SECONDS = 300.0
-"""How long after its start it looks for the first time, at the most."""
+"""The first time comes at most this long after the start."""
 
 MAX_ROWS = 5000
-"""How many rows one call deletes at the most, so that none takes long."""
+"""How many rows one call deletes, at most, so that none takes long."""
 
 
+@attrs.define(eq=False)
 class Housekeeper:
-    """Prunes the queues that have a retention, now and then and a little at a time.
+    """Prunes the queues that have a retention, a few rows at a time.
 
-    Workers do this beside each other: each skips the rows that another deletes just then.
+    Several workers may do this at once: each skips the rows that another is deleting.
 
     Args:
-        transport: What sends each call once.
-        queues: The queues, which learn their retention with each claim.
-        reporter: Who is told.
+        transport: Sends each call once.
+        queues: The queues; each claim updates their retention.
+        reporter: Counts, logs and emits events.
     """
 
-    def __init__(
-        self, transport: Transport, queues: Sequence[WorkedQueue], reporter: Reporter
-    ) -> None:
-        self._transport = transport
-        self._queues = queues
-        self._reporter = reporter
+    _transport: Transport
+    _queues: Sequence[WorkedQueue]
+    _reporter: Reporter
 
     async def run(self) -> None:
-        """Prune, for ever. What fails is left for the next time: history is no promise."""
+        """Prune until cancelled. What fails is left for the next time."""
         await anyio.sleep(FIRST_SECONDS * random.random())  # noqa: S311 - not all at once
         while True:
             for queue in self._queues:

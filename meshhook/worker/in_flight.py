@@ -1,4 +1,4 @@
-"""The jobs that a worker has in hand."""
+"""The jobs in flight: claimed by this worker, and neither settled nor lost yet."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 Key = tuple[str, int]
 
 MAX_BYTES = 64 * 1024 * 1024
-"""From how many bytes of messages in hand on no more jobs are claimed."""
+"""While the messages in flight are larger than this together, no more jobs are claimed."""
 
 
 @attrs.define(eq=False)
-class HeldJob:
-    """A job from its claim until it is settled.
+class InFlightJob:
+    """One delivery of a job, from its claim until it is settled.
 
     Attributes:
         job: The job as it was claimed.
         queue: Its queue.
-        lease_ends: When the lease ends at the earliest, on the clock of `time.monotonic`.
+        lease_ends: The earliest time at which the lease can end, on the clock of `time.monotonic`.
         size: About how large its message is, in bytes.
         scope: What cancels its handler, while that runs.
         deadline: When its handler's time is up, on the same clock.
-        begun_at: When it came to its handler, on the same clock; None if it has not.
-        settling: Whether its outcome is on the way, so that a missing row may be our own doing.
-        successor: The next delivery of the same job, claimed while this one's outcome was on its
-            way: which of the two came first, only the answer to the outcome can tell.
-        lost: Whether somebody else has the job.
-        recalled: Whether the worker stops and takes the job out of its handler's hands.
+        begun_at: When its handler started, on the same clock; None if it has not.
+        settling: Whether its outcome has been sent, so that a missing row may be our own work.
+        successor: The next delivery of the same job, claimed while this one's outcome was being
+            sent. See `Settler`.
+        lost: Whether its lease is lost: ended, or another worker has the job.
+        released: Whether the worker is stopping and hands the job back.
     """
 
     job: Job
@@ -48,41 +48,38 @@ class HeldJob:
     deadline: float | None = None
     begun_at: float | None = None
     settling: bool = False
-    successor: HeldJob | None = None
+    successor: InFlightJob | None = None
     lost: bool = False
-    recalled: bool = False
+    released: bool = False
 
     @property
     def key(self) -> Key:
-        """The job's identity, in whichever queue."""
+        """The queue and the id of the job."""
         return self.job.queue_name, self.job.msg_id
 
     def renew(self, job: Job, lease_ends: float) -> bool:
-        """Go on under a newer receipt, because this worker itself has claimed the job again.
+        """Continue under a newer receipt, because this worker itself claimed the job again.
 
-        That happens when the lease had lapsed unnoticed, the worker having been frozen or its event
-        loop blocked. Nobody else has read the job in between, so the handler that works on it may
-        finish.
+        That happens when the lease ended unnoticed, while the process was frozen or its event loop
+        blocked. A read count that grew by one means that no other worker has read the job in
+        between, so the handler that works on it may finish.
 
         Args:
             job: The job as it was claimed again.
             lease_ends: When the new lease ends.
 
         Returns:
-            Whether it goes on; False if the handler has been told to stop already.
+            False if that is not possible: another worker had the job, or its handler has been
+            cancelled.
         """
-        if self.lost or self.recalled or job.read_ct != self.job.read_ct + 1:
+        if self.lost or self.released or job.read_ct != self.job.read_ct + 1:
             return False
         self.job = attrs.evolve(self.job, read_ct=job.read_ct, attempt=job.attempt, vt=job.vt)
         self.lease_ends = lease_ends
         return True
 
     def extended(self, lease_ends: float) -> None:
-        """Note until when the lease was extended.
-
-        Args:
-            lease_ends: When it ends; earlier than is known already where the answer was read late.
-        """
+        """Note that the lease was extended; an answer that was read late changes nothing."""
         self.lease_ends = max(self.lease_ends, lease_ends)
 
     def lose(self) -> None:
@@ -90,81 +87,74 @@ class HeldJob:
         self.lost = True
         self._cancel()
 
-    def recall(self) -> None:
-        """Take the job out of its handler's hands, because the worker stops."""
-        self.recalled = True
+    def release(self) -> None:
+        """Note that the job is handed back, and cancel the handler: the worker stops."""
+        self.released = True
         self._cancel()
 
     def _cancel(self) -> None:
         if self.scope is not None:
             self.scope.cancel()
 
-    def lease_is_over(self) -> bool:
-        """Tell whether the lease has ended as far as is known here."""
+    def lease_has_ended(self) -> bool:
+        """Return whether the lease has ended, as far as is known here."""
         return time.monotonic() >= self.lease_ends
 
 
-class Hand:
-    """All the jobs that a worker has in hand, and how many more it can take.
-
-    Args:
-        capacity: How many jobs may wait for or be in a handler at once.
+@attrs.define(eq=False)
+class InFlight:
+    """All jobs in flight of a worker, and how many more it can take.
 
     Attributes:
-        capacity: The same.
-        asked_for: For how many jobs room is kept while they are asked for.
-        occupied: Jobs that were given up while a thread, which nothing can stop, is still at work
-            on them.
+        capacity: How many jobs may wait for a handler or be in one at once.
+        asked_for: How many jobs have been asked for in claims that are not answered yet.
+        in_threads: The jobs whose plain handlers run. Nothing can stop a thread, so a job may be
+            here after it was lost or has timed out.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._bytes = 0.0
-        self._held: dict[Key, HeldJob] = {}
-        self._unhandled = 0
-        self.asked_for = 0
-        self._changed = anyio.Event()
-        self.occupied: set[Key] = set()
+    capacity: int
+    asked_for: int = attrs.field(default=0, init=False)
+    in_threads: set[Key] = attrs.field(factory=set, init=False)
+    _jobs: dict[Key, InFlightJob] = attrs.field(factory=dict, init=False)
+    _bytes: float = attrs.field(default=0.0, init=False)
+    _unhandled: int = attrs.field(default=0, init=False)
+    _changed: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
-    def __iter__(self) -> Iterator[HeldJob]:
-        """Go through the deliveries in hand, as they are now."""
-        for held in tuple(self._held.values()):
-            yield held
-            if held.successor is not None:
-                yield held.successor
+    def __iter__(self) -> Iterator[InFlightJob]:
+        """Iterate over the deliveries in flight now, successors included."""
+        for delivery in tuple(self._jobs.values()):
+            yield delivery
+            if delivery.successor is not None:
+                yield delivery.successor
 
-    def snapshot(self) -> list[HeldJob]:
-        """Return the deliveries in hand as they are now; also in other threads than the loop's."""
-        held_jobs = list(self._held.copy().values())
-        successors = [held.successor for held in held_jobs]
-        return held_jobs + [held for held in successors if held is not None]
+    def snapshot(self) -> list[InFlightJob]:
+        """Return the deliveries in flight now; safe in any thread."""
+        deliveries = list(self._jobs.copy().values())
+        successors = [delivery.successor for delivery in deliveries]
+        return deliveries + [delivery for delivery in successors if delivery is not None]
 
     def __len__(self) -> int:
-        """Count the jobs in hand, those that are being settled too."""
-        return len(self._held)
+        """Count the jobs in flight, including those that are being settled."""
+        return len(self._jobs)
 
-    def get(self, job: Job) -> HeldJob | None:
-        """Return the job in hand that a claimed one is, if it is."""
-        return self._held.get((job.queue_name, job.msg_id))
+    def get(self, job: Job) -> InFlightJob | None:
+        """Return the delivery in flight of a job, or None."""
+        return self._jobs.get((job.queue_name, job.msg_id))
 
     @property
     def free(self) -> int:
-        """How many more jobs may be claimed: none while those in hand take up much memory."""
+        """How many more jobs may be claimed; 0 while those in flight take up much memory."""
         room = self.capacity - self._unhandled - self.asked_for
         return max(0, room) if self._bytes < MAX_BYTES else 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in hand, and nothing asked for that might be soon."""
-        return not self._held and not self.asked_for
+        """Whether nothing is in flight, and no claim is under way that may bring jobs."""
+        return not self._jobs and not self.asked_for
 
     @contextmanager
     def reserved(self, room: int) -> Iterator[None]:
-        """Keep room for jobs while they are asked for.
-
-        Args:
-            room: For how many.
-        """
+        """Keep room for jobs while they are asked for."""
         self.asked_for += room
         try:
             yield
@@ -172,27 +162,27 @@ class Hand:
             self.asked_for -= room
             self._changed.set()
 
-    def take(self, held: HeldJob) -> None:
-        """Take a claimed job in hand."""
-        self._held[held.key] = held
-        self._bytes += held.size
+    def take(self, delivery: InFlightJob) -> None:
+        """Add a claimed job."""
+        self._jobs[delivery.key] = delivery
+        self._bytes += delivery.size
         self._unhandled += 1
         self._changed.set()
 
     def handled(self) -> None:
-        """Note that a job has left its handler, or never came to one: there is room for another."""
+        """Note that a job has left its handler, or will not get one: there is room for another."""
         self._unhandled -= 1
         self._changed.set()
 
-    def drop(self, held: HeldJob) -> None:
-        """Let go of a job that is settled or lost."""
-        if self._held.get(held.key) is held:
-            del self._held[held.key]
-            self._bytes = self._bytes - held.size if self._held else 0.0
+    def drop(self, delivery: InFlightJob) -> None:
+        """Remove a job that is settled or lost."""
+        if self._jobs.get(delivery.key) is delivery:
+            del self._jobs[delivery.key]
+            self._bytes = self._bytes - delivery.size if self._jobs else 0.0
             self._changed.set()
 
     async def wait_change(self) -> None:
-        """Wait until a job comes, leaves its handler, or goes."""
+        """Wait until a job is added, leaves its handler, or is removed."""
         if self._changed.is_set():
             self._changed = anyio.Event()
         await self._changed.wait()
@@ -203,11 +193,11 @@ class Hand:
             await self.wait_change()
 
     async def wait_empty(self) -> None:
-        """Wait until every job is settled, lost or handed back."""
+        """Wait until every job is settled or lost, and every claim answered."""
         while not self.is_empty:
             await self.wait_change()
 
     async def wait_filled(self) -> None:
-        """Wait until there is a job in hand."""
-        while not self._held:
+        """Wait until there is a job in flight."""
+        while not self._jobs:
             await self.wait_change()

@@ -1,10 +1,9 @@
-"""How many jobs are claimed ahead of the handlers: as many as the load asks for.
+"""Prefetch: adapts to the load how many jobs are claimed ahead of the handlers.
 
-One round trip for each handful of jobs is too many where jobs take a millisecond, and claiming
-hundreds of them is too many where a job takes a minute: they would wait here for handlers that
-another worker has free. So the number follows what is seen: it doubles with each claim that is
-answered in full, up to what the handlers get through in a moment, and it is nothing for jobs that
-take longer than that moment.
+Where jobs take a millisecond, a round trip for every ten of them is too slow. Where a job takes a
+minute, hundreds of claimed jobs would wait here while another worker has free handlers. So the
+number follows the load: it doubles with each claim that is answered in full, up to what the
+handlers can do in a tenth of a second. For jobs that take longer than that, it is 0.
 """
 
 from __future__ import annotations
@@ -13,88 +12,84 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 if TYPE_CHECKING:
     from meshhook.worker.dispatch import Dispatcher
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
 
 MAX_PREFETCH = 2000
-"""How many jobs are claimed ahead at the most."""
+"""How many jobs are claimed ahead, at most."""
 
 AHEAD_SECONDS = 0.1
-"""For how long the handlers have enough to do with what is claimed ahead, at the most."""
+"""The jobs that are claimed ahead keep the handlers busy for this long, at most."""
 
 PATIENCE_SECONDS = 1.0
-"""How long a job that was claimed ahead waits for a handler until it is handed back."""
+"""A job that waits longer than this for a handler is handed back."""
 
 LOOK_SECONDS = 0.25
-"""How often to look for jobs that wait longer."""
+"""How often to look for such jobs."""
 
 
+@attrs.define(eq=False)
 class Prefetch:
-    """Sets how many jobs the hand may hold, and hands back what waits in it for too long.
+    """Sets how many jobs may be in flight, and hands back those that wait too long for a handler.
 
     Args:
         concurrency: How many handlers may run at once.
-        hand: The jobs in hand.
+        in_flight: The jobs in flight.
         dispatcher: Where they wait for handlers.
-        reporter: Who knows how long jobs take.
+        reporter: Measures how long jobs take.
     """
 
-    def __init__(
-        self,
-        concurrency: int,
-        hand: Hand,
-        dispatcher: Dispatcher,
-        reporter: Reporter,
-    ) -> None:
-        self._concurrency = concurrency
-        self._hand = hand
-        self._dispatcher = dispatcher
-        self._reporter = reporter
-        self._ahead = 0
-        self._attempts, self._seconds = 0, 0.0
-        self._typical_seconds: float | None = None
+    _concurrency: int
+    _in_flight: InFlight
+    _dispatcher: Dispatcher
+    _reporter: Reporter
+    _ahead: int = attrs.field(default=0, init=False)
+    _attempts: int = attrs.field(default=0, init=False)
+    _seconds: float = attrs.field(default=0.0, init=False)
+    _typical_seconds: float | None = attrs.field(default=None, init=False)
 
     async def run(self) -> None:
-        """Hand back what waits for too long, for ever."""
+        """Hand back jobs that wait too long, until cancelled."""
         while True:
-            await self._hand.wait_filled()
+            await self._in_flight.wait_filled()
             await anyio.sleep(LOOK_SECONDS)
             if self._dispatcher.longest_wait() > PATIENCE_SECONDS:
-                self._let_wait(0)
-                self._hand_back()
+                self._set_ahead(0)
+                self._release_waiting()
 
-    def claimed(self, taken: list[HeldJob], *, is_full: bool) -> None:
-        """Learn from a claim.
+    def claimed(self, taken: list[InFlightJob], *, is_full: bool) -> None:
+        """Adapt to a claim.
 
-        A job that nobody settled the last time may be one that kills its worker, and then all that
-        the worker has in hand lose an attempt. So nothing is claimed ahead beside such jobs.
+        A job whose last delivery was never settled may be one that kills its worker. Then all jobs
+        in flight with it lose an attempt, so nothing is claimed ahead along with such a job.
 
         Args:
             taken: The jobs that it brought.
             is_full: Whether it brought as many as were asked for.
         """
-        if any(held.job._is_suspect for held in taken):  # noqa: SLF001 - ours
-            self._let_wait(0)
-            self._hand_back()
+        if any(delivery.job._is_suspect for delivery in taken):  # noqa: SLF001 - ours
+            self._set_ahead(0)
+            self._release_waiting()
         elif is_full:
-            self._let_wait(min(self._enough(), max(2 * self._ahead, self._concurrency)))
+            self._set_ahead(min(self._enough(), max(2 * self._ahead, self._concurrency)))
         else:
-            self._let_wait(min(self._enough(), self._ahead // 2))
+            self._set_ahead(min(self._enough(), self._ahead // 2))
 
-    def _let_wait(self, jobs: int) -> None:
+    def _set_ahead(self, jobs: int) -> None:
         self._ahead = jobs
-        self._hand.capacity = self._concurrency + jobs
+        self._in_flight.capacity = self._concurrency + jobs
 
-    def _hand_back(self) -> None:
-        """Hand back the jobs that there is no handler free for."""
+    def _release_waiting(self) -> None:
+        """Hand back the jobs for which no handler is free."""
         free = self._concurrency - len(self._dispatcher.running())
-        self._dispatcher.hand_back(keep=max(0, free))
+        self._dispatcher.release_waiting(keep=max(0, free))
 
     def _enough(self) -> int:
-        """Return how many jobs the handlers begin in a moment, beside those that they have."""
+        """Return how many more jobs the handlers can start within `AHEAD_SECONDS`."""
         typical = self._recent_seconds()
         if typical is None:
             return 0
@@ -102,14 +97,14 @@ class Prefetch:
         return int(min(max(0.0, ahead), MAX_PREFETCH))
 
     def _recent_seconds(self) -> float | None:
-        """Return how long an attempt has taken of late, those included that still run."""
+        """Return how long recent attempts have taken, those that still run included."""
         attempts, seconds = self._reporter.worked()
         new, took = attempts - self._attempts, seconds - self._seconds
         self._attempts, self._seconds = attempts, seconds
         now = time.monotonic()
         running = self._dispatcher.running()
         new += len(running)
-        took += sum(now - (held.begun_at or now) for held in running)
+        took += sum(now - (delivery.begun_at or now) for delivery in running)
         if new:
             recent = took / new
             before = self._typical_seconds

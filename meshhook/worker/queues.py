@@ -1,4 +1,4 @@
-"""The queues that a worker serves, and whose turn it is."""
+"""The queues that a worker serves: their settings, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class WorkedQueue:
 
     Attributes:
         name: The queue.
-        weight: Its share of the turns, beside the other queues' weights.
+        weight: Its share of the turns, in proportion to the weights of the others.
         next_poll: When to ask for jobs again, on the clock of `time.monotonic`.
-        credit: What it has coming in the distribution of turns.
-        vt_seconds: How long its leases last, as the last claim told.
-        base_delay_ms: The queue's own delay after a first failure, as the last claim told.
-        max_delay_ms: What a delay of the queue never exceeds, as the last claim told.
-        retention_days: How long it keeps its history, as the last claim told; None for ever.
-        paused: Whether it is paused, as the last claim told.
-        dlq_name: Where its jobs go after their last attempt, as the last claim told; None for the
-            archive, empty for a dead letter queue whose name is not known.
+        credit: How much it is owed in the distribution of turns; see `Turns`.
+        vt_seconds: How long its leases last. This and the following are as of the last claim.
+        base_delay_ms: Its own delay after a first failure.
+        max_delay_ms: Its own longest delay.
+        retention_days: How long it keeps its history; None for no limit.
+        paused: Whether it is paused.
+        dlq_name: Where its jobs go after their last attempt; None for the archive, empty for a dead
+            letter queue whose name is not known.
     """
 
     name: str
@@ -52,8 +52,8 @@ class WorkedQueue:
     dlq_name: str | None = ""
     _polled: bool = False
 
-    def learn(self, claim: Claim) -> bool:
-        """Take over the queue's settings from a claim, and tell if it was paused or resumed."""
+    def update_from(self, claim: Claim) -> bool:
+        """Take over the settings in a claim; return whether the queue was paused or resumed."""
         self.vt_seconds = claim.vt_seconds
         self.base_delay_ms = claim.base_delay_ms
         self.max_delay_ms = claim.max_delay_ms
@@ -64,16 +64,16 @@ class WorkedQueue:
 
     @property
     def last_stop(self) -> str:
-        """Where a job goes after its last attempt, in words."""
+        """Where a job goes after its last attempt, for a log line."""
         if self.dlq_name is None:
             return "the archive, since the queue has no dead letters"
         return f"the dead letter queue {self.dlq_name}".rstrip()
 
-    def drained(self, asked_at: float, interval_seconds: float) -> None:
-        """Note that the queue had fewer jobs than were asked for: no need to ask again at once.
+    def note_short_claim(self, asked_at: float, interval_seconds: float) -> None:
+        """Note that the queue had fewer jobs than were asked for, so it is not asked again at once.
 
-        Workers that start together would poll in step for ever, so the first pause is of any
-        length up to the interval. All later ones are the interval, counted from poll to poll.
+        Workers that start together would poll in step, so the first pause has a random length, up
+        to the interval. All later pauses are the interval, counted from poll to poll.
 
         Args:
             asked_at: When it was asked.
@@ -88,7 +88,7 @@ class WorkedQueue:
 
         Args:
             attempt: The attempt that failed.
-            strategy: The worker's back-off, or None if it leaves that to the queue.
+            strategy: The worker's back-off, or None for the queue's own.
 
         Returns:
             The delay.
@@ -127,10 +127,10 @@ def queue_weights(given: str | Mapping[str, int] | Iterable[str]) -> dict[str, i
 
 
 class Turns:
-    """Which queue is asked first: each in proportion to its weight, and none is ever left out.
+    """Which queue is asked first: each as often as its weight says, and none is left out.
 
-    This is the smooth weighted round-robin: every queue earns its weight each turn, the richest
-    goes first and pays the sum of all weights.
+    This is smooth weighted round-robin: each turn adds its weight to the credit of every queue. The
+    queue with the most credit goes first, and pays the sum of all weights.
 
     Args:
         queues: The queues.
@@ -152,7 +152,7 @@ class Turns:
         return _in_turn([queue for queue in self._queues if queue.next_poll <= now])
 
     def all(self) -> list[WorkedQueue]:
-        """Return all queues, whether or not their time has come, in the order of this turn."""
+        """Return all queues, due or not, in the order of this turn."""
         return _in_turn(list(self._queues))
 
     def next_due(self) -> float:

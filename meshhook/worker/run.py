@@ -1,4 +1,4 @@
-"""One run of a worker, from its start to its end, in whichever way it is started."""
+"""One run of a worker from its start to its end: in a task group, detached, or until a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Run:
     """A run of a worker.
 
     Args:
-        supervisor: What runs.
+        supervisor: Runs the parts of the worker.
 
     Attributes:
         started: Set when it runs.
@@ -46,7 +46,7 @@ class Run:
         return self._report or StopReport(reason="it was cut off")
 
     async def serve(self) -> None:
-        """Work until the end; a cancellation from outside becomes an orderly stop first."""
+        """Work until the end; at a cancellation from outside, first stop cleanly."""
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._operate)
@@ -60,12 +60,12 @@ class Run:
             self.ended.set()
 
     async def serve_and_raise(self) -> None:
-        """Work until the end, and raise what stopped the worker by itself."""
+        """Work until the end, and raise the error that stopped the worker."""
         await self.serve()
         self.result()
 
     def serve_detached(self) -> None:
-        """Work in a task that belongs to the event loop and to nobody's task group."""
+        """Work in a task of the event loop, outside of any task group."""
         self._is_detached = True
         try:
             loop = asyncio.get_running_loop()
@@ -92,12 +92,12 @@ class Run:
         finally:
             self.ended.set()
 
-    async def mind_signals(self) -> None:
-        """Stop at the first SIGTERM or SIGINT, and hurry at the second."""
+    async def handle_signals(self) -> None:
+        """Stop at the first SIGTERM or SIGINT; at the second, wait no longer for handlers."""
         if threading.current_thread() is not threading.main_thread():
             return
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 if self.supervisor.is_stopping:
-                    self.supervisor.hurry()
+                    self.supervisor.stop_now()
                 self.supervisor.stop(signal.Signals(number).name)

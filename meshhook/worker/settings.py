@@ -1,4 +1,4 @@
-"""What a worker is told, checked."""
+"""A worker's settings, validated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from meshhook._http.transport import Transport
-    from meshhook.models import JobMessage, RetryConfig
+    from meshhook.models import RetryConfig
     from meshhook.worker.events import ErrorHook, Hook
     from meshhook.worker.handler import JobHandler
 
@@ -28,10 +28,16 @@ MAX_CONCURRENCY = 10_000
 MAX_NAME = 200
 MAX_POLL_INTERVAL_MS = 3_600_000
 
+CANCEL_SECONDS = 5.0
+"""How long a cancelled handler may take to clean up."""
+
+SETTLE_SECONDS = 10.0
+"""How long a stop waits for the last outcomes to be settled."""
+
 
 @attrs.frozen
 class Drain:
-    """The limits of a drain.
+    """The limits of a drain: how many jobs, and until when one may start.
 
     Attributes:
         max_jobs: How many jobs it claims, at most.
@@ -42,107 +48,99 @@ class Drain:
     begin_until: float = math.inf
 
 
+def _poll_interval_seconds(given: int) -> float:
+    return check.whole_number("poll_interval_ms", given, 1, MAX_POLL_INTERVAL_MS) / 1000
+
+
+def _vt_seconds(given: float | timedelta | None) -> float | None:
+    if given is None:
+        return None
+    return check.positive_seconds("visibility_timeout_seconds", given, check.MAX_VT_SECONDS)
+
+
+def _strategy(given: RetryStrategy | RetryConfig | dict[str, int] | None) -> RetryStrategy | None:
+    return None if given is None else RetryStrategy.from_config(given)
+
+
+def _job_timeout_seconds(given: float | timedelta | None) -> float | None:
+    return None if given is None else check.positive_seconds("job_timeout_seconds", given)
+
+
+def _grace_seconds(given: float | timedelta) -> float:
+    return check.delay_seconds("grace_seconds", given)
+
+
+def _fatal_exceptions(given: Iterable[type[BaseException]]) -> tuple[type[BaseException], ...]:
+    return check.exception_classes("fatal_exceptions", given)
+
+
+def _name(given: str | None) -> str:
+    if given is None:
+        return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    return check.text("name", given, MAX_NAME)
+
+
+def _whole_number(low: int) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    def validate(_: Any, field: attrs.Attribute[Any], value: object) -> None:
+        check.whole_number(field.name, value, low, MAX_CONCURRENCY)
+
+    return validate
+
+
+def _function(_: Any, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        check.function(field.name, value)
+
+
+def _flag(_: Any, field: attrs.Attribute[Any], value: object) -> None:
+    check.flag(field.name, value)
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a worker was told.
+    """The settings of a worker; `Worker` says what those mean that are arguments of it.
 
     Attributes:
-        transport: What sends each call once.
+        transport: Sends each call once.
         handler: What jobs are handed to.
         weights: The queues and their weights.
         poll_interval_seconds: How long to wait after a queue had fewer jobs than asked for.
         vt_seconds: The visibility timeout, or None for each queue's own.
         strategy: The back-off and the last attempt, or None for each queue's own.
-        concurrency: How many handlers may run at once.
-        prefetch: How many more jobs may be claimed than there are handlers free; None for as many
-            as the load asks for.
-        job_timeout_seconds: How long an attempt may take where the handler does not say.
-        grace_seconds: How long a stop waits for handlers.
-        on_event: What is called with each event.
-        on_error: What is called with each error of an attempt.
-        log_tracebacks: Whether a failed attempt is logged with its traceback.
-        drain: When to stop by itself, or None to work for ever.
+        drain: When to stop by itself, or None to work until stopped.
         cancel_seconds: How long a cancelled handler may take to clean up.
         settle_seconds: How long a stop waits for the last outcomes to be settled.
-        fatal_exceptions: What a handler raises when no further attempt makes sense.
-        name: Who works.
-    """
-
-    transport: Transport = attrs.field(repr=False)
-    handler: JobHandler
-    weights: Mapping[str, int]
-    poll_interval_seconds: float
-    vt_seconds: float | None
-    strategy: RetryStrategy | None
-    concurrency: int
-    prefetch: int | None
-    job_timeout_seconds: float | None
-    grace_seconds: float
-    on_event: Hook | None
-    on_error: ErrorHook | None
-    log_tracebacks: bool
-    drain: Drain | None = None
-    cancel_seconds: float = 5.0
-    settle_seconds: float = 10.0
-    fatal_exceptions: tuple[type[BaseException], ...]
-    name: str
-
-
-def make_settings(  # noqa: PLR0913 - the worker's settings, given by name
-    transport: Transport,
-    job_handler: JobHandler | Callable[[JobMessage], Any],
-    queue_name: str | Mapping[str, int] | Iterable[str],
-    *,
-    poll_interval_ms: int = 1000,
-    visibility_timeout_seconds: float | timedelta | None = 30,
-    retry_config: RetryStrategy | RetryConfig | dict[str, int] | None = None,
-    concurrency: int = 10,
-    prefetch: int | None = None,
-    job_timeout_seconds: float | timedelta | None = None,
-    grace_seconds: float | timedelta = 30,
-    fatal_exceptions: Iterable[type[BaseException]] = (),
-    on_event: Hook | None = None,
-    on_error: ErrorHook | None = None,
-    log_tracebacks: bool = True,
-    name: str | None = None,
-) -> Settings:
-    """Check a worker's settings; `Worker` says what each of them means.
-
-    Returns:
-        The settings.
 
     Raises:
         TypeError: The handler is not a function of one argument.
         InvalidInputError: A setting is out of range.
     """
-    if visibility_timeout_seconds is not None:
-        visibility_timeout_seconds = check.positive_seconds(
-            "visibility_timeout_seconds", visibility_timeout_seconds, check.MAX_VT_SECONDS
-        )
-    if job_timeout_seconds is not None:
-        job_timeout_seconds = check.positive_seconds("job_timeout_seconds", job_timeout_seconds)
-    for hook_name, hook in (("on_event", on_event), ("on_error", on_error)):
-        if hook is not None:
-            check.function(hook_name, hook)
-    if prefetch is not None:
-        check.whole_number("prefetch", prefetch, 0, MAX_CONCURRENCY)
-    if name is not None:
-        check.text("name", name, MAX_NAME)
-    check.whole_number("poll_interval_ms", poll_interval_ms, 1, MAX_POLL_INTERVAL_MS)
-    return Settings(
-        transport=transport,
-        handler=create_job_handler(job_handler),
-        weights=queue_weights(queue_name),
-        poll_interval_seconds=poll_interval_ms / 1000,
-        vt_seconds=visibility_timeout_seconds,
-        strategy=None if retry_config is None else RetryStrategy.from_config(retry_config),
-        concurrency=check.whole_number("concurrency", concurrency, 1, MAX_CONCURRENCY),
-        prefetch=prefetch,
-        job_timeout_seconds=job_timeout_seconds,
-        grace_seconds=check.delay_seconds("grace_seconds", grace_seconds),
-        fatal_exceptions=check.exception_classes("fatal_exceptions", fatal_exceptions),
-        on_event=on_event,
-        on_error=on_error,
-        log_tracebacks=check.flag("log_tracebacks", log_tracebacks),
-        name=name or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+
+    transport: Transport = attrs.field(repr=False)
+    handler: JobHandler = attrs.field(alias="job_handler", converter=create_job_handler)
+    weights: Mapping[str, int] = attrs.field(alias="queue_name", converter=queue_weights)
+    poll_interval_seconds: float = attrs.field(
+        default=1000, alias="poll_interval_ms", converter=_poll_interval_seconds
     )
+    vt_seconds: float | None = attrs.field(
+        default=30.0, alias="visibility_timeout_seconds", converter=_vt_seconds
+    )
+    strategy: RetryStrategy | None = attrs.field(
+        default=None, alias="retry_config", converter=_strategy
+    )
+    concurrency: int = attrs.field(default=10, validator=_whole_number(1))
+    prefetch: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_whole_number(0))
+    )
+    job_timeout_seconds: float | None = attrs.field(default=None, converter=_job_timeout_seconds)
+    grace_seconds: float = attrs.field(default=30.0, converter=_grace_seconds)
+    fatal_exceptions: tuple[type[BaseException], ...] = attrs.field(
+        default=(), converter=_fatal_exceptions
+    )
+    on_event: Hook | None = attrs.field(default=None, validator=_function)
+    on_error: ErrorHook | None = attrs.field(default=None, validator=_function)
+    log_tracebacks: bool = attrs.field(default=True, validator=_flag)
+    name: str = attrs.field(default=None, converter=_name)
+    drain: Drain | None = None
+    cancel_seconds: float = attrs.field(factory=lambda: CANCEL_SECONDS)
+    settle_seconds: float = attrs.field(factory=lambda: SETTLE_SECONDS)

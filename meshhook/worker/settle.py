@@ -1,7 +1,7 @@
-"""The one place that settles jobs.
+"""The settler: the one place that settles jobs.
 
-Outcomes are sent in batches. A claim takes those along that are there when it is sent, so that a
-busy worker settles and claims in one round trip; what no claim will take soon is sent by itself.
+Outcomes are sent in batches. A claim takes along the outcomes that are ready when it is sent, so a
+busy worker settles and claims in one round trip. Outcomes that no claim takes soon are sent alone.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
     from meshhook._calls.settle import Outcome
     from meshhook._http.transport import Transport
-    from meshhook.worker.in_flight import Hand, HeldJob
+    from meshhook.worker.in_flight import InFlight, InFlightJob
     from meshhook.worker.reporter import Reporter
 
-    Settlement = tuple[HeldJob, Outcome]
+    Settlement = tuple[InFlightJob, Outcome]
 
 MAX_BATCH = 1000
-"""How many outcomes are sent at once at the most."""
+"""How many outcomes one call settles, at most."""
 
 MAX_BATCH_CHARACTERS = 1_000_000
-"""How long the texts of errors in one batch are together, at about the most."""
+"""About how long the texts of all errors in one call are together, at most."""
 
 LINGER_SECONDS = 0.02
-"""How long an outcome waits at the most for a claim that takes it along."""
+"""How long an outcome waits for a claim that takes it along, at most."""
 
 STOPPING_SECONDS = 0.1
-"""How long it waits before the next try while the worker stops."""
+"""How long the settler waits before the next try while the worker stops."""
 
 
 @attrs.frozen
@@ -47,9 +47,9 @@ class Batch:
 
     Attributes:
         queue_name: The queue.
-        settlements: Each job with what becomes of it.
-        may_be_done: Whether they were sent before, and may have been carried out without our
-            hearing of it. A job that is gone was settled by us then.
+        settlements: Each job with its outcome.
+        may_be_done: Whether they were sent before without an answer, so that the database may have
+            settled them already. A job that is missing was settled by us then.
     """
 
     queue_name: str
@@ -57,107 +57,87 @@ class Batch:
     may_be_done: bool = False
 
     def answered(self, *, is_renewed: bool) -> Batch:
-        """Return it as an answer finds it.
-
-        Args:
-            is_renewed: Whether it was sent under another request id before.
-        """
+        """Return the batch for an answer; *is_renewed* if an earlier request id may have worked."""
         return attrs.evolve(self, may_be_done=self.may_be_done or is_renewed)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What becomes of the jobs, in order."""
+        """The outcomes of the jobs, in order."""
         return [outcome for _, outcome in self.settlements]
 
 
+@attrs.define(eq=False)
 class Settler:
     """Sends outcomes to the database until it has confirmed them.
 
+    A worker can claim a job again while the outcome of its earlier delivery is being sent: the
+    lease ended on the way, or a retry was visible at once. Which of the two reached the database
+    first, only the answer to the outcome shows. So the new delivery waits as the `successor` of the
+    earlier one. If the outcome was settled, the successor is a new attempt and gets a handler. If
+    the answer is ``lost``, our own claim made the receipt stale: the outcome is sent again with the
+    receipt of the successor, and the job is not run twice.
+
     Args:
-        transport: What sends each call once.
-        hand: The jobs in hand, from which a settled one is dropped.
-        reporter: Who is told.
+        transport: Sends each call once.
+        in_flight: The jobs in flight; settled ones are removed.
+        reporter: Counts, logs and emits events.
+
+    Attributes:
+        pass_on: Called with the successor of a delivery that is settled; to be set before it runs.
     """
 
-    def __init__(self, transport: Transport, hand: Hand, reporter: Reporter) -> None:
-        self._transport = transport
-        self._hand = hand
-        self._reporter = reporter
-        self._pending: defaultdict[str, deque[Settlement]] = defaultdict(deque)
-        self._returned: deque[Batch] = deque()
-        self._arrived = anyio.Event()
-        self._stopping = anyio.Event()
-        self._pass_on: Callable[[HeldJob], None] = hand.drop
-
-    def pass_successors_on(self, pass_on: Callable[[HeldJob], None]) -> None:
-        """Say what is called with the next delivery of a job when the last one is settled.
-
-        Args:
-            pass_on: What is called.
-        """
-        self._pass_on = pass_on
+    _transport: Transport
+    _in_flight: InFlight
+    _reporter: Reporter
+    pass_on: Callable[[InFlightJob], None] = attrs.field(init=False)
+    _pending: defaultdict[str, deque[Settlement]] = attrs.field(
+        factory=lambda: defaultdict(deque), init=False
+    )
+    _returned: deque[Batch] = attrs.field(factory=deque, init=False)
+    _arrived: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _stopping: anyio.Event = attrs.field(factory=anyio.Event, init=False)
 
     def stop(self) -> None:
-        """Make haste: a stop has no time for long pauses between tries."""
+        """Make only short pauses from now on: the worker stops."""
         self._stopping.set()
 
-    def submit(self, held: HeldJob, outcome: Outcome) -> None:
-        """Have a job settled; returns at once.
-
-        Args:
-            held: The job.
-            outcome: What becomes of it.
-        """
-        held.settling = True
-        self._pending[held.job.queue_name].append((held, outcome))
+    def submit(self, delivery: InFlightJob, outcome: Outcome) -> None:
+        """Queue an outcome to be sent; never blocks."""
+        delivery.settling = True
+        self._pending[delivery.job.queue_name].append((delivery, outcome))
         self._arrived.set()
 
     def take_along(self, queue_name: str) -> Batch:
-        """Take out the outcomes of a queue, for a claim that settles them too.
+        """Return outcomes of a queue for one call, possibly none.
 
-        Whoever takes them sees to it that they are `confirmed`, or gives them back.
-
-        Args:
-            queue_name: The queue.
-
-        Returns:
-            As many as go into one call, possibly none.
+        The caller sends them, and then passes the answer to `confirmed`, or calls `resubmit`.
         """
         pending = self._pending[queue_name]
         batch: list[Settlement] = []
         characters = 0
         while pending and len(batch) < MAX_BATCH and characters < MAX_BATCH_CHARACTERS:
-            held, outcome = pending.popleft()
-            batch.append((held, outcome))
+            delivery, outcome = pending.popleft()
+            batch.append((delivery, outcome))
             characters += len(outcome.error_message or "") + len(outcome.error_stack or "")
         return Batch(queue_name, tuple(batch))
 
-    def give_back(self, batch: Batch) -> None:
-        """Have outcomes settled that a claim took along without an answer coming back.
-
-        Args:
-            batch: The outcomes.
-        """
+    def resubmit(self, batch: Batch) -> None:
+        """Queue the outcomes of a claim again that got no answer."""
         if batch.settlements:
             self._returned.append(attrs.evolve(batch, may_be_done=True))
             self._arrived.set()
 
     def confirmed(self, batch: Batch, statuses: Sequence[str]) -> None:
-        """Act on what the database says of a batch.
-
-        Args:
-            batch: The outcomes.
-            statuses: What happened to each: ``ok``, ``lost`` or ``missing``.
-        """
-        for (held, outcome), status in zip(batch.settlements, statuses, strict=True):
+        """Act on the database's answer to a batch: ``ok``, ``lost`` or ``missing`` for each."""
+        for (delivery, outcome), status in zip(batch.settlements, statuses, strict=True):
             is_done = status == "missing" and batch.may_be_done
-            self._confirmed(held, outcome, "ok" if is_done else status)
+            self._confirmed(delivery, outcome, "ok" if is_done else status)
 
     async def run(self) -> None:
-        """Settle what no claim takes along, for ever.
+        """Settle the outcomes that no claim takes along, until cancelled.
 
         Raises:
-            RequestError: A call failed with what waiting does not mend.
+            RequestError: A call failed, and waiting does not fix it.
         """
         while True:
             await self._arrived.wait()
@@ -171,7 +151,7 @@ class Settler:
                     await self._settle(batch)
 
     def _a_claim_comes(self) -> bool:
-        """Tell whether all that waits is of queues that are asked for more jobs soon."""
+        """Return whether claims will soon take along all outcomes that wait."""
         soon = time.monotonic() + LINGER_SECONDS
         return not self._returned and all(
             settlements[0][0].queue.next_poll < soon
@@ -189,11 +169,11 @@ class Settler:
             self.confirmed(batch.answered(is_renewed=repeated.is_renewed), statuses)
 
     async def _settle_rest(self, batch: Batch, error: RejectedError) -> None:
-        """One outcome that the database refuses must not keep the others from being settled."""
+        """Settle each outcome alone, so that a refused one does not hold up the others."""
         if len(batch.settlements) == 1:
-            held, _ = batch.settlements[0]
-            self._reporter.gave_up(held, str(error))
-            self._let_go(held)
+            delivery, _ = batch.settlements[0]
+            self._reporter.gave_up(delivery, str(error))
+            self._remove(delivery)
             return
         for settlement in batch.settlements:
             await self._settle(attrs.evolve(batch, settlements=(settlement,)))
@@ -219,20 +199,22 @@ class Settler:
             await self._stopping.wait()
             await anyio.sleep(STOPPING_SECONDS)
 
-    def _confirmed(self, held: HeldJob, outcome: Outcome, status: str) -> None:
-        if status == "lost" and held.successor is not None:
-            # We ourselves had claimed the job again before this arrived.
-            held.job, held.successor = held.successor.job, None
-            self.submit(held, attrs.evolve(outcome, read_ct=held.job.read_ct))
+    def _confirmed(self, delivery: InFlightJob, outcome: Outcome, status: str) -> None:
+        if status == "lost" and delivery.successor is not None:
+            # Our own claim came first: the job is ours still, under the receipt of the successor.
+            delivery.job, delivery.successor = delivery.successor.job, None
+            self.submit(delivery, attrs.evolve(outcome, read_ct=delivery.job.read_ct))
             return
         if status == "ok":
-            self._reporter.settled(held, outcome)
-        elif not held.lost:
-            held.lost = True
-            self._reporter.lost(held, f"its outcome ({outcome.outcome}) came too late: {status}")
-        self._let_go(held)
+            self._reporter.settled(delivery, outcome)
+        elif not delivery.lost:
+            delivery.lost = True
+            self._reporter.lost(
+                delivery, f"its outcome ({outcome.outcome}) came too late: {status}"
+            )
+        self._remove(delivery)
 
-    def _let_go(self, held: HeldJob) -> None:
-        self._hand.drop(held)
-        if held.successor is not None:
-            self._pass_on(held.successor)
+    def _remove(self, delivery: InFlightJob) -> None:
+        self._in_flight.drop(delivery)
+        if delivery.successor is not None:
+            self.pass_on(delivery.successor)

@@ -1,4 +1,4 @@
-"""Where the event loop's thread stands, and whether that is in a job's handler."""
+"""Finding where the event loop's thread stands, and whether that is in a job's handler."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from meshhook.worker.in_flight import HeldJob
+    from meshhook.worker.in_flight import InFlightJob
 
-# The frame below which everything is the handler's; its locals know the job.
+# All frames inside this one are the handler's. Its locals `handler` and `delivery` are read.
 _HANDLER_CALL = Executor._call_handler.__code__  # noqa: SLF001 - ours
 
-# What runs tasks and callbacks: below these frames stands whoever started the loop.
+# These run tasks and callbacks; the frames outside of them only started the loop.
 _LOOPS = frozenset({"asyncio.base_events", "asyncio.events", "asyncio.runners", "trio._core._run"})
 
 _WAITS_FOR_EVENTS = frozenset({"selectors", "asyncio.windows_events"})
@@ -43,25 +43,25 @@ class Standing:
     """Where a thread stands.
 
     Attributes:
-        place: File and line, of the innermost frame that is the user's own code.
+        place: File and line of the innermost frame in the user's own code.
         function: The handler's function; outside of handlers, the function at that place.
-        held: The job whose handler it is; None outside of handlers.
+        delivery: The job whose handler it is; None outside of handlers.
     """
 
     place: str
     function: str
-    held: HeldJob | None = None
+    delivery: InFlightJob | None = None
 
 
 def standing(thread_id: int) -> Standing | None:
     """Find out where an event loop's thread stands.
 
     Args:
-        thread_id: The thread, as `threading.get_ident` names it.
+        thread_id: The thread's `threading.get_ident`.
 
     Returns:
-        The place, or None if the loop is not in anybody's code but the worker's: it waits for
-        events, is gone, or the machine is so busy that it gets nowhere.
+        The place; None if the loop waits for events, has ended, or is in the worker's own code,
+        which happens where the machine is too busy.
     """
     frame = sys._current_frames().get(thread_id)  # noqa: SLF001 - documented, for debuggers
     inner: list[FrameType] = []
@@ -80,18 +80,18 @@ def standing(thread_id: int) -> Standing | None:
 
 
 def _in_handler(inner: Sequence[FrameType], call: dict[str, Any]) -> Standing:
-    function, held = call["self"].handler.function, call["held"]
+    function, delivery = call["handler"].function, call["delivery"]
     name = _name(function)
     if not inner:  # it is written in C
-        return Standing(f"the call of {name}", name, held)
+        return Standing(f"the call of {name}", name, delivery)
     home = _home(inspect.unwrap(function), inner[-1])
     own = (frame for frame in inner if frame.f_code.co_filename.startswith(home))
     at = next(filter(_is_users, inner), None) or next(own, inner[-1])
-    return Standing(_place(at), name, held)
+    return Standing(_place(at), name, delivery)
 
 
 def _home(function: Any, outermost: FrameType) -> str:
-    """Return what the paths of the handler's own package begin with, which may be installed."""
+    """Return the folder of the handler's code, or its file if that lies alone in site-packages."""
     file: str = getattr(function, "__code__", outermost.f_code).co_filename
     folder = Path(file).parent
     return file if folder.name in _PACKAGES else f"{folder}{os.sep}"

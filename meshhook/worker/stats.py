@@ -17,20 +17,20 @@ class WorkerStats:
     """What a worker has done so far. Only what the database has confirmed is counted.
 
     Attributes:
-        processed: Attempts that came to an end: succeeded and failed ones.
+        processed: Attempts that ended: succeeded and failed ones.
         succeeded: Jobs completed.
         failed: Attempts that failed: retried ones and those that ended in the dead letter queue.
         retried: Jobs that will come again.
-        moved_to_dlq: Jobs moved to the dead letter queue, those too that a claim found past their
-            last attempt.
+        moved_to_dlq: Jobs moved to the dead letter queue, including those that a claim found past
+            their last attempt.
         snoozed: Jobs that their handlers put off.
         released: Jobs handed back when the worker stopped.
-        lost: Jobs whose lease was lost; whatever their handlers did does not count.
-        blocked: How often the event loop was blocked; the log says by what.
+        lost: Jobs whose lease was lost; the results of their handlers do not count.
+        blocked: How often the event loop was blocked; the log names the cause.
         running: Jobs in their handlers now.
         last_error: The last error of a call or an attempt, as one line.
-        last_successful_poll: When the queue was last asked with success.
-        unhealthy_since: Since when calls fail, None while they do not.
+        last_successful_poll: When a claim last succeeded.
+        unhealthy_since: When calls began to fail; None while they succeed.
     """
 
     processed: int = 0

@@ -1,19 +1,19 @@
-"""The parts of a worker, and the order in which they stop.
+"""The supervisor: builds the parts of a worker, runs them, and stops them in this order.
 
-claimer     asks for jobs                       stops first
-dispatcher  runs handlers                       gets the grace period, is cut off then
-settler     tells the database what came of it  goes on until everything is told
-lease       keeps all jobs in hand              goes on as long as there are any
-watchdog    keeps them while the loop is blocked, and says so   stops with the rest
-prefetch    sets how many jobs are asked for    stops with the rest
-housekeeper deletes old history                 stops with the rest
+claimer      asks for jobs                              stops first
+dispatcher   runs handlers                              has the grace period, then is cancelled
+settler      sends outcomes to the database             goes on until all are confirmed
+lease keeper extends the leases of all jobs in flight   goes on while there are any
+watchdog     does so, and warns, while the loop is blocked    stops with the rest
+prefetch     adapts how many jobs are asked for               stops with the rest
+housekeeper  deletes old history                              stops with the rest
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -25,9 +25,9 @@ from meshhook.worker.dispatch import Dispatcher
 from meshhook.worker.events import MAX_ERRORS_WAITING, HookCaller
 from meshhook.worker.execute import Executor
 from meshhook.worker.health import Health
-from meshhook.worker.heartbeat import Presence
+from meshhook.worker.heartbeat import Heartbeat
 from meshhook.worker.housekeeping import Housekeeper
-from meshhook.worker.in_flight import Hand
+from meshhook.worker.in_flight import InFlight
 from meshhook.worker.lease import LeaseKeeper
 from meshhook.worker.prefetch import Prefetch
 from meshhook.worker.queues import Turns, WorkedQueue
@@ -43,40 +43,36 @@ if TYPE_CHECKING:
 
     from meshhook.worker.settings import Settings
 
-    Part = (
-        HookCaller
-        | Watchdog
-        | LeaseKeeper
-        | Settler
-        | Dispatcher
-        | Claimer
-        | Prefetch
-        | Housekeeper
-    )
+
+STOP_NOW_SECONDS = 1.0
+"""How long each step takes, at most, once the worker must stop now."""
+
+LAST_HEARTBEAT_SECONDS = 1.0
+"""How long a worker that stops tries to report that, at most."""
 
 
-HURRY_SECONDS = 1.0
-"""How long each step of a stop that must be quick takes at most."""
+class Part(Protocol):
+    """A part of a worker."""
 
-FAREWELL_SECONDS = 1.0
-"""How long a worker that stops tries at most to have itself forgotten."""
+    async def run(self) -> None:
+        """Run until cancelled."""
 
 
 class Supervisor:
-    """Builds the parts of one worker, runs them, and stops them in order.
+    """Builds the parts of one worker, runs them, and stops them one after another.
 
     Args:
-        settings: What the worker was told.
+        settings: The worker's settings.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop_asked = anyio.Event()
-        self._hurry_asked = anyio.Event()
+        self._stop_now_asked = anyio.Event()
         self._reason = ""
         self._error: MeshHookError | None = None
         self._threads = HandlerThreads()
-        self._hand = Hand(settings.concurrency + (settings.prefetch or 0))
+        self._in_flight = InFlight(settings.concurrency + (settings.prefetch or 0))
         self._hooks = (
             HookCaller("on_event", settings.on_event, self._threads),
             HookCaller("on_error", settings.on_error, self._threads, MAX_ERRORS_WAITING),
@@ -89,60 +85,42 @@ class Supervisor:
             for name, weight in settings.weights.items()
         )
         transport = settings.transport
-        self._settler = Settler(transport, self._hand, self.reporter)
-        self._presence = presence = Presence(settings, self.reporter)
-        self._lease = LeaseKeeper(transport, queues, self._hand, self.reporter, presence)
+        self._settler = Settler(transport, self._in_flight, self.reporter)
+        self._heartbeat = heartbeat = Heartbeat(settings, self.reporter)
+        self._lease = LeaseKeeper(transport, queues, self._in_flight, self.reporter, heartbeat)
         thread_lease = ThreadLeaseKeeper(
-            Twin(transport.client), self._hand, self.reporter, presence
+            Twin(transport.client), self._in_flight, self.reporter, heartbeat
         )
-        self._watchdog = Watchdog(queues, self._hand, thread_lease, self.reporter)
+        self._watchdog = Watchdog(queues, self._in_flight, thread_lease, self.reporter)
         self._housekeeper = Housekeeper(transport, queues, self.reporter)
+        executor = Executor(settings, self._threads, self._in_flight, self.reporter)
         self._dispatcher = Dispatcher(
-            settings.concurrency, self._executor(), self._settler, self._hand, self.reporter
+            settings.concurrency, executor, self._settler, self._in_flight, self.reporter
         )
-        self._settler.pass_successors_on(self._dispatcher.pass_on)
-        self._prefetch = Prefetch(settings.concurrency, self._hand, self._dispatcher, self.reporter)
+        self._settler.pass_on = self._dispatcher.pass_on
+        self._prefetch = Prefetch(
+            settings.concurrency, self._in_flight, self._dispatcher, self.reporter
+        )
         self._claimer = Claimer(
-            transport=transport,
-            turns=Turns(queues),
-            hand=self._hand,
-            settler=self._settler,
-            reporter=self.reporter,
-            presence=presence,
+            settings,
+            Turns(queues),
+            self._in_flight,
+            self._settler,
+            self.reporter,
+            heartbeat,
             pass_on=self._dispatcher.pass_on,
             prefetch=self._prefetch if self._prefetches_by_load else None,
-            is_ordered=settings.concurrency == 1,
-            poll_interval_seconds=settings.poll_interval_seconds,
-            vt_seconds=settings.vt_seconds,
-            max_attempts=settings.strategy.max_attempts if settings.strategy else None,
-            drain=settings.drain,
             finish=self.stop,
         )
 
-    def _executor(self) -> Executor:
-        return Executor(
-            handler=self._settings.handler,
-            job_timeout_seconds=self._settings.job_timeout_seconds,
-            fatal_exceptions=self._settings.fatal_exceptions,
-            strategy=self._settings.strategy,
-            threads=self._threads,
-            hand=self._hand,
-            worker_name=self._settings.name,
-            reporter=self.reporter,
-        )
-
     def stop(self, reason: str) -> None:
-        """Ask the worker to stop; returns at once.
-
-        Args:
-            reason: Why. The first reason is kept.
-        """
+        """Ask the worker to stop; never blocks. The first reason is kept."""
         self._reason = self._reason or reason
         self._stop_asked.set()
 
-    def hurry(self) -> None:
-        """Ask a worker that stops to wait no longer for its handlers; returns at once."""
-        self._hurry_asked.set()
+    def stop_now(self) -> None:
+        """Ask a worker that is stopping to wait no longer for its handlers; never blocks."""
+        self._stop_now_asked.set()
 
     @property
     def is_stopping(self) -> bool:
@@ -150,10 +128,10 @@ class Supervisor:
         return self._stop_asked.is_set()
 
     async def operate(self, started: anyio.Event) -> StopReport:
-        """Work until a stop is asked for, then stop in order.
+        """Work until a stop is asked for, then stop the parts in order.
 
-        It is not cancelled from outside: whoever would cancel it asks it to stop, and every step of
-        the stop has a limit of time.
+        It cannot be cancelled from outside: code that wants it to end calls `stop`, and every step
+        of a stop has a time limit.
 
         Args:
             started: Set when the parts run.
@@ -162,7 +140,7 @@ class Supervisor:
             How it stopped.
 
         Raises:
-            MeshHookError: What made it stop by itself.
+            MeshHookError: The error that stopped the worker.
         """
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as parts:
@@ -186,7 +164,7 @@ class Supervisor:
 
     @property
     def _prefetches_by_load(self) -> bool:
-        # What is handed back would count to the jobs that a drain was limited to.
+        # Jobs that prefetch hands back would count towards the limit of a drain.
         is_limited = self._settings.drain is not None and self._settings.drain.max_jobs < math.inf
         return self._settings.prefetch is None and not is_limited
 
@@ -196,11 +174,11 @@ class Supervisor:
         yield from (self._settler, self._dispatcher, self._claimer)
         if self._prefetches_by_load:
             yield self._prefetch
-        if self._settings.drain is None:  # which is over too soon for housekeeping
+        if self._settings.drain is None:  # a drain ends too soon for housekeeping
             yield self._housekeeper
 
     async def _run_part(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a part; what it cannot mend stops the worker, in order like any other stop."""
+        """Run a part; its error stops the worker, as cleanly as any other stop."""
         try:
             await run()
         except MeshHookError as error:
@@ -210,77 +188,77 @@ class Supervisor:
     async def _wind_down(self) -> StopReport:
         finished = self.reporter.count("processed")
         async with anyio.create_task_group() as watch:
-            watch.start_soon(self._abort_when_hurried)
+            watch.start_soon(self._abort_claim_when_asked)
             self._dispatcher.close()
             self._claimer.stop()
             self._settler.stop()
-            self._dispatcher.hand_back()
+            self._dispatcher.release_waiting()
             async with anyio.create_task_group() as both:
                 both.start_soon(self._wait_for_claim)
                 both.start_soon(self._wait_for_handlers)
-            self._dispatcher.hand_back()
+            self._dispatcher.release_waiting()
             until = anyio.current_time() + self._limit(self._settings.settle_seconds)
             await self._wait_for_settlement(until)
-            await self._say_goodbye(until)
+            await self._send_last_heartbeat(until)
             watch.cancel_scope.cancel()
         return StopReport(
             reason=self._reason,
             finished=self.reporter.count("processed") - finished,
             released=self.reporter.count("released"),
-            given_up=tuple(held.key for held in self._hand if not held.lost),
+            given_up=tuple(delivery.key for delivery in self._in_flight if not delivery.lost),
         )
 
-    async def _abort_when_hurried(self) -> None:
-        await self._hurry_asked.wait()
-        # Cut off, a claim may still be carried out, after the jobs here were handed back; and then
-        # it hides them until its lease ends.
-        await anyio.sleep(HURRY_SECONDS)
+    async def _abort_claim_when_asked(self) -> None:
+        await self._stop_now_asked.wait()
+        # A claim that is cancelled may still reach the database, after the jobs here were handed
+        # back; then it hides them again until the lease ends. So it gets a moment.
+        await anyio.sleep(STOP_NOW_SECONDS)
         self._claimer.abort()
 
     async def _wait_for_claim(self) -> None:
-        """Wait for a claim that is under way, no longer than handlers are waited for."""
-        with anyio.move_on_after(max(HURRY_SECONDS, self._settings.grace_seconds)):
+        """Wait for a claim under way, for as long as for handlers; release the jobs it brings."""
+        with anyio.move_on_after(max(STOP_NOW_SECONDS, self._settings.grace_seconds)):
             await self._claimer.ended.wait()
         self._claimer.abort()
         await self._claimer.ended.wait()
-        self._dispatcher.hand_back()
+        self._dispatcher.release_waiting()
 
     async def _wait_for_handlers(self) -> None:
         async with anyio.create_task_group() as race:
-            race.start_soon(self._cancel_when_hurried, race.cancel_scope)
+            race.start_soon(self._cancel_when_asked, race.cancel_scope)
             with anyio.move_on_after(self._settings.grace_seconds):
                 await self._dispatcher.wait_idle()
             race.cancel_scope.cancel()
-        self._dispatcher.recall()
+        self._dispatcher.release_running()
         with anyio.move_on_after(self._limit(self._settings.cancel_seconds)):
             await self._dispatcher.wait_idle()
 
-    async def _cancel_when_hurried(self, scope: anyio.CancelScope) -> None:
-        await self._hurry_asked.wait()
+    async def _cancel_when_asked(self, scope: anyio.CancelScope) -> None:
+        await self._stop_now_asked.wait()
         scope.cancel()
 
     async def _wait_for_settlement(self, until: float) -> None:
-        """Wait for the outcomes; a handler that will not end has none."""
+        """Wait until all outcomes are confirmed; a handler that does not end has none."""
         stubborn = self._dispatcher.running()
         with anyio.CancelScope(deadline=until):
-            while len(self._hand) > len(stubborn):
-                await self._hand.wait_change()
-                self._dispatcher.hand_back()
-        for held in stubborn:
-            self.reporter.gave_up(held, "its handler does not end")
+            while len(self._in_flight) > len(stubborn):
+                await self._in_flight.wait_change()
+                self._dispatcher.release_waiting()
+        for delivery in stubborn:
+            self.reporter.gave_up(delivery, "its handler does not end")
 
-    async def _say_goodbye(self, until: float) -> None:
-        """Have the worker forgotten; one that an error stopped stays to be seen as gone."""
-        farewell = self._presence.farewell()
+    async def _send_last_heartbeat(self, until: float) -> None:
+        """Report that the worker has stopped; after an error it stays listed, as gone."""
+        last = self._heartbeat.last()
         is_reachable = self.reporter.stats().unhealthy_since is None
-        if farewell is None or self._error is not None or not is_reachable:
+        if last is None or self._error is not None or not is_reachable:
             return
-        call = settle.extend(next(iter(self._settings.weights)), (), 0, farewell)
-        # A drain that has little time keeps most of it for what matters.
-        patience = min(FAREWELL_SECONDS, self._settings.settle_seconds / 5)
+        call = settle.extend(next(iter(self._settings.weights)), (), 0, last)
+        # A drain with little time keeps most of it for its jobs.
+        patience = min(LAST_HEARTBEAT_SECONDS, self._settings.settle_seconds / 5)
         until = min(until, anyio.current_time() + patience)
         with anyio.CancelScope(deadline=until), contextlib.suppress(MeshHookError):
             await self._settings.transport.call(call)
 
     def _limit(self, seconds: float) -> float:
-        return min(HURRY_SECONDS, seconds) if self._hurry_asked.is_set() else seconds
+        return min(STOP_NOW_SECONDS, seconds) if self._stop_now_asked.is_set() else seconds

@@ -1,7 +1,7 @@
 """Threads for plain handlers.
 
 They are daemon threads: a handler that never returns must not keep the process from ending, as a
-thread of `anyio.to_thread` would. They are used again, so a quick handler costs no new thread.
+thread of `anyio.to_thread` would. They are reused, so a quick handler costs no new thread.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def _context_for_thread() -> contextvars.Context:
     context = contextvars.copy_context()
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
-        # Otherwise a handler could not call asyncio.run() or the like in its thread.
+        # Without this, a handler could not call asyncio.run() or the like in its thread.
         context.run(sniffio.current_async_library_cvar.set, None)
     return context
 
 
 class HandlerThreads:
-    """Runs functions in threads, as many at once as are asked for."""
+    """Runs functions in threads, without a limit of its own on how many."""
 
     def __init__(self) -> None:
         self._idle: list[_Thread] = []
@@ -49,19 +49,19 @@ class HandlerThreads:
     async def run(self, function: Callable[[], Any], when_ended: Callable[[], None]) -> Any:
         """Run a function in a thread and wait for it.
 
-        Nothing stops a thread: if the wait is cancelled, the function goes on, and what comes of it
-        is thrown away.
+        Nothing stops a thread: if the wait is cancelled, the function goes on, and its result is
+        thrown away.
 
         Args:
             function: The function; it sees the context variables of the caller.
-            when_ended: Called in the event loop when the function has come to its end, however
-                long that takes.
+            when_ended: Called in the event loop when the function has ended, even if nobody waits
+                for it any longer.
 
         Returns:
             What the function returns.
 
         Raises:
-            BaseException: Whatever the function raises.
+            BaseException: Anything that the function raises.
         """
         ended = anyio.Event()
         token = anyio.lowlevel.current_token()
@@ -70,7 +70,7 @@ class HandlerThreads:
         raised: list[BaseException] = []
         thread = self._idle.pop() if self._idle else self._new_thread()
 
-        def tell() -> None:
+        def note_end() -> None:
             when_ended()
             ended.set()
 
@@ -81,18 +81,18 @@ class HandlerThreads:
                 raised.append(error)
             self._idle.append(thread)
             try:
-                anyio.from_thread.run_sync(tell, token=token)
+                anyio.from_thread.run_sync(note_end, token=token)
             except anyio.RunFinishedError:
-                return  # the event loop is gone, and with it whoever waited
+                return  # the event loop has ended, and nobody waits any longer
 
         thread.inbox.put(work)
         await ended.wait()
         if raised:
-            raise raised.pop()  # kept, it would be a circle: its traceback has this frame
+            raise raised.pop()  # if it were kept, its traceback and this frame would form a circle
         return results[0]
 
     def close(self) -> None:
-        """Let the threads that have nothing to do end."""
+        """End the idle threads."""
         while self._idle:
             self._idle.pop().inbox.put(None)
 

@@ -1,7 +1,7 @@
-"""Noticing that a handler blocks the event loop, and keeping the jobs in hand meanwhile.
+"""The watchdog: notices that a handler blocks the event loop, and keeps the leases until it ends.
 
-A task in the loop beats while jobs are in hand. A thread looks whether it does. When the beats stay
-away, it says which handler stands where, and has the leases extended, for which it needs no loop.
+While jobs are in flight, a task in the loop beats, and a thread watches the beats. When they stop,
+the thread logs which handler blocks the loop and where, and has the leases extended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
 from meshhook.worker.blocked import (
     LOOKS_IN_A_THRESHOLD,
@@ -26,7 +27,7 @@ from meshhook.worker.standing import Standing, standing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshhook.worker.in_flight import Hand
+    from meshhook.worker.in_flight import InFlight
     from meshhook.worker.queues import WorkedQueue
     from meshhook.worker.reporter import Reporter
     from meshhook.worker.thread_lease import ThreadLeaseKeeper
@@ -34,44 +35,38 @@ if TYPE_CHECKING:
 log = logging.getLogger("meshhook.worker")
 
 END_SECONDS = 2.0
-"""How long the end of a run waits, at most, for the thread, which may be waiting for an answer."""
+"""How long the end of a run waits for the thread, which may wait for an answer itself, at most."""
 
 
+@attrs.define(eq=False)
 class Watchdog:
     """Watches over the event loop of one run, from a thread that ends with it.
 
     Args:
-        queues: The queues, whose shortest lease says how soon the loop counts as blocked.
-        hand: The jobs in hand; while there are none, nothing is watched.
-        lease: What extends leases from the thread.
-        reporter: What logs, counts and tells.
+        queues: The queues; their shortest lease decides how soon the loop counts as blocked.
+        in_flight: The jobs in flight; while there are none, nothing is watched.
+        lease: Extends leases from the thread.
+        reporter: Counts, logs and emits events.
     """
 
-    def __init__(
-        self,
-        queues: Sequence[WorkedQueue],
-        hand: Hand,
-        lease: ThreadLeaseKeeper,
-        reporter: Reporter,
-    ) -> None:
-        self._queues = queues
-        self._hand = hand
-        self._lease = lease
-        self._reporter = reporter
-        self._pulse = Pulse()
-        self._warned = Warned()
-        self._armed = threading.Event()
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._beat_at = 0.0
-        self._blocked: Blocked | None = None
-        self._thread_id = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._has_failed = False
+    _queues: Sequence[WorkedQueue]
+    _in_flight: InFlight
+    _lease: ThreadLeaseKeeper
+    _reporter: Reporter
+    _pulse: Pulse = attrs.field(factory=Pulse, init=False)
+    _warned: Warned = attrs.field(factory=Warned, init=False)
+    _armed: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _ended: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _beat_at: float = attrs.field(default=0.0, init=False)
+    _blocked: Blocked | None = attrs.field(default=None, init=False)
+    _thread_id: int = attrs.field(default=0, init=False)
+    _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, init=False)
+    _has_failed: bool = attrs.field(default=False, init=False)
 
     async def run(self) -> None:
-        """Beat while jobs are in hand, until stopped."""
-        await self._hand.wait_filled()
+        """Beat while jobs are in flight, until cancelled."""
+        await self._in_flight.wait_filled()
         self._thread_id = threading.get_ident()
         self._loop = _asyncio_loop()
         thread = threading.Thread(target=self._watch, name="meshhook-watchdog", daemon=True)
@@ -87,10 +82,10 @@ class Watchdog:
 
     async def _keep_beating(self) -> None:
         while True:
-            await self._hand.wait_filled()
+            await self._in_flight.wait_filled()
             self._beat()
             self._armed.set()
-            while len(self._hand):
+            while len(self._in_flight):
                 await anyio.sleep(self._period_seconds())
                 self._beat()
             self._armed.clear()
@@ -102,7 +97,7 @@ class Watchdog:
         return threshold_seconds(min(queue.vt_seconds for queue in self._queues))
 
     def _beat(self) -> None:
-        """Note that the loop moves, and report for how long it did not."""
+        """Note that the loop runs, and report how long it was blocked."""
         with self._lock:
             self._beat_at = now = time.monotonic()
             blocked, self._blocked = self._blocked, None
@@ -110,7 +105,7 @@ class Watchdog:
             self._reporter.unblocked(blocked.until(now, 2 * self._period_seconds()))
 
     def _watch(self) -> None:
-        """Look again and again, in the thread."""
+        """Check the beats until the run has ended; this is the thread."""
         while not self._ended.wait(self._period_seconds()) and not self._is_loop_closed():
             if self._armed.is_set():
                 self._look_safely()
@@ -122,13 +117,13 @@ class Watchdog:
     def _look_safely(self) -> None:
         try:
             self._look()
-        except Exception:  # noqa: BLE001 - a thread that dies would keep no lease
+        except Exception:  # noqa: BLE001 - a thread that dies would extend no lease
             self._note_failure()
 
     def _where(self) -> Standing | None:
         try:
             return standing(self._thread_id)
-        except Exception:  # noqa: BLE001 - leases are extended all the same
+        except Exception:  # noqa: BLE001 - leases are extended without it
             self._note_failure()
             return None
 
@@ -144,7 +139,7 @@ class Watchdog:
             self._lease.rest()
         elif self._loop is None or self._loop.is_running():
             where = self._where()
-            self._lease.extend(None if where is None else where.held)
+            self._lease.extend(None if where is None else where.delivery)
             self._pulse.was_busy(time.monotonic())
             if where is not None:
                 self._note(where, beat_at)
@@ -153,7 +148,7 @@ class Watchdog:
         """Remember that the loop is blocked, and warn if that is news."""
         with self._lock:
             if self._beat_at != beat_at:
-                return  # it moves again
+                return  # the loop runs again
             seconds = self._pulse.seconds
             is_news = self._warned.is_news((where.function, where.place), seconds)
             is_logged = is_news or (self._blocked is not None and self._blocked.is_logged)
@@ -164,12 +159,12 @@ class Watchdog:
             self._reporter.blocked(blocked)
 
     def _is_loop_closed(self) -> bool:
-        """Tell whether the loop was closed with the worker left in it, so that nothing goes on."""
+        """Return whether the loop was closed while the worker was still in it."""
         return self._loop is not None and self._loop.is_closed()
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs here, or None for trio's, which ends when its tasks have."""
+    """Return the asyncio loop that runs here; None on trio, which waits for all its tasks."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

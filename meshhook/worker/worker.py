@@ -13,7 +13,7 @@ from meshhook._http.clients import async_client
 from meshhook._http.repeat import NEVER
 from meshhook._http.transport import AsyncTransport
 from meshhook.worker.run import Run
-from meshhook.worker.settings import make_settings
+from meshhook.worker.settings import Settings
 from meshhook.worker.stats import StopReport, WorkerStats
 from meshhook.worker.supervisor import Supervisor
 
@@ -33,7 +33,7 @@ __all__ = ["Worker"]
 
 
 class Worker(AsyncBlock):
-    """Claims jobs, hands them to a handler, and settles what comes of them.
+    """Claims jobs, hands them to a handler, and settles their outcomes.
 
     A handler that returns completes its job. One that raises fails the attempt: the job comes again
     after a backoff, and after its last attempt goes to the dead letter queue. While a handler runs,
@@ -50,17 +50,17 @@ class Worker(AsyncBlock):
         ...
         await worker.stop()                   # from any task
 
-    **Stopping.** A stop, however it comes about, claims no more jobs, hands back those that no
-    handler has seen, waits *grace_seconds* for the handlers that run, cancels those that are left,
-    hands their jobs back, settles all that was finished, and ends. Jobs that are handed back are
+    **Stopping.** A stopping worker claims no more jobs. It hands back the jobs that no handler has
+    started, waits *grace_seconds* for the running handlers, then cancels the others and hands their
+    jobs back. It settles everything that was finished, and ends. Jobs that are handed back are
     visible at once and keep their attempt. Cancelling the task around the worker, or an error
-    elsewhere in it, is such a stop too. A second signal cuts the waiting short.
+    elsewhere in that task, stops it in the same way. A second signal ends the waiting for handlers.
 
     **Errors.** An outage (no connection, time-outs, 5xx, too many requests, a database that
     restarts) is waited out, with pauses of up to 30 seconds; running handlers go on until their
-    leases are over. What waiting does not mend (a wrong key, missing functions, a missing queue)
-    stops the worker in order and is raised by whatever waits for it: `run`, the ``async with``
-    block, or `stop`. An error of a handler never stops it.
+    leases end. An error that waiting does not fix (a wrong key, missing functions, a missing queue)
+    stops the worker cleanly. It is raised by `run`, the ``async with`` block, `stop` or `wait`. An
+    error of a handler never stops the worker.
 
     **Logs.** The logger is ``meshhook.worker``. A failed attempt is a WARNING with the type, text
     and traceback of its error, and when the next attempt comes; the last one is an ERROR that says
@@ -79,32 +79,33 @@ class Worker(AsyncBlock):
         poll_interval_ms: How long to wait, in milliseconds, after a queue had fewer jobs than there
             was room for.
         visibility_timeout_seconds: How long a claimed job stays hidden unless its lease is
-            extended, in seconds or as a timedelta; None for the queue's setting. A worker that dies
-            keeps others waiting for its jobs that long.
+            extended, in seconds or as a timedelta; None for the queue's setting. If a worker dies,
+            other workers get its jobs after that time.
         retry_config: The backoff and the last attempt: a `RetryStrategy`, a `RetryConfig` or a dict
             with ``base_delay_ms``, ``max_delay_ms`` and ``max_attempts``; None for the queue's
             settings, which are the defaults of `RetryStrategy` unless they were changed. A job's
             own ``max_attempts`` comes before either.
         concurrency: How many handlers may run at once. For a plain ``def`` it is the number of
             threads.
-        prefetch: How many jobs may be claimed beyond those that handlers are free for; None for as
-            many as the load asks for: up to 2,000 while there is a backlog of jobs of milliseconds,
-            none where jobs take longer than a tenth of a second.
+        prefetch: How many more jobs may be claimed than handlers are free; None to adapt to the
+            load: up to 2,000 while there is a backlog of jobs of milliseconds, none where jobs take
+            longer than a tenth of a second.
         job_timeout_seconds: How long an attempt may take, in seconds or as a timedelta, where the
-            handler does not say; None for no limit. See `create_job_handler` for what happens then.
+            handler sets no limit; None for no limit. See `create_job_handler` for what happens
+            then.
         grace_seconds: How long a stop waits for running handlers, in seconds or as a timedelta.
         fatal_exceptions: Classes of exceptions after which no further attempt makes sense: the job
             goes to the dead letter queue at once.
         on_event: A function, ``async def`` or plain, that is called with each `WorkerEvent`, one
-            after the other, beside the work. One that raises or hangs does no harm.
+            after another, without delaying the jobs. One that raises or hangs does no harm.
         on_error: A function, ``async def`` or plain, that is called with the exception and the
             `Job` of each failed attempt, as soon as it has failed, in the same way as *on_event*.
             `Retry`, `DeadLetter`, `JobTimeoutError` and a message without its ids are failures too;
-            `Snooze` is none. An attempt that nobody could report, because its worker died, shows as
-            the event ``dead_lettered`` only.
-        log_tracebacks: Whether the line that is logged for each failed attempt has the traceback.
-        name: What the worker is called in logs and in the history of failed attempts; by default
-            made of host and process.
+            `Snooze` is none. An attempt whose worker died cannot be reported; only the event
+            ``dead_lettered`` may show it.
+        log_tracebacks: Whether the log line of a failed attempt has the traceback.
+        name: The worker's name in logs and in the history of failed attempts; by default made of
+            host and process.
 
     Raises:
         TypeError: The client is not an async one, or the handler not a function of one argument.
@@ -134,10 +135,12 @@ class Worker(AsyncBlock):
         log_tracebacks: bool = True,
         name: str | None = None,
     ) -> None:
-        self._settings = make_settings(
-            AsyncTransport(async_client(supabase_client, "Worker", has_sync=False), NEVER),
-            job_handler,
-            queue_name,
+        self._settings = Settings(
+            transport=AsyncTransport(
+                async_client(supabase_client, "Worker", has_sync=False), NEVER
+            ),
+            job_handler=job_handler,
+            queue_name=queue_name,
             poll_interval_ms=poll_interval_ms,
             visibility_timeout_seconds=visibility_timeout_seconds,
             retry_config=retry_config,
@@ -156,7 +159,7 @@ class Worker(AsyncBlock):
 
     @property
     def name(self) -> str:
-        """What the worker is called."""
+        """The worker's name."""
         return self._settings.name
 
     @property
@@ -184,18 +187,18 @@ class Worker(AsyncBlock):
     async def run(self) -> StopReport:
         """Work until SIGTERM, SIGINT or `stop`.
 
-        Signals are minded in the main thread only.
+        Signals are handled in the main thread only.
 
         Returns:
             How the worker stopped.
 
         Raises:
             RuntimeError: The worker runs already.
-            MeshHookError: What waiting does not mend.
+            MeshHookError: An error that waiting does not fix.
         """
         run = self._begin()
         async with anyio.create_task_group() as group:
-            group.start_soon(run.mind_signals)
+            group.start_soon(run.handle_signals)
             await run.serve()
             group.cancel_scope.cancel()
         return run.result()
@@ -211,13 +214,13 @@ class Worker(AsyncBlock):
         await run.started.wait()
 
     async def stop(self) -> StopReport:
-        """Stop in order, and wait until that is done.
+        """Stop cleanly, and wait until that is done.
 
         Returns:
             How the worker stopped: what was finished, handed back or given up.
 
         Raises:
-            MeshHookError: What had made the worker stop by itself.
+            MeshHookError: The error that had stopped the worker.
         """
         if self._run is None:
             return StopReport(reason="it did not run")
@@ -225,13 +228,13 @@ class Worker(AsyncBlock):
         return await self.wait()
 
     async def wait(self) -> StopReport:
-        """Wait until the worker has stopped, for whatever reason.
+        """Wait until the worker has stopped, for any reason.
 
         Returns:
             How it stopped.
 
         Raises:
-            MeshHookError: What had made the worker stop by itself.
+            MeshHookError: The error that had stopped the worker.
         """
         if self._run is None:
             return StopReport(reason="it did not run")
@@ -239,7 +242,7 @@ class Worker(AsyncBlock):
         return self._run.result()
 
     def get_stats(self) -> WorkerStats:
-        """Return what the worker has done so far; after a new start, since that.
+        """Return what the worker has done since its last start.
 
         Returns:
             The numbers as they are now.

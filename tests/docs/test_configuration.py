@@ -7,7 +7,6 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
 
 import meshhook
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     import psycopg
 
 MIB_PER_CALL = f"{_defaults.MAX_BYTES_PER_CALL // 2**20} MiB"
-STOPPING = attrs.fields(settings.Settings)
 PAGE = (DOCS / "configuration.md").read_text(encoding="utf-8")
 
 
@@ -109,8 +107,8 @@ def test_the_options_of_a_drain_are_told() -> None:
         ("How often a worker deletes old history", f"{housekeeping.INTERVAL_SECONDS:,.0f} s"),
         ("The pause of a worker in an outage", f"{health.CEILING_SECONDS:g} s"),
         ("How long a worker waits for an expired key", f"{health.EXPIRED_KEY_SECONDS:g} s"),
-        ("How long a cancelled handler may take", f"{STOPPING.cancel_seconds.default:g} s"),
-        ("How long a stop waits for the last outcomes", f"{STOPPING.settle_seconds.default:g} s"),
+        ("How long a cancelled handler may take", f"{settings.CANCEL_SECONDS:g} s"),
+        ("How long a stop waits for the last outcomes", f"{settings.SETTLE_SECONDS:g} s"),
         ("The time that a drain reserves", f"{MAX_MARGIN_SECONDS:g} s"),
         ("How long the database keeps a request id", f"{_defaults.REQUEST_SECONDS:g} s"),
         ("The characters of an error message", f"{settle.ERROR_MESSAGE_LIMIT:,}"),

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
-import attrs
 import httpx
 import pytest
 from supabase import AsyncClient, Client
@@ -102,11 +101,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_worker(client: AsyncClient, queue_name: str, events: Events) -> MakeWorker:
-    """Make workers of the test's queue that reach it through the proxy and lose no time.
-
-    What a stop may take for the last outcomes is a setting that `Worker` does not offer.
-    """
+def make_worker(
+    monkeypatch: pytest.MonkeyPatch, client: AsyncClient, queue_name: str, events: Events
+) -> MakeWorker:
+    """Make workers of the test's queue that reach it through the proxy and lose no time."""
 
     def make(handler: Any, *, settle_seconds: float = 10.0, **settings: Any) -> Worker:
         defaults: dict[str, Any] = {
@@ -115,8 +113,7 @@ def make_worker(client: AsyncClient, queue_name: str, events: Events) -> MakeWor
             "retry_config": {"base_delay_ms": 0, "max_delay_ms": 0, "max_attempts": 3},
             "on_event": events,
         }
-        worker = Worker(client, handler, **{**defaults, **settings})
-        worker._settings = attrs.evolve(worker._settings, settle_seconds=settle_seconds)
-        return worker
+        monkeypatch.setattr("meshhook.worker.settings.SETTLE_SECONDS", settle_seconds)
+        return Worker(client, handler, **{**defaults, **settings})
 
     return make

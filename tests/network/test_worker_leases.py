@@ -98,7 +98,7 @@ async def test_a_handler_is_stopped_when_its_lease_is_over_and_not_before(
     assert stopped_at[0] - extended_at[0] > LEASE_SECONDS * 0.6
     assert [event.attempt for event in events.of("started")] == [1, 2]
     (lost,) = events.of("lost")
-    assert lost.error_message == "it is over, and could not be extended"
+    assert lost.error_message == "it ended, and could not be extended"
     record = record_of(safe_queue, data["run_id"])
     assert [attempt.outcome for attempt in record.attempts] == ["lapsed"]
     assert len(pauses.all) > 0

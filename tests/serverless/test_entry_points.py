@@ -48,7 +48,7 @@ def assert_logged(caplog: pytest.LogCaptureFixture, queue_name: str) -> None:
 
 
 def assert_failure_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Check that a drain that failed as a whole is told once."""
+    """Check that a drain that failed as a whole is logged once."""
     (record,) = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert (record.name, record.levelname) == ("meshhook.serverless", "ERROR")
     assert record.getMessage().startswith("the drain failed: QueueNotFoundError: ")
@@ -256,4 +256,9 @@ def test_a_plain_handler_of_the_wsgi_app_runs_in_a_thread(one_job: str) -> None:
 
 
 def test_a_token_of_any_bytes_is_compared_and_refused() -> None:
-    assert http.refusal("POST", "Bearer \xfc\u0431", SECRET.encode()) == http.UNAUTHORIZED
+    async def handler(_: JobMessage) -> None: ...
+
+    endpoint = http.Endpoint(handler, SECRET, {})
+
+    assert endpoint.refusal("POST", "Bearer \xfc\u0431") == http.UNAUTHORIZED
+    assert endpoint.refusal("POST", f"Bearer {SECRET}") is None

@@ -13,6 +13,8 @@ import pytest
 from meshhook import QueueService
 from meshhook.local import LocalStack
 from meshhook.testing import RunningStack, open_async_client, open_sync_client
+from tests.network.proxy import Exchange, Proxy
+from tests.network.wire import Wire
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -32,14 +34,37 @@ def test_an_async_client_that_is_not_closed_leaves_nothing_open(
 
 
 def test_calls_at_the_same_time_have_a_connection_each(stack: LocalStack) -> None:
-    service = QueueService(open_async_client(stack))
+    """The first 20 calls get no answer before all 20 have arrived."""
+    connections: list[Wire] = []
 
     async def measure_often() -> None:
-        async with anyio.create_task_group() as group:
-            for _ in range(50):
-                group.start_soon(service.get_queue_metrics)
+        all_arrived = anyio.Event()
+
+        async def answer_together(exchange: Exchange) -> None:
+            connections.append(exchange.client)
+            if len(connections) == 20:
+                all_arrived.set()
+            await all_arrived.wait()
+            await exchange.pass_on()
+
+        async with Proxy(stack.url) as proxy:
+            proxy.lay(answer_together, times=20)
+            service = QueueService(open_async_client(behind(proxy, stack)))
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as group:
+                    for _ in range(50):
+                        group.start_soon(service.get_queue_metrics)
+            assert len(proxy.requests) == 50
 
     anyio.run(measure_often)
+
+    assert len({id(connection) for connection in connections}) == 20
+
+
+def behind(proxy: Proxy, stack: LocalStack) -> RunningStack:
+    return RunningStack(
+        url=proxy.url, secret_key=stack.secret_key, admin_database_url=stack.admin_database_url
+    )
 
 
 @pytest.mark.parametrize(

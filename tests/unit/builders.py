@@ -35,7 +35,7 @@ from meshhook._calls import (
     user_enqueue,
 )
 from meshhook._calls.settle import Outcome
-from meshhook._calls.settle_and_claim import Exchange, exchange
+from meshhook._calls.settle_and_claim import SettledAndClaimed, settle_and_claim
 from meshhook._defaults import MAX_BYTES_PER_CALL
 from meshhook._enqueue.batch import Batch
 from tests.unit.examples import RUN, TIME, TIME_TEXT, job_data, job_of
@@ -278,15 +278,15 @@ CLAIMS = [
 EXCHANGES = [
     Built(
         "claim without outcomes",
-        lambda: exchange("q", [], 50, max_attempts=3),
+        lambda: settle_and_claim("q", [], 50, max_attempts=3),
         "meshhook_dequeue",
         {"queue_name": "q", "quantity": 50, "max_attempts": 3, "max_bytes": MAX_BYTES_PER_CALL},
         CLAIM,
-        Exchange([], CLAIMED_BATCH),
+        SettledAndClaimed([], CLAIMED_BATCH),
     ),
     Built(
         "settle and claim, and be seen",
-        lambda: exchange(
+        lambda: settle_and_claim(
             "q",
             [Outcome(outcome="complete", msg_id=7, read_ct=3)],
             50,
@@ -303,7 +303,7 @@ EXCHANGES = [
             "worker": {"worker_id": "w"},
         },
         {"statuses": ["ok"], "claim": CLAIM},
-        Exchange(["ok"], CLAIMED_BATCH),
+        SettledAndClaimed(["ok"], CLAIMED_BATCH),
     ),
 ]
 SETTLES = [

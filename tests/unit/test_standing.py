@@ -16,12 +16,12 @@ import pytest
 
 from meshhook import create_job_handler
 from meshhook.worker.execute import Executor
-from meshhook.worker.in_flight import Hand
+from meshhook.worker.in_flight import InFlight
 from meshhook.worker.queues import WorkedQueue
 from meshhook.worker.standing import Standing, standing
 from meshhook.worker.watchdog import Watchdog
 
-HELD: Any = SimpleNamespace(job=SimpleNamespace(message={}))
+DELIVERY: Any = SimpleNamespace(job=SimpleNamespace(message={}))
 SOURCE = """
 async def make(blocks, may_go_on, message):
     blocks.set()
@@ -31,9 +31,10 @@ async def make(blocks, may_go_on, message):
 
 def run_handler(function: Any) -> None:
     """Call a handler as the worker does, up to where it waits for something."""
-    executor: Any = SimpleNamespace(handler=create_job_handler(function))
+    settings = SimpleNamespace(handler=create_job_handler(function))
+    executor: Any = SimpleNamespace(settings=settings)
     with pytest.raises(StopIteration):
-        Executor._call_handler(executor, HELD).send(None)
+        Executor._call_handler(executor, DELIVERY).send(None)
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def test_a_handler_is_named_with_its_own_line_wherever_it_is_installed(file: str
     with blocked(lambda *events: run_handler(functools.partial(names["make"], *events))) as thread:
         found = until_it_waits(thread, f"{file}:4")
 
-    assert found == Standing(f"{file}:4", "make", HELD)
+    assert found == Standing(f"{file}:4", "make", DELIVERY)
 
 
 def until_it_waits(thread: int, place: str) -> Standing | None:
@@ -85,7 +86,7 @@ def test_a_loop_that_waits_for_events_is_not_blocked() -> None:
 
     with ours, theirs, blocked(wait) as thread:
         while (found := standing(thread)) is not None:
-            assert found.held is None
+            assert found.delivery is None
         ours.send(b"x")
 
 
@@ -113,7 +114,7 @@ def test_leases_are_not_extended_for_a_loop_that_nobody_runs(state: str) -> None
     loop = asyncio.new_event_loop()
     extensions: Any = Extensions()
     reporter: Any = None
-    watchdog = Watchdog((WorkedQueue("orders", vt_seconds=0.3),), Hand(1), extensions, reporter)
+    watchdog = Watchdog((WorkedQueue("orders", vt_seconds=0.3),), InFlight(1), extensions, reporter)
     watchdog._loop = loop
     if state == "closed":
         loop.close()

@@ -24,7 +24,7 @@ class Events:
         self._news = anyio.Event()
 
     async def __call__(self, event: WorkerEvent) -> None:
-        """Be told of an event."""
+        """Note an event."""
         self.all.append(event)
         self._news.set()
 

@@ -1,4 +1,4 @@
-"""A worker whose handler finishes when it reads a line: to be frozen by a test meanwhile."""
+"""A worker whose handler finishes when it reads a line: a test freezes it while it waits."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ async def swallowing(_: JobMessage) -> None:
 
 
 async def from_a_child(_: JobMessage) -> None:
-    """Answer from a task of the handler's own, beside one that waits."""
+    """Answer from a task of the handler's own, next to one that waits."""
 
     async def answer() -> None:
         with suppress(Exception):

@@ -11,7 +11,7 @@ import pytest
 from meshhook import AuthenticationError, JobMessage, QueueService
 from meshhook.worker import prefetch as module
 from meshhook.worker.claim import MAX_CLAIM
-from meshhook.worker.in_flight import Hand
+from meshhook.worker.in_flight import InFlight
 from meshhook.worker.prefetch import MAX_PREFETCH, Prefetch
 from tests.clock import Clock
 from tests.faults import FaultInjector, verbs
@@ -51,7 +51,7 @@ async def test_claims_grow_with_a_backlog_of_quick_jobs(
     asked = quantities(faults)
     assert asked[0] == 10
     assert max(asked) == MAX_CLAIM
-    # One RPC serves hundreds of jobs, though the worker was told nothing of how quick they are.
+    # One RPC serves hundreds of jobs, though the worker does not know how quick they are.
     assert len(faults.calls) <= 4000 * 0.02
 
 
@@ -305,14 +305,14 @@ class Seen:
 
 def prefetch_after(seconds: float, claims: int, concurrency: int = 10) -> list[int]:
     """Return how many jobs are claimed ahead after each of some full claims."""
-    seen, hand = Seen(), Hand(concurrency)
-    prefetch = Prefetch(concurrency, hand, seen, seen)  # type: ignore[arg-type]
+    seen, in_flight = Seen(), InFlight(concurrency)
+    prefetch = Prefetch(concurrency, in_flight, seen, seen)  # type: ignore[arg-type]
     ahead = []
     for _ in range(claims):
         seen.attempts += 100
         seen.seconds += 100 * seconds
         prefetch.claimed([], is_full=True)
-        ahead.append(hand.capacity - concurrency)
+        ahead.append(in_flight.capacity - concurrency)
     return ahead
 
 

@@ -114,13 +114,13 @@ async def test_a_worker_that_an_error_stopped_is_still_listed(
     assert [seen.worker_id for seen in await queue.list_workers()] != []
 
 
-async def test_a_stop_does_not_wait_long_for_a_farewell_that_gets_no_answer(
+async def test_a_stop_does_not_wait_long_for_a_last_heartbeat_that_gets_no_answer(
     queue: QueueService,
     faults: FaultInjector,
     make_worker: MakeWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("meshhook.worker.supervisor.FAREWELL_SECONDS", 0.05)
+    monkeypatch.setattr("meshhook.worker.supervisor.LAST_HEARTBEAT_SECONDS", 0.05)
     faults.hold("meshhook_extend")
 
     async def handler(_: JobMessage) -> None: ...

@@ -135,7 +135,7 @@ async def test_a_hook_that_hangs_does_no_harm_and_is_switched_off(
     assert worker.get_stats().succeeded == 1
     # Each in a thread of its own, which begins when it can.
     assert sorted(asked) == ["claimed", "started", "worker_started"]
-    assert "on_event is asked no more" in caplog.text
+    assert "on_event is switched off" in caplog.text
 
 
 async def test_logs_carry_fields_and_no_payload(

@@ -332,7 +332,7 @@ async def test_a_missing_queue_is_told_once(
     assert [r.getMessage() for r in caplog.records if r.name == "meshhook.worker"] == [
         "worker started",
         "worker stopping: QueueNotFoundError",
-        "worker stopped: 0 finished meanwhile, 0 handed back",
+        "worker stopped: 0 finished since, 0 handed back",
     ]
 
     caplog.clear()

@@ -1,4 +1,4 @@
-"""The lease: it lives as long as the handler, and whoever lost it settles nothing."""
+"""The lease: it lives as long as the handler, and a worker that lost it settles nothing."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_a_lost_lease_cancels_that_handler_alone(
     (record,) = await queue.find_jobs(first["run_id"])
     assert (record.state, record.read_ct) == ("leased", 2)
     (warning,) = [r for r in caplog.records if "lost the lease" in r.message]
-    assert "somebody else has read the job" in warning.message
+    assert "another worker has read the job" in warning.message
 
 
 async def test_the_outcome_of_a_handler_that_lost_its_lease_is_thrown_away(
@@ -301,7 +301,7 @@ async def test_a_handler_goes_on_during_an_outage_until_its_lease_is_over(
 
     # One try after a third of the lease, and several in the rest of it.
     assert tries_when_cancelled[0] >= 4
-    assert events.of("lost")[0].error_message == "it is over, and could not be extended"
+    assert events.of("lost")[0].error_message == "it ended, and could not be extended"
 
 
 async def test_an_extension_that_hangs_is_given_up_in_time(

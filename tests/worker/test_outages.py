@@ -1,4 +1,4 @@
-"""Outages are waited out; what waiting does not mend stops the worker with the fix."""
+"""Outages are waited out; an error that waiting does not fix stops the worker with the fix."""
 
 from __future__ import annotations
 

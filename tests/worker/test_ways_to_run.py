@@ -7,7 +7,6 @@ import signal
 from typing import Any
 
 import anyio
-import attrs
 import pytest
 
 from meshhook import QueueNotFoundError, QueueService, Worker
@@ -282,13 +281,14 @@ async def test_an_answer_that_comes_during_the_stop_is_handed_back(
 
 
 async def test_a_stop_during_an_outage_gives_up_in_time_and_says_what(
+    monkeypatch: pytest.MonkeyPatch,
     queue: QueueService,
     make_worker: MakeWorker,
     faults: FaultInjector,
 ) -> None:
+    monkeypatch.setattr("meshhook.worker.settings.SETTLE_SECONDS", 0.2)
     handler = Handler()
     worker = make_worker(handler)
-    worker._settings = attrs.evolve(worker._settings, settle_seconds=0.2)
     result = await queue.enqueue(job_data())
 
     with anyio.fail_after(10):

@@ -79,7 +79,7 @@ async def _drain(
     handler = arguments.pop("job_handler")
     async with connect(options.url, options.key) as client:
         draining = Draining.by_client(client, handler, arguments)
-        run = functools.partial(draining.run, minds_signals=True)
+        run = functools.partial(draining.run, handles_signals=True)
         return await run_shown(draining, run, on_terminal=on_terminal)
 
 
