@@ -15,6 +15,7 @@ from meshhook.local import LocalStack
 from tests.clock import Clock
 from tests.faults import FaultInjector
 from tests.sql import pgmq_versions
+from tests.tiers import Tier, add_option
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 # No test reads a `.env` that happens to be in the working directory; sub-processes inherit this.
 os.environ[FILE_VARIABLE] = ""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run ask for everything."""
+    add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run the fast tier, unless everything is asked for."""
+    config.pluginmanager.register(Tier(config), "tier")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
