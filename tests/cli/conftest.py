@@ -21,10 +21,14 @@ from tests.jobs import job_data
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from types import TracebackType
 
     from meshhook.local import LocalStack
 
 COMMAND = (sys.executable, "-m", "meshhook.cli")
+
+PATIENCE_SECONDS = 200
+"""How long a command may take: it is about a hang, not about speed, and machines may be busy."""
 
 
 @attrs.frozen
@@ -73,6 +77,7 @@ class Shell:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, env: Mapping[str, str]) -> None:
         self._monkeypatch = monkeypatch
         self.env = dict(env)
+        self._started: list[Running] = []
 
     def run(
         self,
@@ -105,14 +110,23 @@ class Shell:
         _, out, err = streams
         return Ended(int(code), out.text(), err.text())
 
-    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a process of its own."""
-        return subprocess.Popen(
+    def start(self, *argv: str, env: dict[str, str] | None = None, **options: Any) -> Running:
+        """Start a command as a process of its own, which does not outlive the test."""
+        process = Running(
             [*COMMAND, *argv],
-            env={**os.environ, **self.env},
+            env={**os.environ, **self.env, **(env or {})},
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill what a test that failed has left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def run_process(self, *argv: str, stdin: str = "", **options: Any) -> Ended:
         """Run a command as a process of its own, to its end."""
@@ -122,11 +136,25 @@ class Shell:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=45,
+            timeout=PATIENCE_SECONDS,
             check=False,
             **options,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+
+class Running(subprocess.Popen[str]):
+    """A process that ends with its block; after a failure nobody waits for it."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.kill()
+        super().__exit__(kind, error, traceback)
 
 
 class Terminal:
@@ -141,9 +169,9 @@ class Terminal:
     def __init__(self, shell: Shell, *argv: str, **env: str) -> None:
         self._end, theirs = pty.openpty()
         self.seen = ""
-        self.process = subprocess.Popen(
-            [*COMMAND, *argv],
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", **shell.env, **env},
+        self.process = shell.start(
+            *argv,
+            env={"TERM": "xterm-256color", "COLUMNS": "200", **env},
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
@@ -160,7 +188,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self._end)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
     def _read(self) -> bool:
         try:
@@ -197,20 +225,24 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def bare_shell(monkeypatch: pytest.MonkeyPatch) -> Shell:
+def bare_shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """A shell without any settings."""
-    return Shell(monkeypatch, {})
+    shell = Shell(monkeypatch, {})
+    yield shell
+    shell.close()
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, stack: LocalStack, queue_name: str) -> Shell:
+def shell(monkeypatch: pytest.MonkeyPatch, stack: LocalStack, queue_name: str) -> Iterator[Shell]:
     """A shell whose environment names the stack and the test's queue."""
     settings = {
         "SUPABASE_URL": stack.url,
         "SUPABASE_KEY": stack.secret_key,
         "MESHHOOK_QUEUE": queue_name,
     }
-    return Shell(monkeypatch, settings)
+    shell = Shell(monkeypatch, settings)
+    yield shell
+    shell.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from meshhook.cli.env_writing import updated, write_env
-from tests.cli.conftest import Shell
+from tests.cli.conftest import PATIENCE_SECONDS, Shell
 from tests.cli.test_worker import line_with
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def running(shell: Shell, *argv: str) -> Iterator[tuple[subprocess.Popen[str], d
             yield process, env
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_the_settings_are_written_under_the_names_that_the_sdk_reads(

@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from meshhook import ReplaySummary, SyncDLQService, SyncQueueService, UnreachableError
-from tests.cli.conftest import Ended, Shell, job_lines
+from tests.cli.conftest import PATIENCE_SECONDS, Ended, Shell, job_lines
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_replay_that_a_signal_ends_tells_how_many_went_and_how_to_go_on(
         while left(shell) != [2, 3, 4, 5, 6]:
             pass
         running.send_signal(number)
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=PATIENCE_SECONDS)
 
     assert running.returncode == code
     # Whether the answer had been read by then is left open.

@@ -22,7 +22,7 @@ from meshhook.local import LocalStack
 from meshhook.local._binaries import pgmq_sql
 from meshhook.local.migrate import apply_migrations, migrations_in
 from meshhook.migrations import migration_files
-from tests.cli.conftest import Shell, job_lines
+from tests.cli.conftest import PATIENCE_SECONDS, Shell, job_lines
 from tests.clock import Clock
 
 if TYPE_CHECKING:
@@ -841,4 +841,4 @@ def test_one_cause_is_told_once_and_a_worker_that_is_started_takes_it_away(
             pass
     finally:
         worker.terminate()
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=PATIENCE_SECONDS)

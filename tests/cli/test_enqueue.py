@@ -15,7 +15,7 @@ import pytest
 from meshhook import EnqueueBatch, SyncQueueService, UnreachableError
 from meshhook.cli import json_lines
 from meshhook.cli.exits import CommandError
-from tests.cli.conftest import Shell, job_lines, job_text
+from tests.cli.conftest import PATIENCE_SECONDS, Shell, job_lines, job_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -368,7 +368,7 @@ def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         running.stdin.flush()
         wait_for(shell, 2)
         running.terminate()
-        running.wait(timeout=30)
+        running.wait(timeout=PATIENCE_SECONDS)
         assert running.stderr is not None
         err = running.stderr.read()
 
@@ -383,7 +383,7 @@ def test_a_pipe_of_any_length_is_read_as_it_comes(shell: Shell) -> None:
         running.stdin.write(job_lines(2))
         running.stdin.flush()
         wait_for(shell, 2)
-        out, _ = running.communicate(job_lines(1), timeout=30)
+        out, _ = running.communicate(job_lines(1), timeout=PATIENCE_SECONDS)
 
     assert out.startswith("Enqueued 3 jobs")
 
@@ -395,7 +395,7 @@ def test_ctrl_c_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         running.stdin.flush()
         wait_for(shell, 2)
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)  # the pipe stays open: its end would be the upload's
+        running.wait(timeout=PATIENCE_SECONDS)  # the pipe stays open: its end would be the upload's
         assert running.stderr is not None
         err = running.stderr.read()
 

@@ -21,7 +21,7 @@ from meshhook.exceptions import (
     Problem,
     UnreachableError,
 )
-from tests.cli.conftest import COMMAND, Shell, Terminal, job_text
+from tests.cli.conftest import COMMAND, PATIENCE_SECONDS, Shell, Terminal, job_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +196,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(shell: She
     with shell.start("queues", "list") as running:
         assert running.stdout is not None
         running.stdout.close()
-        running.wait(timeout=30)
+        running.wait(timeout=PATIENCE_SECONDS)
         assert running.stderr is not None
         err = running.stderr.read()
 

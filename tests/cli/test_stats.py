@@ -13,7 +13,7 @@ import pytest
 from meshhook import SyncDLQService, SyncQueueService
 from meshhook.cli import stats
 from meshhook.local import LocalStack
-from tests.cli.conftest import Shell, Terminal, job_lines, job_text
+from tests.cli.conftest import PATIENCE_SECONDS, Shell, Terminal, job_lines, job_text
 
 if TYPE_CHECKING:
     import psycopg
@@ -104,7 +104,7 @@ def test_watching_gives_rates_line_by_line(
         while seen[-1]["completed_jobs"] < 2 or seen[-1]["visible_jobs"] < 5:
             seen.append(json.loads(running.stdout.readline())["queues"][0])
         running.send_signal(signal.SIGINT)
-        running.wait(timeout=30)
+        running.wait(timeout=PATIENCE_SECONDS)
 
     assert running.returncode == 130
     assert max(queue["finished_per_second"] for queue in seen[1:]) > 0

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.cli.conftest import Shell, Terminal, job_lines, job_text
+from tests.cli.conftest import PATIENCE_SECONDS, Shell, Terminal, job_lines, job_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_a_worker_works_until_sigterm(shell: Shell, app_dir: Path, handler: str,
             line_with(process.stdout, "handled")
         wait_for_state(shell, 2, "completed")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 0
     assert "worker started" in err
@@ -112,7 +112,7 @@ def test_log_lines_for_machines(shell: Shell, app_dir: Path) -> None:
     with running(shell, app_dir, *argv) as process:
         line_with(process.stdout, "handled")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
 
     lines = [json.loads(line) for line in err.splitlines()]
     (started,) = [line for line in lines if line["message"] == "job started"]
@@ -142,7 +142,7 @@ def stderr_of_a_worker(shell: Shell, app_dir: Path, *argv: str, until: str) -> s
     with running(shell, app_dir, "logged:handle", *argv) as process:
         seen = line_with(process.stderr, until)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     return seen + err
 
 
@@ -383,7 +383,7 @@ def test_processes_share_the_work_and_stop_together(shell: Shell, app_dir: Path)
         for _ in range(20):
             assert int(line_with(process.stdout, "pid").split()[1]) in workers
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 0
     assert "SIGTERM: stopping 2 processes" in err
@@ -402,7 +402,7 @@ def test_a_process_that_was_killed_is_started_again(shell: Shell, app_dir: Path)
         worked = int(line_with(process.stdout, "pid").split()[1])
         os.kill(max(first), signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
     assert told
     assert worked == successor
@@ -458,7 +458,7 @@ def test_a_second_signal_does_not_wait_for_handlers(
         for _ in range(2):  # signals that come too fast one after the other are one
             line_with(process.stderr, "worker stopping")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 0
     assert service.dequeue() is not None
@@ -484,7 +484,7 @@ def test_changed_code_starts_the_worker_anew(shell: Shell, app_dir: Path) -> Non
         assert line_with(process.stdout, "treated").endswith("mended\n")
 
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 0
 
@@ -567,7 +567,7 @@ def test_a_drain_that_a_signal_ends_hands_back_and_tells_what_it_did(
         for _ in range(2):
             line_with(process.stdout, "hanging")
         process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
 
     report = json.loads(out)
     assert process.returncode == code

@@ -10,9 +10,7 @@ import pytest
 from psycopg import sql
 
 from tests.sql.client import Api, JobQueue, Json, outcome
-from tests.sql.databases import Database, on_plain
-
-pytestmark = on_plain
+from tests.sql.databases import Database
 
 HOSTILE = {
     "nothing": "",
