@@ -42,7 +42,6 @@ LEFT_OUT = {
     "sql/test_lock_order.py": "every pair of functions that lock",
     "sql/test_migrations.py": "a database for each test",
     "sql/test_old_pgmq.py": "about PGMQ that is not the wheel's",
-    "sql/test_plans.py": "tables that are large enough for a plan",
     "testing/test_docs.py": "pytest in pytest, with a stack for each test",
     "testing/test_plugin.py": "pytest in pytest, with a stack for each test",
     "typing": "runs mypy",
