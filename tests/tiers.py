@@ -19,6 +19,9 @@ TESTS = Path(__file__).parent
 LEFT_OUT = {
     "benchmarks": "about numbers that only `make bench` makes",
     "cli/test_dev.py": "a stack of its own for each test",
+    "cli/test_doctor_facts.py": "random answers of a project",
+    "cli/test_doctor_faults.py": "breaks and repairs a project for each test",
+    "cli/test_stats.py": "processes and stacks of its own",
     "cli/test_worker.py": "a process for each test",
     "compatibility": "for a message that only CI's Node.js reads",
     "docs/test_pages.py": "each page of the documentation as a program",
@@ -46,6 +49,7 @@ LEFT_OUT = {
     "testing/test_plugin.py": "pytest in pytest, with a stack for each test",
     "typing": "runs mypy",
     "upgrade": "a database for each test",
+    "worker/test_batches.py": "thousands of jobs, in time",
 }
 """Folders and files that the fast tier leaves out, and why they are slow or special."""
 
@@ -123,7 +127,7 @@ class Tier:
         folders = [name for name in LEFT_OUT if not name.endswith(".py")]
         return [
             f"left out: {files} test files ({', '.join(folders)}, and some of other folders),",
-            f"and {self._cases:,} cases on trio, of the sync services or on older PGMQ.",
+            f"and {self._cases} cases on trio, of the sync services or on older PGMQ.",
             "`make test-all` runs everything.",
         ]
 
