@@ -82,10 +82,7 @@ class Tier:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        if not hasattr(config, "workerinput"):
-            # Worker processes get the options, but are all called with paths.
-            config.option.all_tests |= _is_ci() or not _was_called_without_paths(config)
-        self._is_fast = not config.option.all_tests
+        self._is_fast = _is_fast_run(config)
         self._cases = 0
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -111,6 +108,11 @@ class Tier:
             output["left_out_cases"] = self._cases
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker process, which is always called with paths, what was asked for here."""
+        node.workerinput["is_fast"] = self._is_fast
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what a worker process has left out; all of them collect the same."""
         output: Mapping[str, int] = getattr(node, "workeroutput", {})
@@ -130,6 +132,13 @@ class Tier:
             f"and {self._cases} cases on trio, of the sync services or on older PGMQ.",
             "`make test-all` runs everything.",
         ]
+
+
+def _is_fast_run(config: pytest.Config) -> bool:
+    if (given := getattr(config, "workerinput", None)) is not None:
+        return bool(given["is_fast"])
+    is_everything = config.option.all_tests or _is_ci()
+    return not is_everything and _was_called_without_paths(config)
 
 
 def _is_ci() -> bool:

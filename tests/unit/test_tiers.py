@@ -89,7 +89,7 @@ def test_everything_runs_when_it_is_asked_for(project: Path) -> None:
 
 
 def test_everything_runs_in_ci(project: Path) -> None:
-    assert "6 passed" in run(project, CI="true")
+    assert "6 passed" in run(project, "-n", "1", CI="true")
 
 
 def test_a_file_that_is_named_runs_with_all_of_its_tests(project: Path) -> None:
