@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One process for each core, each with a Postgres of its own; more than eight gain little.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-lowest demo check format soak bench docs compat audit licences
+.PHONY: help test test-all test-lowest demo check format soak bench docs compat audit licences
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,8 +18,11 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[local,cli,bench]' --group dev --group docs
 	touch $@
 
-test: $(READY) ## Run the tests, on a real Postgres with the real PGMQ
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run the fast tests in parallel, on a real Postgres with the real PGMQ; all of them if CI=true
+	$(PYTEST) $(ARGS)
+
+test-all: $(READY) ## Run every test, in parallel
+	$(PYTEST) --all $(ARGS)
 
 # Of the package's own dependencies, the lowest; the tools of the tests are today's. What is tested is
 # what each of them has a part in: settings, HTTP, the command line, the gateway, the worker. The tool

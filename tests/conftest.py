@@ -16,6 +16,7 @@ from tests import running_stack
 from tests.clock import Clock
 from tests.faults import FaultInjector
 from tests.sql import pgmq_versions
+from tests.tiers import Tier, add_option
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 os.environ[FILE_VARIABLE] = ""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run ask for everything."""
+    add_option(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Use the running stack that the environment names, if it names one."""
+    """Choose the tier, and use the running stack that the environment names, if it names one."""
+    config.pluginmanager.register(Tier(config), "tier")
     running_stack.register(config)
 
 

@@ -386,6 +386,10 @@ OPERATIONS = [
 ]
 # These page by themselves or need no service, and have tests of their own.
 OTHERS = {"iterate_dead_letter_jobs", "list_queues", "buffered"}
+# What an answer means before it is decoded has nothing to do with the method: these stand for all.
+A_FEW = [
+    one for one in OPERATIONS if one.method in {"enqueue", "dequeue", "replay_dead_letter_job"}
+]
 REPEATED_AS_IT_IS = {
     "extend",
     "create_queue",

@@ -9,9 +9,9 @@ import pytest
 
 from meshhook import JobNotFoundError, UnexpectedAnswerError
 from tests.http.fake import HTML, FakeSupabase, answers, call, says
-from tests.http.operations import OPERATIONS, Operation
+from tests.http.operations import A_FEW, OPERATIONS, Operation
 
-each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+a_few_operations = pytest.mark.parametrize("operation", A_FEW, ids=str)
 
 
 async def unexpected(
@@ -27,7 +27,7 @@ async def unexpected(
     return caught.value
 
 
-@each_operation
+@a_few_operations
 async def test_a_page_that_comes_with_success_is_an_error(
     supabase: FakeSupabase, operation: Operation
 ) -> None:
@@ -38,22 +38,19 @@ async def test_a_page_that_comes_with_success_is_an_error(
     assert isinstance(error.__cause__, json.JSONDecodeError)
 
 
-@each_operation
+@a_few_operations
 async def test_json_that_is_cut_is_an_error(supabase: FakeSupabase, operation: Operation) -> None:
-    # A number has no end that could be missing.
-    body = json.dumps(operation.answer) if operation.answer != 17 else "[17"
-
-    await unexpected(supabase, operation, body[:-1] if operation.answer != 17 else body)
+    await unexpected(supabase, operation, json.dumps(operation.answer)[:-1])
 
 
-@each_operation
+@a_few_operations
 async def test_an_answer_without_content_is_an_error(
     supabase: FakeSupabase, operation: Operation
 ) -> None:
     await unexpected(supabase, operation, "")
 
 
-@each_operation
+@a_few_operations
 @pytest.mark.parametrize("body", ['{"message": "hello"}', '[{"x": 1}, 2]', '"ok"', "1.5"])
 async def test_json_of_another_shape_is_an_error(
     supabase: FakeSupabase, operation: Operation, body: str

@@ -109,7 +109,7 @@ def test_a_copy_that_others_can_write_is_not_trusted(
     packages: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    planted = folder / f"meshhook-pginstall18-{binaries._wheel_version()}"
+    planted = folder / f"meshhook-pginstall18-{binaries.wheel_version()}"
     planted.mkdir()
     planted.chmod(0o777)
 

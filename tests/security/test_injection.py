@@ -12,7 +12,7 @@ from psycopg import sql
 from meshhook.migrations import migration_files
 from tests.sql.client import Api, JobQueue, Json
 from tests.sql.pgmq_versions import plain_sql
-from tests.sql.test_hostile_names import A_LIFE, HOSTILE, everything_else
+from tests.sql.test_hostile_names import HOSTILE, everything_else
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +131,42 @@ def test_json_is_data_or_refused_by_an_error_of_ours(api: Api, name: str) -> Non
 SYSTEM_TYPES = [
     *("bool", "bytea", "float8", "int2", "int4", "int8", "interval", "name", "numeric", "oid"),
     *("regclass", "regprocedure", "timestamp", "uuid", "varchar", "xid8"),
+    *("json", "jsonb", "text", "timestamptz"),
+]
+
+A_LIFE = [
+    "create_queue('life')",
+    "enqueue('life', '[{}, {\"_meshhook\": {}}]', delays => '{0, 0}', request_id => 'r')",
+    "dequeue('life', 2, request_id => 'r')",
+    "dequeue('life', 2, request_id => 'r')",
+    "extend('life', '{1, 2}', '{1, 1}')",
+    """settle('life', '[{"outcome": "retry", "msg_id": 1, "read_ct": 1, "error_message": "e"},
+        {"outcome": "release", "msg_id": 2, "read_ct": 1},
+        {"outcome": "complete", "msg_id": 9}]')""",
+    """settle_and_dequeue('life', '[{"outcome": "complete", "msg_id": 9}]', 2,
+        request_id => 's')""",
+    "retry('life', '{1}', '{2}', error_message => 'e')",
+    "release('life', '{2}', '{2}')",
+    "dead_letter('life', '{1, 2}', error_message => 'e')",
+    "list_dead_letters('life_dlq')",
+    "get_dead_letter('life_dlq', 1)",
+    "group_dead_letters('life_dlq')",
+    "count_dead_letters('life_dlq')",
+    "replay('life_dlq', '{1, 2}')",
+    "get_job('life', 1)",
+    "get_job('life', 3)",
+    "find_jobs('life', 'r')",
+    "archive('life', '{3}')",
+    "acknowledge('life', '{4}', seconds => '{1}')",
+    "delete('life', '{5}')",
+    "queue_metrics('life')",
+    "dlq_metrics('life_dlq')",
+    "list_queues()",
+    "version()",
+    "doctor()",
+    "purge('life')",
+    "prune(0)",
+    "drop_queue('life', true)",
 ]
 
 MORE_LIFE = [
@@ -184,6 +220,7 @@ def test_the_life_calls_every_function(intruder: psycopg.Connection) -> None:
 def test_a_temporary_type_does_not_run_its_checks_as_the_owner(
     intruder: psycopg.Connection, name: str
 ) -> None:
+    """A type without a schema is searched for among temporary ones first, unless they come last."""
     who: list[str] = []
     intruder.add_notice_handler(lambda diagnosis: who.append(diagnosis.message_primary or ""))
     with intruder.transaction(force_rollback=True):
@@ -224,6 +261,7 @@ FUNCTIONS = {
     "to_regclass": ("text", "regclass"),
     "jsonb_array_length": ("jsonb", "integer"),
     "cardinality": ("anyarray", "integer"),
+    "array_position": ("bigint[], bigint", "integer"),
     "pg_advisory_xact_lock": ("bigint", "void"),
     "hashtextextended": ("text, bigint", "bigint"),
     "current_setting": ("text, boolean", "text"),

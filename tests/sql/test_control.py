@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.sql.client import JobQueue, Json, ids, outcome, refused
-from tests.sql.databases import on_plain
 
 WORKER: Json = {
     "worker_id": "w1",
@@ -58,7 +57,6 @@ def test_a_repeat_of_a_claim_gets_its_jobs_though_the_queue_was_paused_since(
     assert ids(queue.claim(1, request_id="r")) == [sent]
 
 
-@on_plain
 def test_a_pause_is_seen_in_the_list_of_queues(queue: JobQueue) -> None:
     queue.pause()
 
@@ -107,7 +105,6 @@ def test_the_settings_that_are_named_are_changed(queue: JobQueue) -> None:
     assert queue.dequeue()["vt_seconds"] == 5
 
 
-@on_plain
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
@@ -134,7 +131,6 @@ def test_settings_that_are_not_usable_change_nothing(
     assert queue.configure() == before
 
 
-@on_plain
 @pytest.mark.parametrize("verb", ["configure", "pause", "resume", "list_jobs"])
 def test_a_queue_that_is_not_there_is_not_made(queue: JobQueue, verb: str) -> None:
     with refused("MH001") as refusal:
@@ -216,7 +212,6 @@ def test_a_list_goes_on_where_the_last_one_ended(queue: JobQueue, state: str | N
     assert first + second == sent[::-1]
 
 
-@on_plain
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [({"state": "lost"}, "state"), ({"state": ""}, "state"), ({"quantity": 0}, "quantity")],
@@ -297,7 +292,6 @@ def seen(queue: JobQueue, seconds_ago: float) -> None:
     )
 
 
-@on_plain
 @pytest.mark.parametrize(
     "worker",
     [

@@ -9,7 +9,7 @@ import pytest
 
 from tests.locks import wait_until_blocked
 from tests.sql.client import Api, JobQueue, Json, ids, refused
-from tests.sql.databases import Database, on_plain
+from tests.sql.databases import Database
 
 
 def receipts_of(jobs: list[Json]) -> list[tuple[int, int]]:
@@ -95,7 +95,6 @@ def test_a_timeout_of_zero_takes_a_job_without_hiding_it(queue: JobQueue) -> Non
     assert [job["read_ct"] for job in queue.claim(2)] == [2, 2]
 
 
-@on_plain
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
@@ -316,7 +315,6 @@ def test_no_number_of_jobs_that_may_not_be_handed_out_hides_one_that_may(queue: 
     assert ids(queue.claim(1)) == [good]
 
 
-@on_plain
 def test_a_claim_buries_a_bounded_number_of_jobs(queue: JobQueue) -> None:
     queue.send(*[{"max_attempts": 1}] * 5000)
     for _ in range(5):
@@ -370,7 +368,6 @@ def test_a_message_that_is_no_json_at_all_is_buried(queue: JobQueue) -> None:
     assert buried["error_message"] == "MalformedMessage: the message is not a JSON object"
 
 
-@on_plain
 @pytest.mark.parametrize(
     "state",
     [
@@ -449,7 +446,6 @@ def test_a_queue_without_history_hands_out_and_buries_without_writing_any(queue:
     assert queue.totals()["failed_jobs"] == 1
 
 
-@on_plain
 def test_an_unknown_queue_is_named(queue: JobQueue) -> None:
     with refused("MH001") as refusal:
         JobQueue(queue.api, "unknown").dequeue()

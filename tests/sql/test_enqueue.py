@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.sql.client import JobQueue, ids, refused
-from tests.sql.databases import on_plain
 
 DAY = 86_400
 LONGEST_DELAY = 366 * DAY
@@ -56,7 +55,6 @@ def test_a_maximum_that_the_sender_left_open_follows_the_queue(queue: JobQueue) 
     assert [job["max_attempts"] for job in queue.claim_all()] == [8, 5]
 
 
-@on_plain
 @pytest.mark.parametrize("under_key", [None, "text", 7, [1], True], ids=repr)
 def test_a_reserved_key_that_holds_no_object_does_not_make_the_default_the_senders(
     queue: JobQueue, under_key: Any
@@ -133,7 +131,6 @@ def test_an_empty_batch_enqueues_nothing(queue: JobQueue) -> None:
     assert queue.rows() == []
 
 
-@on_plain
 def test_a_batch_has_at_most_10000_messages(queue: JobQueue) -> None:
     assert len(queue.send(*[{}] * 10_000)) == 10_000
 
@@ -205,7 +202,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str | None]] = {
 }
 
 
-@on_plain
 @pytest.mark.parametrize(("arguments", "field", "value"), REFUSED.values(), ids=REFUSED)
 def test_what_makes_no_sense_is_refused_with_the_argument_its_value_and_the_fix(
     queue: JobQueue, arguments: dict[str, Any], field: str, value: str | None
@@ -219,7 +215,6 @@ def test_what_makes_no_sense_is_refused_with_the_argument_its_value_and_the_fix(
     assert queue.rows() == []
 
 
-@on_plain
 def test_delays_must_be_a_plain_list(queue: JobQueue) -> None:
     with refused("MH002") as refusal:
         queue.send({}, {}, delays=[[60], [60]])
@@ -271,7 +266,6 @@ def test_a_request_id_may_have_255_characters_of_any_kind(queue: JobQueue) -> No
     assert len(queue.rows()) == 2
 
 
-@on_plain
 def test_a_request_is_forgotten_after_ten_minutes_unless_told_otherwise(queue: JobQueue) -> None:
     queue.send({}, request_id="short", remember_seconds=60)
     queue.send({}, request_id="default")

@@ -9,10 +9,8 @@ import psycopg
 import pytest
 
 from tests.sql.client import JobQueue, refused
-from tests.sql.databases import Database, on_plain
+from tests.sql.databases import Database
 from tests.sql.races import Crew, uncommitted
-
-pytestmark = on_plain
 
 
 def enqueue(queue: JobQueue, *keys: str | None, **more: Any) -> tuple[list[int], list[bool]]:

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from tests.sql.client import DeadLetterQueue, JobQueue, Json, ids, outcome
-from tests.sql.databases import Database, on_plain
+from tests.sql.databases import Database
 from tests.sql.races import Call, Crew, uncommitted
-
-pytestmark = on_plain
 
 SLOTS = 32
 """How many slots the totals of a queue have."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from tests.sql.client import Api, JobQueue, Json, ids, refused
-from tests.sql.databases import on_plain
 
 
 def claimed(queue: JobQueue) -> Json:
@@ -156,7 +155,6 @@ def test_no_more_jobs_of_a_run_are_told_than_were_asked_for(queue: JobQueue, fin
     assert len(queue.find_jobs("r", quantity=3)) == 3
 
 
-@on_plain
 @pytest.mark.parametrize("quantity", [0, 1001, -1, None])
 def test_a_quantity_is_from_1_to_1000(queue: JobQueue, quantity: int | None) -> None:
     with refused("MH002") as refusal:
@@ -173,7 +171,6 @@ def test_a_job_that_left_no_trace_is_null(queue: JobQueue) -> None:
     assert queue.get_job(-1) is None
 
 
-@on_plain
 @pytest.mark.parametrize("message", ["null", "[1]", '{"attempt": "x"}', '{"run_id": {"a": 1}}'])
 def test_a_message_that_makes_no_sense_can_be_looked_at(queue: JobQueue, message: str) -> None:
     queue.api.value("select pgmq.send('orders', %s::jsonb)", message)
@@ -184,7 +181,6 @@ def test_a_message_that_makes_no_sense_can_be_looked_at(queue: JobQueue, message
     assert queue.find_jobs("r") == []
 
 
-@on_plain
 @pytest.mark.parametrize("look", ["get_job", "find_jobs"])
 def test_an_unknown_queue_is_named(queue: JobQueue, look: str) -> None:
     with refused("MH001") as refusal:

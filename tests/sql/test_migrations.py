@@ -437,16 +437,6 @@ def test_everything_explains_itself(migrated: Database) -> None:
     assert len(rows(migrated, OURS)) > 60
 
 
-def test_every_function_pins_its_search_path(migrated: Database) -> None:
-    loose = rows(
-        migrated,
-        f"select o.name, p.proconfig::text from ({OURS}) o join pg_proc p on p.oid = o.oid"
-        " where not exists (select from unnest(p.proconfig) c where c like 'search_path=\"\"%')",
-    )
-
-    assert loose == []
-
-
 def test_every_definer_is_a_function_of_the_api_or_of_a_view(migrated: Database) -> None:
     definers = rows(
         migrated,
@@ -460,36 +450,6 @@ def test_every_definer_is_a_function_of_the_api_or_of_a_view(migrated: Database)
     )
 
     assert (definers, invokers) == ([("_job_statistics",), ("_queue_monitoring",)], [])
-
-
-def test_generous_default_privileges_of_the_project_do_not_let_anybody_in(
-    migrated: Database,
-) -> None:
-    """Projects from before May 2026 grant whatever is new to the API's roles by default."""
-    roles = "unnest(array['anon', 'authenticated']) as role"
-    tables = rows(
-        migrated,
-        f"select role, o.name from ({OURS}) o, {roles} where kind = 'table' and"
-        " has_table_privilege(role, o.oid, 'select, insert, update, delete, truncate')",
-    )
-    functions = rows(
-        migrated,
-        f"select role, o.name from ({OURS}) o, {roles} where kind = 'function'"
-        " and has_function_privilege(role, o.oid, 'execute')",
-    )
-    queues = rows(
-        migrated,
-        "select role, c.relname from pg_class c,"
-        f" {roles} where c.relnamespace = 'pgmq'::regnamespace and c.relkind = 'r'"
-        " and c.relname ~ 'workflow_jobs' and not c.relrowsecurity",
-    )
-    service = rows(
-        migrated,
-        f"select o.name from ({OURS}) o where kind = 'table'"
-        " and has_table_privilege('service_role', o.oid, 'insert, update, delete, truncate')",
-    )
-
-    assert (tables, functions, queues, service) == ([], [], [], [])
 
 
 def test_constraints_have_names_that_say_their_rule(migrated: Database) -> None:

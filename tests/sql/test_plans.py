@@ -15,9 +15,7 @@ import pytest
 
 from tests.sql import trees
 from tests.sql.client import Api, JobQueue, ids, outcome
-from tests.sql.databases import Database, on_plain
-
-pytestmark = on_plain
+from tests.sql.databases import Database
 
 MANY = 30_000
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sql.client import JobQueue, Json, refused
-from tests.sql.databases import Database, on_plain
+from tests.sql.databases import Database
 
 DAY = 86_400.0
 NOTHING = {"jobs": 0, "attempts": 0, "archived": 0, "requests": 0, "more": False}
@@ -101,7 +101,6 @@ def test_each_queue_is_pruned_by_its_own_retention(queue: JobQueue) -> None:
     assert [len(one.history()) for one in (queue, kept, other)] == [0, 1, 1]
 
 
-@on_plain
 def test_a_queue_without_retention_keeps_everything(queue: JobQueue) -> None:
     queue.send({})
     queue.acknowledge(queue.claim_one())
@@ -110,7 +109,6 @@ def test_a_queue_without_retention_keeps_everything(queue: JobQueue) -> None:
     assert queue.prune() == NOTHING
 
 
-@on_plain
 def test_a_prune_of_all_queues_keeps_to_its_bound(queue: JobQueue) -> None:
     other = JobQueue(queue.api, "other")
     other.create(retention_days=7)
@@ -170,7 +168,6 @@ def test_waiting_jobs_and_dead_letters_are_never_pruned(queue: JobQueue) -> None
     assert queue.dlq.replay(1)[0]["status"] == "replayed"
 
 
-@on_plain
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
@@ -191,7 +188,6 @@ def test_what_is_out_of_bounds_is_refused(queue: JobQueue, arguments: Any, field
     assert refusal.field == field
 
 
-@on_plain
 def test_an_unknown_queue_is_named(queue: JobQueue) -> None:
     with refused("MH001") as refusal:
         JobQueue(queue.api, "unknown").prune(1)

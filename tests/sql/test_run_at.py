@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 
 from tests.sql.client import JobQueue, outcome, refused
-from tests.sql.databases import on_plain
-
-pytestmark = on_plain
 
 NINE = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=40)
 LONG_AGO = "2001-01-01T00:00:00Z"

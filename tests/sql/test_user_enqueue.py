@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.security.users import ALICE, BOB, User, turned_away
 from tests.sql.client import Api, JobQueue, Json, refused
-from tests.sql.databases import Database, on_plain
+from tests.sql.databases import Database
 from tests.sql.races import Crew, uncommitted
 
 SET_BY_MESHHOOK = [
@@ -139,7 +139,6 @@ def test_a_queue_that_is_not_allowed_and_one_that_is_not_there_look_the_same(
     assert len(set(told)) == 1
 
 
-@on_plain
 @pytest.mark.parametrize("field", SET_BY_MESHHOOK)
 @pytest.mark.parametrize("value", [None, {"user_id": BOB}, ALICE], ids=["null", "object", "text"])
 def test_what_meshhook_sets_is_not_for_users_to_set(
@@ -155,7 +154,6 @@ def test_what_meshhook_sets_is_not_for_users_to_set(
     assert queue.rows() == []
 
 
-@on_plain
 @pytest.mark.parametrize(
     "text",
     [
@@ -173,7 +171,6 @@ def test_no_spelling_of_the_stamp_gets_through(queue: JobQueue, alice: User, tex
     assert refusal.field == "message.user_id"
 
 
-@on_plain
 @pytest.mark.parametrize("field", ["User_id", "user_id ", "user_id\u200b", "USER_ID", "userid"])
 def test_a_field_that_looks_alike_does_not_replace_the_stamp(
     queue: JobQueue, alice: User, field: str
@@ -198,7 +195,6 @@ def test_the_stamp_goes_with_the_job_wherever_it_goes(queue: JobQueue, alice: Us
     assert queue.claim_one()["message"]["user_id"] == ALICE
 
 
-@on_plain
 @pytest.mark.parametrize("message", ["text", 1, [], [{"a": 1}], True])
 def test_a_message_is_an_object(queue: JobQueue, alice: User, message: object) -> None:
     allow(queue)
@@ -282,7 +278,6 @@ def test_every_span_holds_the_quota_not_only_those_on_the_minute(
     assert said.headers["Retry-After"] == "60"
 
 
-@on_plain
 @pytest.mark.parametrize("seed", range(3))
 def test_a_quota_does_what_its_definition_says(queue: JobQueue, alice: User, seed: int) -> None:
     """At most three jobs in any ten seconds, compared with a list of when they were sent."""
@@ -368,7 +363,6 @@ def test_a_request_id_is_each_users_own(queue: JobQueue, alice: User, bob: User)
     assert len(queue.rows()) == 3
 
 
-@on_plain
 @pytest.mark.parametrize(
     "sub",
     [
@@ -386,7 +380,6 @@ def test_a_token_that_names_no_user_is_turned_away(api: Api, queue: JobQueue, su
     assert queue.rows() == []
 
 
-@on_plain
 @pytest.mark.parametrize("claims", [{}, None, [], "text"], ids=str)
 def test_claims_that_hold_nothing_are_no_user(queue: JobQueue, alice: User, claims: object) -> None:
     allow(queue)
@@ -451,7 +444,6 @@ def test_a_job_can_be_delayed(queue: JobQueue, alice: User) -> None:
     assert queue.claim_one()["message"]["user_id"] == ALICE
 
 
-@on_plain
 @pytest.mark.parametrize("delay", [-1, 366 * 86400 + 1, float("nan"), None])
 def test_a_delay_is_within_a_year(queue: JobQueue, alice: User, delay: float | None) -> None:
     allow(queue)
@@ -462,7 +454,6 @@ def test_a_delay_is_within_a_year(queue: JobQueue, alice: User, delay: float | N
     assert refusal.field == "delay_seconds"
 
 
-@on_plain
 @pytest.mark.parametrize(
     ("limit", "values"),
     [
@@ -484,7 +475,6 @@ def test_a_queue_that_is_not_there_cannot_be_allowed(api: Api) -> None:
         allow(JobQueue(api, "absent"))
 
 
-@on_plain
 @pytest.mark.parametrize("call", [allow, disallow])
 def test_a_name_that_no_queue_has_is_refused(api: Api, call: Any) -> None:
     with refused("MH002") as refusal:
@@ -546,7 +536,6 @@ def test_a_user_can_do_nothing_else(api: Api, queue: JobQueue, alice: User) -> N
     assert anonymous == []
 
 
-@on_plain
 @pytest.mark.parametrize("table", ["user_queues", "user_sends", "grants", "queues", "requests"])
 def test_no_table_behind_it_is_open_to_users(queue: JobQueue, alice: User, table: str) -> None:
     allow(queue)
@@ -579,7 +568,6 @@ def test_users_who_are_long_gone_leave_nothing(queue: JobQueue, alice: User, bob
     assert left == [{"user_id": BOB}]
 
 
-@on_plain
 def test_a_users_calls_at_the_same_time_fit_the_quota_exactly(
     database: Database, shared_queue: JobQueue
 ) -> None:
@@ -603,7 +591,6 @@ def test_a_users_calls_at_the_same_time_fit_the_quota_exactly(
     disallow(shared_queue)
 
 
-@on_plain
 @pytest.mark.parametrize("is_kept", [True, False], ids=["committed", "rolled back"])
 def test_the_last_job_of_a_quota_goes_to_the_second_only_if_the_first_gives_up(
     database: Database, shared_queue: JobQueue, *, is_kept: bool
@@ -626,7 +613,6 @@ def test_the_last_job_of_a_quota_goes_to_the_second_only_if_the_first_gives_up(
     disallow(shared_queue)
 
 
-@on_plain
 def test_two_users_do_not_wait_for_each_other(database: Database, shared_queue: JobQueue) -> None:
     allow(shared_queue)
     with Crew(database, 2) as crew, uncommitted(crew, 0, shared_queue.name) as queue:
@@ -638,7 +624,6 @@ def test_two_users_do_not_wait_for_each_other(database: Database, shared_queue: 
     disallow(shared_queue)
 
 
-@on_plain
 def test_migrations_that_are_applied_again_leave_it_as_it_is(
     database: Database, shared_queue: JobQueue
 ) -> None:

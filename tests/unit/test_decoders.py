@@ -66,7 +66,7 @@ REPLAYED_RECORD_ROW: dict[str, Any] = {
     "message": job_data(),
 }
 
-JUNK: list[Any] = [None, True, 17, 1.5, "", "x", [], [1], [None], [[]], ["x"], {}, {"a": 1}, [{}]]
+JUNK: list[Any] = [None, True, 17, 1.5, "x", [], [1], {}, {"a": 1}, [{}]]
 # What looks like junk and is a good answer of that call.
 GOOD_JUNK: dict[str, list[Any]] = {
     "get job": [None],

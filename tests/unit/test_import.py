@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -30,6 +31,7 @@ NEEDED = {
 DEPENDENCIES = {"anyio", "attr", "attrs", "sniffio", "meshhook"}
 
 
+@functools.cache
 def loaded(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after a statement."""
     script = f"import sys\n{statement}\nprint(*sys.modules)"
