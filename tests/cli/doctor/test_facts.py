@@ -22,6 +22,7 @@ from meshhook.cli.doctor.facts import decode
 from meshhook.cli.doctor.failures import failure
 from meshhook.cli.doctor.findings import REPAIR, Finding
 from meshhook.cli.doctor.settings import examine_key, examine_url
+from tests.properties.profiles import thorough
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 EXPECTED = Expected(
@@ -132,12 +133,14 @@ def test_facts_of_a_project_that_is_well() -> None:
     assert look(facts()) == []
 
 
+@thorough(100)
 @given(answer=values)
 def test_any_answer_is_survived(answer: Any) -> None:
     look(answer)
     look(answer, None)
 
 
+@thorough(100)
 @given(data=st.data(), path=st.sampled_from(places(facts())), value=values)
 def test_an_answer_of_which_one_part_is_another_is_survived(
     data: st.DataObject, path: tuple[Any, ...], value: Any
@@ -157,6 +160,7 @@ def test_an_answer_of_which_one_part_is_another_is_survived(
 claims = st.dictionaries(st.sampled_from(["role", "exp", "ref", "iss"]), values)
 
 
+@thorough(100)
 @given(url=st.text(min_size=1), key=st.text(min_size=1))
 @example(url="http://[", key="a.e30.b")
 def test_any_url_and_any_key_are_survived(url: str, key: str) -> None:
@@ -164,6 +168,7 @@ def test_any_url_and_any_key_are_survived(url: str, key: str) -> None:
     examine_key(key, url, NOW)
 
 
+@thorough(100)
 @given(claims=claims, host=st.text(max_size=8))
 @example(claims={"role": "service_role", "exp": -1e300}, host="")
 @example(claims={"role": "service_role", "ref": ["a"]}, host="[")
