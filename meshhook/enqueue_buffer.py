@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
@@ -13,6 +14,7 @@ from meshhook import _telemetry
 from meshhook._enqueue import buffer
 from meshhook._enqueue.buffer import Limits
 from meshhook._entered import AsyncBlock, PlainBlock
+from meshhook._http.transport import AsyncTransport, SyncTransport
 from meshhook._parity import documented_by
 from meshhook.exceptions import RequestTimeoutError
 
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from meshhook._http.transport import AsyncTransport, SyncTransport
     from meshhook.models import JobData
 
 __all__ = ["EnqueueBuffer", "Limits", "SyncEnqueueBuffer"]
+
+T = TypeVar("T")
 
 _CLOSED = "the buffer is closed: enqueue inside `with queue_service.buffered() as out:`"
 
@@ -33,12 +36,39 @@ _ASYNC_FORM = "async with queue_service.buffered() as out"
 _SYNC_FORM = "with queue_service.buffered() as out"
 
 
-def _gave_up(seconds: float) -> RequestTimeoutError:
-    message = f"meshhook_enqueue: the last jobs of the buffer did not go in within {seconds:g} s"
-    return RequestTimeoutError(message, function="meshhook_enqueue")
+class _Accepting(ABC, Generic[T]):
+    """What both kinds of buffers do alike: refuse, and hand back."""
+
+    def __init__(self, queue_name: str, transport: T, limits: Limits) -> None:
+        self._queue_name = queue_name
+        self._transport = transport
+        self._buffer = buffer.Buffer(queue_name, limits)
+        self._is_open = False
+
+    @abstractmethod
+    def _notify(self) -> None:
+        """Wake up all that wait for a change of the buffer."""
+
+    def _refuse_or_hand_back(self) -> None:
+        if not self._is_open:
+            raise RuntimeError(_CLOSED)
+        if self._buffer.failure is not None:
+            raise self._hand_back(self._buffer.failure)
+
+    def _hand_back(self, cause: BaseException) -> Exception:
+        error = self._buffer.hand_back(cause)
+        self._notify()
+        return error
+
+    def _hand_back_unsettled(self) -> None:
+        if not self._buffer.is_settled:
+            seconds = self._buffer.limits.grace_seconds
+            text = f"the last jobs of the buffer did not go in within {seconds:g} s"
+            late = RequestTimeoutError(f"meshhook_enqueue: {text}", function="meshhook_enqueue")
+            raise self._hand_back(self._buffer.failure or late)
 
 
-class EnqueueBuffer(AsyncBlock):
+class EnqueueBuffer(_Accepting[AsyncTransport], AsyncBlock):
     """A buffer in front of a queue; `QueueService.buffered` makes it.
 
     Jobs are accepted one by one and sent together, in their order, when the buffer is full or its
@@ -63,12 +93,6 @@ class EnqueueBuffer(AsyncBlock):
     _what = "a buffer of a QueueService"
     _form = _ASYNC_FORM
     _elsewhere = "take a SyncQueueService"
-
-    def __init__(self, queue_name: str, transport: AsyncTransport, limits: Limits) -> None:
-        self._queue_name = queue_name
-        self._transport = transport
-        self._buffer = buffer.Buffer(queue_name, limits)
-        self._is_open = False
 
     async def __aenter__(self) -> Self:
         self._work = anyio.Event()
@@ -147,17 +171,6 @@ class EnqueueBuffer(AsyncBlock):
         finally:
             self._buffer.end_flush(flush)
 
-    def _refuse_or_hand_back(self) -> None:
-        if not self._is_open:
-            raise RuntimeError(_CLOSED)
-        if self._buffer.failure is not None:
-            raise self._hand_back(self._buffer.failure)
-
-    def _hand_back(self, cause: BaseException) -> Exception:
-        error = self._buffer.hand_back(cause)
-        self._notify()
-        return error
-
     def _notify(self) -> None:
         self._news.set()
         self._news = anyio.Event()
@@ -216,13 +229,11 @@ class EnqueueBuffer(AsyncBlock):
         except BaseExceptionGroup as group:
             # There is only one task.
             raise group.exceptions[0] from None
-        if not self._buffer.is_settled:
-            cause = self._buffer.failure or _gave_up(self._buffer.limits.grace_seconds)
-            raise self._hand_back(cause)
+        self._hand_back_unsettled()
 
 
 @documented_by(EnqueueBuffer)
-class SyncEnqueueBuffer(PlainBlock):
+class SyncEnqueueBuffer(_Accepting[SyncTransport], PlainBlock):
     """A buffer in front of a queue; `SyncQueueService.buffered` makes it.
 
     It is an `EnqueueBuffer` without await, and several threads may use it. Its own thread sends, so
@@ -240,10 +251,7 @@ class SyncEnqueueBuffer(PlainBlock):
     _elsewhere = "take a QueueService"
 
     def __init__(self, queue_name: str, transport: SyncTransport, limits: Limits) -> None:
-        self._queue_name = queue_name
-        self._transport = transport
-        self._buffer = buffer.Buffer(queue_name, limits)
-        self._is_open = False
+        super().__init__(queue_name, transport, limits)
         self._news = threading.Condition()
 
     def __enter__(self) -> Self:
@@ -268,7 +276,7 @@ class SyncEnqueueBuffer(PlainBlock):
         """Close the buffer when everything is settled."""
         with self._news:
             self._is_open = False
-            self._news.notify_all()
+            self._notify()
         is_cancelled = error is not None and not isinstance(error, Exception)
         try:
             self._thread.join(self._buffer.limits.grace_seconds if is_cancelled else None)
@@ -287,17 +295,17 @@ class SyncEnqueueBuffer(PlainBlock):
             self._refuse_or_hand_back()
             while not self._buffer.has_room(entry):
                 self._buffer.make_all_due()
-                self._news.notify_all()
+                self._notify()
                 self._news.wait()
                 self._refuse_or_hand_back()
             if self._buffer.add(entry, time.monotonic()):
-                self._news.notify_all()
+                self._notify()
 
     def flush(self) -> None:  # noqa: D102
         with self._news:
             self._refuse_or_hand_back()
             flush = self._buffer.begin_flush()
-            self._news.notify_all()
+            self._notify()
             try:
                 while not self._buffer.is_over(flush):
                     if self._is_open and self._buffer.failure is not None:
@@ -307,16 +315,8 @@ class SyncEnqueueBuffer(PlainBlock):
             finally:
                 self._buffer.end_flush(flush)
 
-    def _refuse_or_hand_back(self) -> None:
-        if not self._is_open:
-            raise RuntimeError(_CLOSED)
-        if self._buffer.failure is not None:
-            raise self._hand_back(self._buffer.failure)
-
-    def _hand_back(self, cause: BaseException) -> Exception:
-        error = self._buffer.hand_back(cause)
+    def _notify(self) -> None:
         self._news.notify_all()
-        return error
 
     def _send_all(self) -> None:
         while self._is_due():
@@ -339,19 +339,17 @@ class SyncEnqueueBuffer(PlainBlock):
             with _telemetry.sending(self._queue_name) as sent:
                 with self._news:
                     call = self._buffer.next_call(sent.trace)
-                    self._news.notify_all()
+                    self._notify()
                 sent.msg_ids = self._transport.call(call).msg_ids
         except Exception as error:  # noqa: BLE001 - any error hands the jobs back
             with self._news:
                 self._buffer.fail(error)
-                self._news.notify_all()
+                self._notify()
         else:
             with self._news:
                 self._buffer.succeed()
-                self._news.notify_all()
+                self._notify()
 
     def _leave(self) -> None:
         with self._news:
-            if not self._buffer.is_settled:
-                cause = self._buffer.failure or _gave_up(self._buffer.limits.grace_seconds)
-                raise self._hand_back(cause)
+            self._hand_back_unsettled()
