@@ -94,7 +94,8 @@ class Reporter:
         """A job goes into its handler."""
         delivery.begun_at = time.monotonic()
         self._counts["running"] += 1
-        self._log(logging.DEBUG, "job started", delivery=delivery)
+        if log.isEnabledFor(logging.DEBUG):
+            self._log(logging.DEBUG, "job started", delivery=delivery)
         self._emit("started", delivery)
 
     def ended(self) -> None:
