@@ -57,7 +57,7 @@ check: $(READY) ## Format check, lint, types, import rule, workflows
 soak: $(READY) ## Kill, freeze and cut off workers for minutes, and account for every job
 	$(BIN)/python -m tests.soak --minutes 10 $(ARGS)
 
-bench: $(READY) ## Measure beside pgqueuer, procrastinate and pgmq-py, into docs/benchmarks
+bench: $(READY) ## Measure next to pgqueuer, procrastinate and pgmq-py, into docs/benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY) ## Build the site into site/, strictly
@@ -72,7 +72,7 @@ compat: $(READY) ## Test the SQL on Postgres 15 (Debian's, where it is installed
 audit: $(READY) ## Look for known vulnerabilities in what is installed
 	$(BIN)/python -m tests.security.audit
 
-licences: $(READY) ## Write docs/licences.md anew
+licences: $(READY) ## Write docs/licences.md again
 	$(BIN)/python -m tests.security.licences
 
 format: $(READY) ## Format and fix what can be fixed

@@ -1,4 +1,4 @@
-"""The gateway as its parent sees it: a child that is told its settings, serves, and is stopped."""
+"""The gateway as its parent sees it: a child that gets its settings, serves, and is stopped."""
 
 from __future__ import annotations
 

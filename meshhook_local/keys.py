@@ -1,4 +1,4 @@
-"""The secrets of a stack: random, and kept beside lasting data."""
+"""The secrets of a stack: random, and kept next to data that lasts."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class PostgresServer:
         return f"host={self._sockets} port={self._port} user={role} dbname=postgres"
 
     def is_running(self) -> bool:
-        """Tell whether the server process lives."""
+        """Return whether the server process lives."""
         return self._process is not None and self._process.is_running()
 
     def prepare(self) -> None:
@@ -270,7 +270,7 @@ class PostgresServer:
 
     def _may_launch_again(self, failure: str) -> bool:
         if _PORT_TAKEN in failure and not self._keeps_port:
-            self._port = 0  # Somebody was faster; any other port will do.
+            self._port = 0  # Another process was faster; any other port will do.
             return True
         return self._was_killed and any(words in failure for words in _PREDECESSOR_ALIVE)
 

@@ -88,7 +88,7 @@ class GuardedProcess:
         self.pid = self._begin(command)
 
     def is_running(self) -> bool:
-        """Tell whether the child still runs."""
+        """Return whether the child still runs."""
         return self._guard.poll() is None
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ class Template:
     uid: int
 
     def exists(self) -> bool:
-        """Tell whether it is there and was made by the user who runs Postgres.
+        """Return whether it is there and was made by the user who runs Postgres.
 
         Anyone may make a folder of that name where all keep their temporary files.
         """

@@ -31,7 +31,7 @@ class ApiError(Exception):
         message: What went wrong.
         details: More about it, or None.
         hint: What may help, or None.
-        headers: Headers beside those that every error has.
+        headers: Headers in addition to those that every error has.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class ApiError(Exception):
 
 
 def is_final_status(status: int) -> bool:
-    """Tell whether a status can end a request; those below 200 announce another."""
+    """Return whether a status can end a request; those below 200 announce another."""
     return _LOWEST_STATUS <= status <= _HIGHEST_STATUS
 
 
 def is_header(name: object, value: object) -> bool:
-    """Tell whether a header can be sent as it is, without breaking out of its line."""
+    """Return whether a header can be sent as it is, without breaking out of its line."""
     return (
         isinstance(name, str)
         and isinstance(value, str)

@@ -27,7 +27,7 @@ class SchemaListener:
     """Holds the schema cache and the connection that listens on the channel `pgrst`.
 
     Error policy: when the connection is lost, the cache stays, the idle connections of the pool are
-    closed, and the listener connects again with a growing delay, then reads the schema anew. When
+    closed, and the listener connects again with a growing delay, then reads the schema again. When
     the schema cannot be read, there is no cache until it can.
 
     Args:

@@ -60,7 +60,7 @@ def resolve(wanted: Wanted, cache: SchemaCache) -> Function:
 
 
 def _takes_body(function: Function, wanted: Wanted) -> bool:
-    """Tell whether the function has one parameter without a name, for the whole body."""
+    """Return whether the function has one parameter without a name, for the whole body."""
     if len(function.parameters) != 1 or function.parameters[0].name:
         return False
     is_json = wanted.payload.media_type == JSON

@@ -74,7 +74,7 @@ class Function:
     isolation: str | None
 
     def takes(self, keys: frozenset[str]) -> bool:
-        """Tell whether the function can be called with arguments of exactly these names."""
+        """Return whether the function can be called with arguments of exactly these names."""
         names = {parameter.name for parameter in self.parameters}
         required = {parameter.name for parameter in self.parameters if parameter.required}
         return required <= keys <= names

@@ -1,4 +1,4 @@
-"""What the gateway is told by the process that starts it."""
+"""The gateway's settings, passed by its parent process."""
 
 from __future__ import annotations
 
