@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo check format soak bench docs compat audit licences
+.PHONY: help test demo check format sql soak bench docs compat audit licences
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,11 +22,15 @@ test: $(READY) ## Run the tests, on a real Postgres with the real PGMQ
 demo: $(READY) ## Deliver webhooks end to end: enqueue, work, retry, dead-letter, replay
 	$(BIN)/python examples/webhook_delivery.py
 
-check: $(READY) ## Format check, lint, types, import rule
+check: $(READY) ## Format check, lint, types, import rule, generated SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m sql.generate --check
+
+sql: $(READY) ## Put sql/ together as the migration of this release
+	$(BIN)/python -m sql.generate
 
 soak: $(READY) ## Kill, freeze and cut off workers for minutes, and account for every job
 	$(BIN)/python -m tests.soak --minutes 10 $(ARGS)

@@ -98,7 +98,7 @@ def _examine_project(client: "Client", queues: list[str], sample: float) -> Iter
     from meshhook.cli.expected import expected  # noqa: PLC0415 - heavy
     from meshhook.cli.failures import failure  # noqa: PLC0415 - heavy
     from meshhook.exceptions import MeshHookError  # noqa: PLC0415 - heavy
-    from meshhook.migrations import migration_files  # noqa: PLC0415 - heavy
+    from meshhook.migrations import migration_file  # noqa: PLC0415 - heavy
 
     def ask(function: str) -> object:
         return views.ask(client, function, _policy())
@@ -112,7 +112,7 @@ def _examine_project(client: "Client", queues: list[str], sample: float) -> Iter
         if clock := diagnosis.clock(facts, here + timedelta(seconds=seconds / 2), seconds):
             yield clock
         served = _served(client)
-        for finding in diagnosis.diagnose(facts, expected(migration_files()), served, queues):
+        for finding in diagnosis.diagnose(facts, expected(migration_file()), served, queues):
             yield finding
             if finding.status != "ok":
                 told.add(finding.check)

@@ -91,7 +91,7 @@ def _told(error: errors.MeshHookError) -> str:
 
 
 def _missing(ask: Ask) -> Finding:
-    """Tell migrations that were applied in part, or long ago, from none."""
+    """Tell SQL that was applied in part, or long ago, from none."""
     version = _answer(ask, "meshhook_version")
     if version is not None:
         schema = version.get("schema_version") if isinstance(version, dict) else None
@@ -102,8 +102,8 @@ def _missing(ask: Ask) -> Finding:
         return problem("functions", message, REPAIR)
     if _answer(ask, "meshhook_list_queues") is not None:
         message = (
-            "the migrations were applied in part: meshhook_list_queues is there, meshhook_doctor"
-            " and meshhook_version are not"
+            "MeshHook's SQL is there in part: meshhook_list_queues is, meshhook_doctor and"
+            " meshhook_version are not"
         )
         return problem("functions", message, REPAIR)
     return problem(

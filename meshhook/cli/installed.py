@@ -96,7 +96,7 @@ def ask(settings: Settings) -> Installed:
     from meshhook.cli import diagnosis, views  # noqa: PLC0415 - heavy
     from meshhook.cli.expected import expected  # noqa: PLC0415 - heavy
 
-    versions = [one.schema_version or 0 for one in migrations.shipped()]
+    own = migrations.shipped()
     with settings.connect() as client:
         try:
             answer = views.ask(client, "meshhook_doctor", RepeatPolicy(tries=2))
@@ -105,5 +105,5 @@ def ask(settings: Settings) -> Installed:
     facts = diagnosis.decode(answer)
     if facts.is_strange:
         return Installed(problem=f"meshhook_doctor was changed by hand: {INSTALL_AGAIN}")
-    functions = expected(migrations.migration_files()).functions
-    return compare(facts.functions, facts.schema_version, functions, max(versions, default=None))
+    functions = expected(own.path).functions
+    return compare(facts.functions, facts.schema_version, functions, own.schema_version)

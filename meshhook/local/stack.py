@@ -17,7 +17,7 @@ from meshhook.local.gateway.settings import GatewaySettings
 from meshhook.local.keys import StackKeys, load_keys, make_keys, sign_token
 from meshhook.local.migrate import apply_migrations, migrations_in
 from meshhook.local.postgres import ADMIN_ROLE, PostgresServer
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -218,7 +218,7 @@ class LocalStack:
         self._gateway = gateway
 
     def _migration_files(self) -> list[Path]:
-        files = migration_files() if self._apply_meshhook else []
+        files = [migration_file()] if self._apply_meshhook else []
         return files + (migrations_in(self._migrations) if self._migrations else [])
 
     def _gateway_settings(self) -> GatewaySettings:
