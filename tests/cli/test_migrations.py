@@ -16,6 +16,7 @@ from tests.cli.conftest import Shell
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, tzinfo=UTC)
 NAME = migrations.shipped().name
+BETTER = "select jsonb_build_object('schema_version', 1);\n"
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_an_upgrade_adds_the_new_release_after_the_old_one(
 ) -> None:
     old = install(folder)
     before = old.read_text()
-    release(monkeypatch, tmp_path / "newer", "9.10.0", "-- Better.\n")
+    release(monkeypatch, tmp_path / "newer", "9.10.0", BETTER)
 
     status = bare_shell.run("migrations", "status", "--json")
     told = bare_shell.run("migrations", "status")
@@ -204,7 +205,7 @@ def test_an_upgrade_adds_the_new_release_after_the_old_one(
     assert (first, second.partition("_")[2]) == (old.name, "meshhook_9_10_0.sql")
     assert (old.read_text(), (folder / second).read_text()) == (
         before,
-        "-- MeshHook 9.10.0\n-- Better.\n",
+        f"-- MeshHook 9.10.0\n{BETTER}",
     )
     assert bare_shell.run("migrations", "status").code == 0
 
@@ -303,7 +304,7 @@ def test_an_upgrade_after_a_repair_adds_the_new_release(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrations.install(migrations.target(folder, NOW, again=True))
-    release(monkeypatch, tmp_path / "newer", "9.10.0", "-- Better.\n")
+    release(monkeypatch, tmp_path / "newer", "9.10.0", BETTER)
 
     assert state_of(folder) == "other release"
 
