@@ -18,7 +18,7 @@
 --     that applies this. What they call runs as that role, too. Postgres lets all roles execute a new
 --     function, so each is closed to all but service_role at once; what the owner gave to other roles stays.
 --   * Lock order: the request's advisory lock, rows of the queue by msg_id, rows of the dead letter
---     queue by msg_id, history, totals, requests. Claims skip locked rows, so they wait for nobody. An
+--     queue by msg_id, history, totals, requests. Claims skip locked rows, so they never wait. An
 --     enqueue locks no row of its queue; its jobs' keys are rows of requests, taken by key before its own.
 --   * Only what PGMQ 1.4.4, 1.5.1 and 1.13 share is used, and no statement lacks a WHERE (Supabase
 --     loads safeupdate). SQLSTATE 40001 is never raised: PostgREST 14 repeats such a request without end.
@@ -161,7 +161,7 @@ comment on table meshhook.requests is
 create unique index if not exists requests_by_expiry
   on meshhook.requests (expires_at, queue_name, verb, request_id);
 
--- A worker writes its row every few seconds, and nobody else does.
+-- A worker writes its own row every few seconds; no other connection does.
 create table if not exists meshhook.workers (
   worker_id text not null,
   name text,
@@ -177,7 +177,7 @@ create table if not exists meshhook.workers (
   constraint workers_pkey primary key (worker_id)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 comment on table meshhook.workers is
-  'The workers that were seen lately: each tells of itself with some of its calls.';
+  'The workers that were seen lately: each reports itself with some of its calls.';
 
 create table if not exists meshhook.user_queues (
   queue_id integer not null,

@@ -13,7 +13,7 @@ begin
 end
 $$;
 comment on function meshhook._refuse is
-  'Raise MH002: the argument, its value, what is wrong with it and how to mend it.';
+  'Raise MH002: the argument, its value, what is wrong with it and how to fix it.';
 
 create or replace function meshhook._check_number(
   p_field text, p_value double precision, p_low double precision, p_high double precision

@@ -23,7 +23,7 @@ comment on function meshhook._turn_away is
   'Raise an error that PostgREST answers with this HTTP status, code and headers.';
 
 -- A definer's function sees its owner as current_user; the setting "role" is still the caller's. Without
--- one, whoever logged in is the caller.
+-- one, the role that logged in is the caller.
 create or replace function meshhook._caller()
 returns text language sql stable
 set search_path = pg_catalog, pg_temp
@@ -53,9 +53,9 @@ comment on function meshhook._granted_functions is
   'Return the functions that a grant lets a role execute. Each of them finds its queue with '
   'meshhook._queue(), which calls _check_reach(), and none takes a second one.';
 
--- The owner and the service role reach every queue, and so does a caller who could not execute any of the
--- functions himself: he comes through a function that its owner let him call, such as a trigger's. Whoever
--- else has execute rights needs a row, however he came by the rights: as a member of a role with grants, or
+-- The owner and the service role reach every queue. So does a caller that could not execute any of the
+-- functions itself: it comes through a function that its owner let it call, such as a trigger's. Any other
+-- caller with execute rights needs a row, however it got the rights: as a member of a role with grants, or
 -- after that role was renamed. A member of roles of both verbs could use each verb in the queues of the
 -- other, and so may use none.
 create or replace function meshhook._check_reach(p_queue meshhook.queues)

@@ -102,7 +102,7 @@ comment on function meshhook._leave_extension is
   'Let a table or sequence of PGMQ be no member of its extension, if it is one.';
 
 -- Ids that the lost table has given are in archive and history, and in the hands of workers: by a receipt
--- that fits two jobs, the wrong one would be settled. Nobody knows the highest; the seconds since 1970 are
+-- that fits two jobs, the wrong one would be settled. The highest is not known; the seconds since 1970 are
 -- above it, unless these have been used before.
 create or replace function meshhook._skip_used_ids(p_queue_name text)
 returns void language plpgsql

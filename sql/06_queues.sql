@@ -148,7 +148,7 @@ as $$
 declare
   v_queue meshhook.queues;
 begin
-  -- A queue that was dropped and made anew without MeshHook is another queue.
+  -- A queue that was dropped and created again without MeshHook is another queue.
   select q.* into v_queue
   from meshhook.queues q
   join pgmq.meta m on m.queue_name = q.queue_name and m.created_at = q.created_at
@@ -410,7 +410,7 @@ begin
     perform meshhook._drop_pgmq_queue(v_dlq_name);
     delete from meshhook.requests r where r.queue_name = v_dlq_name;
   end if;
-  -- A queue of the same name that comes later starts anew, its idempotency keys too.
+  -- A later queue of the same name starts empty, its idempotency keys too.
   delete from meshhook.requests r where r.queue_name = v_name;
   perform meshhook._remember(v_name, 'drop_queue', request_id, to_jsonb(v_dropped));
   return v_dropped;

@@ -175,7 +175,7 @@ comment on function meshhook._insert_messages is
 -- A key of a job and the request_id of a call that sends this job alone are one and the same. What holds off
 -- others that use the key are the rows themselves, and not advisory locks, of which a batch would need more
 -- than Postgres has room for. They are taken in the order of the keys, so that two batches never wait for
--- each other; and after the lock of the table, which whoever drops the queue takes first too.
+-- each other; and after the lock of the table, which a drop of the queue takes first, too.
 --
 -- Nothing here is joined: how many keys there are and how many are remembered is not known when a plan is
 -- made, and a wrong guess compares each of them with each. Each is looked up in the primary key instead.

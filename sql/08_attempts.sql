@@ -2,7 +2,7 @@
 --
 -- attempt = message.attempt + deliveries since that was written, where "reads" under the reserved key
 -- says at which read_ct it was written. A retry writes attempt + 1, a hand-back writes the same attempt
--- again; a crash writes nothing, so the next delivery counts one more. A message that nobody has settled
+-- again; a crash writes nothing, so the next delivery counts one more. A message that has not been settled
 -- yet has no "reads": its first delivery is message.attempt itself, or 1. With "reads" goes the job's "id",
 -- so that in a message that was copied from another job it counts for nothing.
 

@@ -150,7 +150,7 @@ $$;
 comment on function meshhook._record_lapses is
   'Keep deliveries that were never settled in the history, when the next delivery shows them.';
 
--- The read count that this claim added to an unfit job is no delivery: nobody got it.
+-- The read count that this claim added to an unfit job is no delivery: no worker got it.
 create or replace function meshhook._bury_unfit(p_queue meshhook.queues, p_unfit jsonb)
 returns jsonb language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -288,7 +288,7 @@ comment on function meshhook._claim is
   'Claim due jobs; move those past their last attempt to the dead letter queue instead of handing them out.';
 
 -- A claim whose answer was lost is asked for again with the same request id. Its jobs are still hidden;
--- those that nobody else has read since are handed out again under the receipts of the first answer.
+-- those that were not read again since are handed out again under the receipts of the first answer.
 create or replace function meshhook._claim_again(
   p_queue meshhook.queues, p_memory jsonb, p_vt timestamptz, p_max_attempts integer
 )
@@ -353,7 +353,7 @@ $$;
 comment on function meshhook._claim_json is 'Return the answer to a claim.';
 
 -- What a claim has to be remembered by is short text, not nested JSON: it is written for every batch and
--- hardly ever read. An empty claim needs no memory: its repeat claims what has come since.
+-- rarely read. An empty claim needs no memory: its repeat claims what has come since.
 create or replace function meshhook._hand_out(
   p_queue meshhook.queues, p_quantity integer, p_vt_seconds double precision, p_max_attempts integer,
   p_max_bytes integer, p_earlier jsonb, out answer json, out memory jsonb

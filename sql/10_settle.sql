@@ -1,16 +1,16 @@
--- Settles: what becomes of a job that was handed out. Every verb takes receipts, changes only the jobs
--- whose last delivery they name, and says for each what happened:
+-- Settles: the end of a delivery. Every verb takes receipts, changes only the jobs whose last delivery they
+-- name, and answers for each:
 --   ok       settled
---   lost     somebody has read the job since: this receipt's lease is gone, and nothing was changed
+--   lost     the job was read again since: this receipt's lease is gone, and nothing was changed
 --   missing  the job is not in the queue any more
--- A settle that comes late is accepted as long as nobody else has read the job. A receipt without a
--- read count settles the job whoever holds it, as the guide's acknowledge(msg_id) does.
+-- A settle that comes late is accepted as long as the job was not read again. A receipt without a
+-- read count settles the job even if another worker holds it, as the guide's acknowledge(msg_id) does.
 --
 -- A retry and a release spend their receipt: repeated under it, they are "ok" and change nothing, and an
 -- extension that comes after them is "lost", or it would hide a job that waits for its turn.
 --
--- Each kind of settle returns a tally, a row of meshhook.totals with what it adds to them; whoever
--- settles adds it up at the very end, because that lock comes last.
+-- Each kind of settle returns a tally, a row of meshhook.totals with what it adds to them. It is
+-- added at the very end, because that lock comes last.
 
 -- The checks stand in the query itself: a function with a search_path of its own is not inlined, and
 -- calling one for each outcome would cost more than the settle.
@@ -158,7 +158,7 @@ create or replace function meshhook._count(p_queue_id integer, p_tally meshhook.
 returns void language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  -- One slot for each connection, as far as they go: whoever settles waits for hardly anybody.
+  -- A slot for each connection, as far as there are slots, so that settles seldom wait for each other.
   insert into meshhook.totals as t (
     queue_id, slot, completed, dead_lettered, retried, attempts, max_attempt, timed, seconds
   )

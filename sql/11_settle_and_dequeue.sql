@@ -35,7 +35,7 @@ begin
   from meshhook._hand_out(
     v_queue, quantity, v_seconds, max_attempts, max_bytes, nullif(v_earlier -> 'claim', 'null')
   );
-  -- The claim waits for nobody, so the lock of the totals, which is taken last, is held for a moment only.
+  -- The claim never waits, so the lock of the totals, which is taken last, is held for a moment only.
   perform meshhook._count(v_queue.queue_id, v_tally);
   if v_earlier is null or v_claim.memory is not null then
     perform meshhook._remember(

@@ -29,7 +29,7 @@ as $$
   select case
     when p_vt <= clock_timestamp() then 'available'
     when p_read_ct = 0 then 'scheduled'
-    -- Settled since its last delivery, so nobody holds it: a retry or a snooze waits for its time.
+    -- Settled since its last delivery, so no worker holds it: a retry or a snooze waits for its time.
     when p_message -> '_meshhook' @> jsonb_build_object('id', p_msg_id, 'reads', p_read_ct) then 'scheduled'
     else 'leased'
   end

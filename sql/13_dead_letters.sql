@@ -1,5 +1,5 @@
--- The dead letter queue: a PGMQ queue of its own, whose messages are those of the jobs with what went
--- wrong beside it. Looking at it changes nothing. A queue may do without: then its failed jobs go to its
+-- The dead letter queue: a PGMQ queue of its own, whose messages are those of the jobs, with their
+-- errors. Looking at it changes nothing. A queue may do without: then its failed jobs go to its
 -- archive.
 
 -- Without a name of a dead letter queue, the message stays in its row and PGMQ archives that.
@@ -70,7 +70,9 @@ begin
         ) as letter
       from held h
     ), $sql$
-    || meshhook._buried_sql(p_dlq_name, v_has_headers and meshhook._has_headers(p_dlq_name))
+    || meshhook._buried_sql(
+      p_dlq_name, v_has_headers and meshhook._has_headers(coalesce(p_dlq_name, p_queue.queue_name))
+    )
     || $sql$, told_attempt as (
       insert into meshhook.attempts as a (
         queue_id, msg_id, read_ct, attempt, outcome, error_type, error_message, error_stack, worker, seconds

@@ -21,7 +21,7 @@ $$;
 comment on function meshhook._source_queue_sql is
   'Return the SQL expression for the queue that a dead letter came from, $2 where it does not say.';
 
--- A replayed job starts anew under a new id: attempt 1, no error. What its sender gave stays.
+-- A replayed job starts again under a new id: attempt 1, no error. What its sender gave stays.
 create or replace function meshhook._replay_to(
   p_dlq_name text, p_msg_ids bigint[], p_source text, p_target meshhook.queues
 )
@@ -147,7 +147,7 @@ begin
       );
     end if;
   end if;
-  -- The queue's table comes before its dead letter queue's, as for whoever drops both.
+  -- The queue's table comes before its dead letter queue's, as in a drop of both.
   for v_source in
     select q.queue_name
     from meshhook.queues q

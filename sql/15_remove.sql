@@ -1,4 +1,4 @@
--- Removal: jobs that nobody is to work on any more.
+-- Removal: jobs that are not to be worked on any more.
 
 create or replace function meshhook._remove(
   p_queue_name text, p_verb text, p_state text, p_msg_ids bigint[], p_request_id text
@@ -47,7 +47,7 @@ begin
 end
 $$;
 comment on function meshhook._remove is
-  'Delete jobs whoever holds them, with a state for the history. Return for each ok or missing.';
+  'Delete jobs, held by a worker or not, with a state for the history. Return for each ok or missing.';
 
 create or replace function public.meshhook_delete(
   queue_name text, msg_ids bigint[], request_id text default null
@@ -58,7 +58,7 @@ as $$
   select meshhook._remove(queue_name, 'delete', 'deleted', msg_ids, request_id)
 $$;
 comment on function public.meshhook_delete is
-  'Delete jobs or dead letters whoever holds them. Return for each ok or missing.';
+  'Delete jobs or dead letters, held by a worker or not. Return for each ok or missing.';
 revoke all on function public.meshhook_delete from public, anon, authenticated;
 grant execute on function public.meshhook_delete to service_role;
 

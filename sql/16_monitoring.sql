@@ -21,7 +21,7 @@ begin
   $sql$)
   into pending, visible, oldest, newest;
 exception when undefined_table or insufficient_privilege then
-  null; -- it was dropped while this waited for it, or belongs to somebody else
+  null; -- it was dropped while this waited for it, or belongs to another role
 end
 $$;
 comment on function meshhook._depth is

@@ -1,4 +1,4 @@
--- Retention: history and archives grow for ever unless somebody prunes them.
+-- Retention: history and archives grow until they are pruned.
 
 create or replace function meshhook._prune_archive(p_queue_name text, p_before timestamptz, p_limit integer)
 returns integer language plpgsql

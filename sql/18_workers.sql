@@ -1,6 +1,6 @@
 -- Workers: what each says about itself with a call that it makes anyway.
 
--- A worker tells of itself with a call that it makes anyway. Its row is its own, so nobody waits for it,
+-- A worker reports itself with a call that it makes anyway. Its row is its own, so no call waits for it,
 -- and it is written last. Workers of the past are dropped on the way, and one that stopped in order says so.
 create or replace function meshhook._seen(p_worker jsonb)
 returns void language plpgsql
@@ -16,7 +16,7 @@ begin
     v_worker := jsonb_populate_record(null::meshhook.workers, p_worker);
   exception when data_exception then
     perform meshhook._refuse(
-      'worker', p_worker::text, 'is not what a worker tells of itself',
+      'worker', p_worker::text, 'is not a report of a worker',
       'Leave it out; the SDK''s Worker sends it.'
     );
   end;
@@ -57,7 +57,7 @@ begin
 end
 $$;
 comment on function meshhook._seen is
-  'Note what a worker tells of itself, or drop it when it says that it is stopped; null if it tells nothing.';
+  'Keep the report of a worker, or delete it when it says that it is stopped; null is no report.';
 
 create or replace function public.meshhook_list_workers(queue_name text default null)
 returns jsonb language plpgsql stable security definer

@@ -8,10 +8,10 @@
 --
 -- Locks: the request's first, then the user's row, and after these what an enqueue takes.
 --
--- What is given is tied to queue_id: a queue of the same name that comes later starts with nobody let in.
--- Whoever is turned away gets an HTTP status that says so, which PostgREST takes from an error of SQLSTATE
--- PGRST: MH004 not allowed, with 403; MH005 quota used up, with 429 and Retry-After. As SQLSTATEs, both
--- would be answered with 400.
+-- What is given is tied to queue_id: a later queue of the same name lets no role in.
+-- A caller that is turned away gets an HTTP status that says so, which PostgREST takes from an error of
+-- SQLSTATE PGRST: MH004 not allowed, with 403; MH005 quota used up, with 429 and Retry-After. As SQLSTATEs,
+-- both would be answered with 400.
 
 create or replace function meshhook._check_role(p_role_name text)
 returns void language plpgsql stable
@@ -279,7 +279,7 @@ declare
   v_name constant text := meshhook_user_enqueue.queue_name;
   v_allowed constant meshhook.user_queues := meshhook._user_queue(v_name);
   v_user constant uuid := meshhook._end_user(v_allowed.allows_anonymous);
-  -- The memory is the user's own: whoever guesses another's request_id gets nothing by it.
+  -- The memory is the user's own: to guess another user's request_id gives nothing.
   v_verb constant text := 'user_enqueue ' || v_user;
   v_answer constant jsonb := meshhook._recall(v_name, v_verb, request_id);
 begin

@@ -105,7 +105,7 @@ comment on function meshhook._doctor_relations is
   'Return which of MeshHook''s tables, indexes and views are there.';
 
 -- Read from the catalogue alone, so it is answered for a table that this role may not read, too. Triggers of
--- MeshHook, PGMQ and Postgres itself are not told; those of others run with every job.
+-- MeshHook, PGMQ and Postgres itself are left out; those of others run with every job.
 create or replace function meshhook._doctor_table(p_name text)
 returns jsonb language sql stable
 set search_path = pg_catalog, pg_temp
@@ -158,7 +158,7 @@ comment on function meshhook._doctor_table is
   'Return the size of a table, how much of it is dead, its owner, what this role may not do in it, the '
   'columns that indexes begin with, and triggers of others; null where there is none.';
 
--- Everything here but the depth reads the ends of an index, or a thousand rows at the most.
+-- Everything here but the depth reads the ends of an index, or at most a thousand rows.
 create or replace function meshhook._doctor_queue(p_queue_name text)
 returns jsonb language plpgsql stable
 set search_path = pg_catalog, pg_temp

@@ -21,7 +21,7 @@
 --     that applies this. What they call runs as that role, too. Postgres lets all roles execute a new
 --     function, so each is closed to all but service_role at once; what the owner gave to other roles stays.
 --   * Lock order: the request's advisory lock, rows of the queue by msg_id, rows of the dead letter
---     queue by msg_id, history, totals, requests. Claims skip locked rows, so they wait for nobody. An
+--     queue by msg_id, history, totals, requests. Claims skip locked rows, so they never wait. An
 --     enqueue locks no row of its queue; its jobs' keys are rows of requests, taken by key before its own.
 --   * Only what PGMQ 1.4.4, 1.5.1 and 1.13 share is used, and no statement lacks a WHERE (Supabase
 --     loads safeupdate). SQLSTATE 40001 is never raised: PostgREST 14 repeats such a request without end.
@@ -164,7 +164,7 @@ comment on table meshhook.requests is
 create unique index if not exists requests_by_expiry
   on meshhook.requests (expires_at, queue_name, verb, request_id);
 
--- A worker writes its row every few seconds, and nobody else does.
+-- A worker writes its own row every few seconds; no other connection does.
 create table if not exists meshhook.workers (
   worker_id text not null,
   name text,
@@ -180,7 +180,7 @@ create table if not exists meshhook.workers (
   constraint workers_pkey primary key (worker_id)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 comment on table meshhook.workers is
-  'The workers that were seen lately: each tells of itself with some of its calls.';
+  'The workers that were seen lately: each reports itself with some of its calls.';
 
 create table if not exists meshhook.user_queues (
   queue_id integer not null,
@@ -232,7 +232,7 @@ begin
 end
 $$;
 comment on function meshhook._refuse is
-  'Raise MH002: the argument, its value, what is wrong with it and how to mend it.';
+  'Raise MH002: the argument, its value, what is wrong with it and how to fix it.';
 
 create or replace function meshhook._check_number(
   p_field text, p_value double precision, p_low double precision, p_high double precision
@@ -380,7 +380,7 @@ comment on function meshhook._turn_away is
   'Raise an error that PostgREST answers with this HTTP status, code and headers.';
 
 -- A definer's function sees its owner as current_user; the setting "role" is still the caller's. Without
--- one, whoever logged in is the caller.
+-- one, the role that logged in is the caller.
 create or replace function meshhook._caller()
 returns text language sql stable
 set search_path = pg_catalog, pg_temp
@@ -410,9 +410,9 @@ comment on function meshhook._granted_functions is
   'Return the functions that a grant lets a role execute. Each of them finds its queue with '
   'meshhook._queue(), which calls _check_reach(), and none takes a second one.';
 
--- The owner and the service role reach every queue, and so does a caller who could not execute any of the
--- functions himself: he comes through a function that its owner let him call, such as a trigger's. Whoever
--- else has execute rights needs a row, however he came by the rights: as a member of a role with grants, or
+-- The owner and the service role reach every queue. So does a caller that could not execute any of the
+-- functions itself: it comes through a function that its owner let it call, such as a trigger's. Any other
+-- caller with execute rights needs a row, however it got the rights: as a member of a role with grants, or
 -- after that role was renamed. A member of roles of both verbs could use each verb in the queues of the
 -- other, and so may use none.
 create or replace function meshhook._check_reach(p_queue meshhook.queues)
@@ -643,7 +643,7 @@ comment on function meshhook._leave_extension is
   'Let a table or sequence of PGMQ be no member of its extension, if it is one.';
 
 -- Ids that the lost table has given are in archive and history, and in the hands of workers: by a receipt
--- that fits two jobs, the wrong one would be settled. Nobody knows the highest; the seconds since 1970 are
+-- that fits two jobs, the wrong one would be settled. The highest is not known; the seconds since 1970 are
 -- above it, unless these have been used before.
 create or replace function meshhook._skip_used_ids(p_queue_name text)
 returns void language plpgsql
@@ -937,7 +937,7 @@ as $$
 declare
   v_queue meshhook.queues;
 begin
-  -- A queue that was dropped and made anew without MeshHook is another queue.
+  -- A queue that was dropped and created again without MeshHook is another queue.
   select q.* into v_queue
   from meshhook.queues q
   join pgmq.meta m on m.queue_name = q.queue_name and m.created_at = q.created_at
@@ -1199,7 +1199,7 @@ begin
     perform meshhook._drop_pgmq_queue(v_dlq_name);
     delete from meshhook.requests r where r.queue_name = v_dlq_name;
   end if;
-  -- A queue of the same name that comes later starts anew, its idempotency keys too.
+  -- A later queue of the same name starts empty, its idempotency keys too.
   delete from meshhook.requests r where r.queue_name = v_name;
   perform meshhook._remember(v_name, 'drop_queue', request_id, to_jsonb(v_dropped));
   return v_dropped;
@@ -1388,7 +1388,7 @@ comment on function meshhook._insert_messages is
 -- A key of a job and the request_id of a call that sends this job alone are one and the same. What holds off
 -- others that use the key are the rows themselves, and not advisory locks, of which a batch would need more
 -- than Postgres has room for. They are taken in the order of the keys, so that two batches never wait for
--- each other; and after the lock of the table, which whoever drops the queue takes first too.
+-- each other; and after the lock of the table, which a drop of the queue takes first, too.
 --
 -- Nothing here is joined: how many keys there are and how many are remembered is not known when a plan is
 -- made, and a wrong guess compares each of them with each. Each is looked up in the primary key instead.
@@ -1549,7 +1549,7 @@ grant execute on function public.meshhook_enqueue to service_role;
 --
 -- attempt = message.attempt + deliveries since that was written, where "reads" under the reserved key
 -- says at which read_ct it was written. A retry writes attempt + 1, a hand-back writes the same attempt
--- again; a crash writes nothing, so the next delivery counts one more. A message that nobody has settled
+-- again; a crash writes nothing, so the next delivery counts one more. A message that has not been settled
 -- yet has no "reads": its first delivery is message.attempt itself, or 1. With "reads" goes the job's "id",
 -- so that in a message that was copied from another job it counts for nothing.
 
@@ -1768,7 +1768,7 @@ $$;
 comment on function meshhook._record_lapses is
   'Keep deliveries that were never settled in the history, when the next delivery shows them.';
 
--- The read count that this claim added to an unfit job is no delivery: nobody got it.
+-- The read count that this claim added to an unfit job is no delivery: no worker got it.
 create or replace function meshhook._bury_unfit(p_queue meshhook.queues, p_unfit jsonb)
 returns jsonb language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1906,7 +1906,7 @@ comment on function meshhook._claim is
   'Claim due jobs; move those past their last attempt to the dead letter queue instead of handing them out.';
 
 -- A claim whose answer was lost is asked for again with the same request id. Its jobs are still hidden;
--- those that nobody else has read since are handed out again under the receipts of the first answer.
+-- those that were not read again since are handed out again under the receipts of the first answer.
 create or replace function meshhook._claim_again(
   p_queue meshhook.queues, p_memory jsonb, p_vt timestamptz, p_max_attempts integer
 )
@@ -1971,7 +1971,7 @@ $$;
 comment on function meshhook._claim_json is 'Return the answer to a claim.';
 
 -- What a claim has to be remembered by is short text, not nested JSON: it is written for every batch and
--- hardly ever read. An empty claim needs no memory: its repeat claims what has come since.
+-- rarely read. An empty claim needs no memory: its repeat claims what has come since.
 create or replace function meshhook._hand_out(
   p_queue meshhook.queues, p_quantity integer, p_vt_seconds double precision, p_max_attempts integer,
   p_max_bytes integer, p_earlier jsonb, out answer json, out memory jsonb
@@ -2046,19 +2046,19 @@ comment on function public.meshhook_dequeue is
 revoke all on function public.meshhook_dequeue from public, anon, authenticated;
 grant execute on function public.meshhook_dequeue to service_role;
 
--- Settles: what becomes of a job that was handed out. Every verb takes receipts, changes only the jobs
--- whose last delivery they name, and says for each what happened:
+-- Settles: the end of a delivery. Every verb takes receipts, changes only the jobs whose last delivery they
+-- name, and answers for each:
 --   ok       settled
---   lost     somebody has read the job since: this receipt's lease is gone, and nothing was changed
+--   lost     the job was read again since: this receipt's lease is gone, and nothing was changed
 --   missing  the job is not in the queue any more
--- A settle that comes late is accepted as long as nobody else has read the job. A receipt without a
--- read count settles the job whoever holds it, as the guide's acknowledge(msg_id) does.
+-- A settle that comes late is accepted as long as the job was not read again. A receipt without a
+-- read count settles the job even if another worker holds it, as the guide's acknowledge(msg_id) does.
 --
 -- A retry and a release spend their receipt: repeated under it, they are "ok" and change nothing, and an
 -- extension that comes after them is "lost", or it would hide a job that waits for its turn.
 --
--- Each kind of settle returns a tally, a row of meshhook.totals with what it adds to them; whoever
--- settles adds it up at the very end, because that lock comes last.
+-- Each kind of settle returns a tally, a row of meshhook.totals with what it adds to them. It is
+-- added at the very end, because that lock comes last.
 
 -- The checks stand in the query itself: a function with a search_path of its own is not inlined, and
 -- calling one for each outcome would cost more than the settle.
@@ -2206,7 +2206,7 @@ create or replace function meshhook._count(p_queue_id integer, p_tally meshhook.
 returns void language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  -- One slot for each connection, as far as they go: whoever settles waits for hardly anybody.
+  -- A slot for each connection, as far as there are slots, so that settles seldom wait for each other.
   insert into meshhook.totals as t (
     queue_id, slot, completed, dead_lettered, retried, attempts, max_attempt, timed, seconds
   )
@@ -2787,7 +2787,7 @@ begin
   from meshhook._hand_out(
     v_queue, quantity, v_seconds, max_attempts, max_bytes, nullif(v_earlier -> 'claim', 'null')
   );
-  -- The claim waits for nobody, so the lock of the totals, which is taken last, is held for a moment only.
+  -- The claim never waits, so the lock of the totals, which is taken last, is held for a moment only.
   perform meshhook._count(v_queue.queue_id, v_tally);
   if v_earlier is null or v_claim.memory is not null then
     perform meshhook._remember(
@@ -2836,7 +2836,7 @@ as $$
   select case
     when p_vt <= clock_timestamp() then 'available'
     when p_read_ct = 0 then 'scheduled'
-    -- Settled since its last delivery, so nobody holds it: a retry or a snooze waits for its time.
+    -- Settled since its last delivery, so no worker holds it: a retry or a snooze waits for its time.
     when p_message -> '_meshhook' @> jsonb_build_object('id', p_msg_id, 'reads', p_read_ct) then 'scheduled'
     else 'leased'
   end
@@ -3007,8 +3007,8 @@ comment on function public.meshhook_list_jobs is
 revoke all on function public.meshhook_list_jobs from public, anon, authenticated;
 grant execute on function public.meshhook_list_jobs to service_role;
 
--- The dead letter queue: a PGMQ queue of its own, whose messages are those of the jobs with what went
--- wrong beside it. Looking at it changes nothing. A queue may do without: then its failed jobs go to its
+-- The dead letter queue: a PGMQ queue of its own, whose messages are those of the jobs, with their
+-- errors. Looking at it changes nothing. A queue may do without: then its failed jobs go to its
 -- archive.
 
 -- Without a name of a dead letter queue, the message stays in its row and PGMQ archives that.
@@ -3079,7 +3079,9 @@ begin
         ) as letter
       from held h
     ), $sql$
-    || meshhook._buried_sql(p_dlq_name, v_has_headers and meshhook._has_headers(p_dlq_name))
+    || meshhook._buried_sql(
+      p_dlq_name, v_has_headers and meshhook._has_headers(coalesce(p_dlq_name, p_queue.queue_name))
+    )
     || $sql$, told_attempt as (
       insert into meshhook.attempts as a (
         queue_id, msg_id, read_ct, attempt, outcome, error_type, error_message, error_stack, worker, seconds
@@ -3351,7 +3353,7 @@ $$;
 comment on function meshhook._source_queue_sql is
   'Return the SQL expression for the queue that a dead letter came from, $2 where it does not say.';
 
--- A replayed job starts anew under a new id: attempt 1, no error. What its sender gave stays.
+-- A replayed job starts again under a new id: attempt 1, no error. What its sender gave stays.
 create or replace function meshhook._replay_to(
   p_dlq_name text, p_msg_ids bigint[], p_source text, p_target meshhook.queues
 )
@@ -3477,7 +3479,7 @@ begin
       );
     end if;
   end if;
-  -- The queue's table comes before its dead letter queue's, as for whoever drops both.
+  -- The queue's table comes before its dead letter queue's, as in a drop of both.
   for v_source in
     select q.queue_name
     from meshhook.queues q
@@ -3530,7 +3532,7 @@ comment on function public.meshhook_replay is
 revoke all on function public.meshhook_replay from public, anon, authenticated;
 grant execute on function public.meshhook_replay to service_role;
 
--- Removal: jobs that nobody is to work on any more.
+-- Removal: jobs that are not to be worked on any more.
 
 create or replace function meshhook._remove(
   p_queue_name text, p_verb text, p_state text, p_msg_ids bigint[], p_request_id text
@@ -3579,7 +3581,7 @@ begin
 end
 $$;
 comment on function meshhook._remove is
-  'Delete jobs whoever holds them, with a state for the history. Return for each ok or missing.';
+  'Delete jobs, held by a worker or not, with a state for the history. Return for each ok or missing.';
 
 create or replace function public.meshhook_delete(
   queue_name text, msg_ids bigint[], request_id text default null
@@ -3590,7 +3592,7 @@ as $$
   select meshhook._remove(queue_name, 'delete', 'deleted', msg_ids, request_id)
 $$;
 comment on function public.meshhook_delete is
-  'Delete jobs or dead letters whoever holds them. Return for each ok or missing.';
+  'Delete jobs or dead letters, held by a worker or not. Return for each ok or missing.';
 revoke all on function public.meshhook_delete from public, anon, authenticated;
 grant execute on function public.meshhook_delete to service_role;
 
@@ -3657,7 +3659,7 @@ begin
   $sql$)
   into pending, visible, oldest, newest;
 exception when undefined_table or insufficient_privilege then
-  null; -- it was dropped while this waited for it, or belongs to somebody else
+  null; -- it was dropped while this waited for it, or belongs to another role
 end
 $$;
 comment on function meshhook._depth is
@@ -3818,7 +3820,7 @@ revoke all on public.queue_monitoring, public.job_statistics from public, anon, 
 
 grant select on public.queue_monitoring, public.job_statistics to service_role;
 
--- Retention: history and archives grow for ever unless somebody prunes them.
+-- Retention: history and archives grow until they are pruned.
 
 create or replace function meshhook._prune_archive(p_queue_name text, p_before timestamptz, p_limit integer)
 returns integer language plpgsql
@@ -3977,7 +3979,7 @@ grant execute on function public.meshhook_prune to service_role;
 
 -- Workers: what each says about itself with a call that it makes anyway.
 
--- A worker tells of itself with a call that it makes anyway. Its row is its own, so nobody waits for it,
+-- A worker reports itself with a call that it makes anyway. Its row is its own, so no call waits for it,
 -- and it is written last. Workers of the past are dropped on the way, and one that stopped in order says so.
 create or replace function meshhook._seen(p_worker jsonb)
 returns void language plpgsql
@@ -3993,7 +3995,7 @@ begin
     v_worker := jsonb_populate_record(null::meshhook.workers, p_worker);
   exception when data_exception then
     perform meshhook._refuse(
-      'worker', p_worker::text, 'is not what a worker tells of itself',
+      'worker', p_worker::text, 'is not a report of a worker',
       'Leave it out; the SDK''s Worker sends it.'
     );
   end;
@@ -4034,7 +4036,7 @@ begin
 end
 $$;
 comment on function meshhook._seen is
-  'Note what a worker tells of itself, or drop it when it says that it is stopped; null if it tells nothing.';
+  'Keep the report of a worker, or delete it when it says that it is stopped; null is no report.';
 
 create or replace function public.meshhook_list_workers(queue_name text default null)
 returns jsonb language plpgsql stable security definer
@@ -4077,10 +4079,10 @@ grant execute on function public.meshhook_list_workers to service_role;
 --
 -- Locks: the request's first, then the user's row, and after these what an enqueue takes.
 --
--- What is given is tied to queue_id: a queue of the same name that comes later starts with nobody let in.
--- Whoever is turned away gets an HTTP status that says so, which PostgREST takes from an error of SQLSTATE
--- PGRST: MH004 not allowed, with 403; MH005 quota used up, with 429 and Retry-After. As SQLSTATEs, both
--- would be answered with 400.
+-- What is given is tied to queue_id: a later queue of the same name lets no role in.
+-- A caller that is turned away gets an HTTP status that says so, which PostgREST takes from an error of
+-- SQLSTATE PGRST: MH004 not allowed, with 403; MH005 quota used up, with 429 and Retry-After. As SQLSTATEs,
+-- both would be answered with 400.
 
 create or replace function meshhook._check_role(p_role_name text)
 returns void language plpgsql stable
@@ -4348,7 +4350,7 @@ declare
   v_name constant text := meshhook_user_enqueue.queue_name;
   v_allowed constant meshhook.user_queues := meshhook._user_queue(v_name);
   v_user constant uuid := meshhook._end_user(v_allowed.allows_anonymous);
-  -- The memory is the user's own: whoever guesses another's request_id gets nothing by it.
+  -- The memory is the user's own: to guess another user's request_id gives nothing.
   v_verb constant text := 'user_enqueue ' || v_user;
   v_answer constant jsonb := meshhook._recall(v_name, v_verb, request_id);
 begin
@@ -4565,7 +4567,7 @@ comment on function meshhook._doctor_relations is
   'Return which of MeshHook''s tables, indexes and views are there.';
 
 -- Read from the catalogue alone, so it is answered for a table that this role may not read, too. Triggers of
--- MeshHook, PGMQ and Postgres itself are not told; those of others run with every job.
+-- MeshHook, PGMQ and Postgres itself are left out; those of others run with every job.
 create or replace function meshhook._doctor_table(p_name text)
 returns jsonb language sql stable
 set search_path = pg_catalog, pg_temp
@@ -4618,7 +4620,7 @@ comment on function meshhook._doctor_table is
   'Return the size of a table, how much of it is dead, its owner, what this role may not do in it, the '
   'columns that indexes begin with, and triggers of others; null where there is none.';
 
--- Everything here but the depth reads the ends of an index, or a thousand rows at the most.
+-- Everything here but the depth reads the ends of an index, or at most a thousand rows.
 create or replace function meshhook._doctor_queue(p_queue_name text)
 returns jsonb language plpgsql stable
 set search_path = pg_catalog, pg_temp

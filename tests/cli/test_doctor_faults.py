@@ -802,7 +802,6 @@ def test_sql_that_is_missing_or_was_applied_in_part(shell: Shell, tmp_path: Path
         bare.restart_gateway()
         bad = project.look_for(
             problem("functions", "missing: public.meshhook_version", REPAIR),
-            problem("lost rights", "TODO", REPAIR),
             problem(
                 "queue workflow_jobs",
                 "there is no such queue",
