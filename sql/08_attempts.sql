@@ -7,22 +7,19 @@
 -- so that in a message that was copied from another job it counts for nothing.
 
 -- The holes, by their names; the table names come last, so nothing is looked for in them:
---   {attempt}           which attempt the last delivery of row q was
---   {own_max_attempts}  the max_attempts that the sender of row q chose, null if they left it open
---   {handed_back}       whether row q was handed back, by a retry or a release, from its last delivery
---   {malformed}         what makes row q impossible to work on, null if nothing does
---   {state}             what MeshHook keeps in the message of row h under its reserved key
---   {q}, {other}        the tables of the queue and of another one
+--   {attempt}          which attempt the last delivery of row q was
+--   {job.handed_back}  whether row q was handed back, by a retry or a release, from its last delivery
+--   {job.state}        what MeshHook keeps in the message of row h under its reserved key
+--   {q}, {other}       the tables of the queue and of another one
 -- Expressions are text, because a function with a search_path of its own is not inlined, and calling one for
--- each row would cost more than a claim.
+-- each row would cost more than a claim. Each hole costs a walk through the text, so those that most queries
+-- do not have are looked for together first.
 create or replace function meshhook._sql(p_queue_name text, p_template text, p_other text default null)
 returns text language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_sql text := p_template;
-begin
-  v_sql := replace(v_sql, '{attempt}', $sql$
+  v_sql text := replace(p_template, '{attempt}', $sql$
     least(1000000, greatest(1,
       case when jsonb_typeof(q.message -> 'attempt') = 'number'
         then (q.message -> 'attempt')::numeric else 1 end
@@ -33,34 +30,15 @@ begin
             then (q.message -> '_meshhook' -> 'reads')::numeric else 0 end))
     ))::integer
   $sql$);
-  v_sql := replace(v_sql, '{own_max_attempts}', $sql$
-    case
-      when q.message -> '_meshhook' -> 'default_max_attempts' = 'true'::jsonb then null
-      when jsonb_typeof(q.message -> 'max_attempts') = 'number'
-        then least(1000000, (q.message -> 'max_attempts')::numeric)::integer
-    end
-  $sql$);
-  v_sql := replace(v_sql, '{handed_back}', $sql$
-    coalesce(q.message -> '_meshhook' @> jsonb_build_object('id', q.msg_id, 'reads', q.read_ct), false)
-  $sql$);
-  v_sql := replace(v_sql, '{malformed}', $sql$
-    case
-      when jsonb_typeof(q.message) is distinct from 'object' then 'the message is not a JSON object'
-      when q.message ? 'attempt' and case when jsonb_typeof(q.message -> 'attempt') = 'number'
-          then (q.message -> 'attempt')::numeric not between 1 and 1000000
-            or (q.message -> 'attempt')::numeric <> trunc((q.message -> 'attempt')::numeric)
-          else true end
-        then '"attempt" is not a whole number from 1 to 1000000'
-      when q.message ? 'max_attempts' and case when jsonb_typeof(q.message -> 'max_attempts') = 'number'
-          then (q.message -> 'max_attempts')::numeric not between 1 and 1000000
-            or (q.message -> 'max_attempts')::numeric <> trunc((q.message -> 'max_attempts')::numeric)
-          else true end
-        then '"max_attempts" is not a whole number from 1 to 1000000'
-    end
-  $sql$);
-  v_sql := replace(v_sql, '{state}', $sql$
-    case when jsonb_typeof(h.message -> '_meshhook') = 'object' then h.message -> '_meshhook' else '{}' end
-  $sql$);
+begin
+  if strpos(v_sql, '{job.') > 0 then
+    v_sql := replace(replace(v_sql, '{job.handed_back}', $sql$
+      coalesce(q.message -> '_meshhook' @> jsonb_build_object('id', q.msg_id, 'reads', q.read_ct), false)
+    $sql$), '{job.state}', $sql$
+      case when jsonb_typeof(h.message -> '_meshhook') = 'object'
+        then h.message -> '_meshhook' else '{}' end
+    $sql$);
+  end if;
   if p_other is not null then
     v_sql := replace(v_sql, '{other}', format('pgmq.%I', 'q_' || p_other));
   end if;

@@ -79,7 +79,7 @@ begin
           case
             when p.state -> 'default_max_attempts' = 'true' then null
             when p.max_attempts = $7 then $5
-            else {own_max_attempts}
+            when jsonb_typeof(p.max_attempts) = 'number' then least(1000000, p.max_attempts::numeric)::integer
           end,
           $4, $5
         ) end as max_attempts,
@@ -96,10 +96,21 @@ begin
         offset 0
       ) p,
       lateral (
-        select p.is_plain, case when not p.is_plain then {malformed} end as malformed
-        from (
-          select coalesce(p.attempt = '1' and p.max_attempts = $7, false) as is_plain
-        ) p
+        select s.is_plain, case
+          when s.is_plain then null
+          when jsonb_typeof(q.message) is distinct from 'object' then 'the message is not a JSON object'
+          when case when jsonb_typeof(p.attempt) = 'number'
+              then p.attempt::numeric not between 1 and 1000000
+                or p.attempt::numeric <> trunc(p.attempt::numeric)
+              else p.attempt is not null end
+            then '"attempt" is not a whole number from 1 to 1000000'
+          when case when jsonb_typeof(p.max_attempts) = 'number'
+              then p.max_attempts::numeric not between 1 and 1000000
+                or p.max_attempts::numeric <> trunc(p.max_attempts::numeric)
+              else p.max_attempts is not null end
+            then '"max_attempts" is not a whole number from 1 to 1000000'
+        end as malformed
+        from (select coalesce(p.attempt = '1' and p.max_attempts = $7, false) as is_plain) s
         offset 0
       ) u
     )
@@ -306,7 +317,7 @@ begin
       select q.msg_id, r.ord
       from {q} q
       join receipt r on q.msg_id = r.msg_id and q.read_ct = r.read_ct
-        and not {handed_back}
+        and not {job.handed_back}
       order by q.msg_id
       for update of q
     ), taken as (
@@ -319,7 +330,16 @@ begin
     select json_agg(
       json_build_object(
         'msg_id', q.msg_id, 'read_ct', q.read_ct, 'enqueued_at', q.enqueued_at,
-        'attempt', {attempt}, 'max_attempts', coalesce({own_max_attempts}, $4, $5), 'message', q.message
+        'attempt', {attempt},
+        'max_attempts', coalesce(
+          case
+            when q.message -> '_meshhook' -> 'default_max_attempts' = 'true' then null
+            when jsonb_typeof(q.message -> 'max_attempts') = 'number'
+              then least(1000000, (q.message -> 'max_attempts')::numeric)::integer
+          end,
+          $4, $5
+        ),
+        'message', q.message
       )
       order by q.ord
     )
@@ -339,16 +359,18 @@ create or replace function meshhook._claim_json(
   p_queue meshhook.queues, p_vt timestamptz, p_vt_seconds double precision,
   p_jobs json, p_bytes bigint, p_dead_lettered jsonb
 )
-returns json language sql stable
+returns json language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select json_build_object(
+begin
+  return json_build_object(
     'vt', p_vt, 'vt_seconds', p_vt_seconds,
     'base_delay_ms', p_queue.base_delay_ms, 'max_delay_ms', p_queue.max_delay_ms,
     'retention_days', p_queue.retention_days, 'paused', p_queue.paused_at is not null,
     'dlq_name', case when p_queue.has_dead_letters then p_queue.dlq_name end,
     'jobs', p_jobs, 'bytes', p_bytes, 'dead_lettered', p_dead_lettered
-  )
+  );
+end
 $$;
 comment on function meshhook._claim_json is 'Return the answer to a claim.';
 
@@ -418,7 +440,9 @@ begin
   if v_claim.memory is not null then
     perform meshhook._remember(v_name, 'dequeue', request_id, v_claim.memory);
   end if;
-  perform meshhook._seen(worker);
+  if worker is not null then
+    perform meshhook._seen(worker);
+  end if;
   return v_claim.answer;
 end
 $$;

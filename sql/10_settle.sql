@@ -149,7 +149,7 @@ as $$
     '{outcome}', quote_literal(p_outcome)),
     '{headers}', p_headers),
     '{spent}', case when p_outcome in ('retry', 'release', 'extend')
-      then 'r.read_ct is not null and {handed_back}' else 'false' end)
+      then 'r.read_ct is not null and {job.handed_back}' else 'false' end)
 $$;
 comment on function meshhook._held_sql is
   'Return the CTEs "receipt", "matched" and "held" for one outcome of the outcomes in $1.';
@@ -320,7 +320,7 @@ begin
             'attempt', h.attempt + 1,
             'last_error', h.error_message,
             'last_error_at', clock_timestamp(),
-            '_meshhook', {state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
+            '_meshhook', {job.state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id
@@ -369,7 +369,7 @@ begin
         end,
         message = case when jsonb_typeof(h.message) = 'object' then h.message || jsonb_build_object(
             'attempt', h.attempt,
-            '_meshhook', {state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
+            '_meshhook', {job.state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id

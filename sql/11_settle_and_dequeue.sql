@@ -43,7 +43,9 @@ begin
       jsonb_build_object('statuses', v_statuses, 'claim', v_claim.memory)
     );
   end if;
-  perform meshhook._seen(worker);
+  if worker is not null then
+    perform meshhook._seen(worker);
+  end if;
   return json_build_object('statuses', v_statuses, 'claim', v_claim.answer);
 end
 $$;

@@ -47,11 +47,8 @@ begin
     perform meshhook._check_dlq_name(p_queue.queue_name, p_dlq_name);
     perform meshhook._ensure_pgmq_queue(p_dlq_name);
   end if;
-  execute meshhook._sql(
-    p_queue.queue_name,
-    'with '
-    || meshhook._held_sql('dead_letter', case when v_has_headers then 'q.headers' else 'null::jsonb' end)
-    || $sql$, letter as materialized (
+  execute meshhook._sql(p_queue.queue_name, replace(replace($sql$
+    with {held}, letter as materialized (
       select
         h.msg_id, h.headers,
         case when jsonb_typeof(h.message) = 'object' then h.message else '{}' end
@@ -64,16 +61,12 @@ begin
           'original_msg_id', h.msg_id,
           'original_enqueued_at', h.enqueued_at,
           'read_count', h.read_ct - h.undelivered::integer,
-          '_meshhook', {state} - array['reads', 'id'] || jsonb_build_object('queue', $4)
+          '_meshhook', {job.state} - array['reads', 'id'] || jsonb_build_object('queue', $4)
             || case when jsonb_typeof(h.message) is distinct from 'object'
               then jsonb_build_object('original', h.message) else '{}' end
         ) as letter
       from held h
-    ), $sql$
-    || meshhook._buried_sql(
-      p_dlq_name, v_has_headers and meshhook._has_headers(coalesce(p_dlq_name, p_queue.queue_name))
-    )
-    || $sql$, told_attempt as (
+    ), {buried}, told_attempt as (
       insert into meshhook.attempts as a (
         queue_id, msg_id, read_ct, attempt, outcome, error_type, error_message, error_stack, worker, seconds
       )
@@ -109,8 +102,12 @@ begin
       )::meshhook.totals as tally
     from held h
     $sql$,
-    p_dlq_name
-  )
+    '{held}',
+    meshhook._held_sql('dead_letter', case when v_has_headers then 'q.headers' else 'null::jsonb' end)),
+    '{buried}',
+    meshhook._buried_sql(
+      p_dlq_name, v_has_headers and meshhook._has_headers(coalesce(p_dlq_name, p_queue.queue_name))
+    )), p_dlq_name)
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history, p_queue.queue_name, p_dlq_name;
   done := v_sum.done;

@@ -54,7 +54,7 @@ begin
             ]
             || jsonb_build_object(
               'attempt', 1,
-              '_meshhook', {state} - 'queue'
+              '_meshhook', {job.state} - 'queue'
                 || jsonb_build_object('replayed_from', jsonb_build_object('dlq_name', $4, 'msg_id', h.msg_id))
             )
           else h.message

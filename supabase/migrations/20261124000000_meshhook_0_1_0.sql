@@ -1554,22 +1554,19 @@ grant execute on function public.meshhook_enqueue to service_role;
 -- so that in a message that was copied from another job it counts for nothing.
 
 -- The holes, by their names; the table names come last, so nothing is looked for in them:
---   {attempt}           which attempt the last delivery of row q was
---   {own_max_attempts}  the max_attempts that the sender of row q chose, null if they left it open
---   {handed_back}       whether row q was handed back, by a retry or a release, from its last delivery
---   {malformed}         what makes row q impossible to work on, null if nothing does
---   {state}             what MeshHook keeps in the message of row h under its reserved key
---   {q}, {other}        the tables of the queue and of another one
+--   {attempt}          which attempt the last delivery of row q was
+--   {job.handed_back}  whether row q was handed back, by a retry or a release, from its last delivery
+--   {job.state}        what MeshHook keeps in the message of row h under its reserved key
+--   {q}, {other}       the tables of the queue and of another one
 -- Expressions are text, because a function with a search_path of its own is not inlined, and calling one for
--- each row would cost more than a claim.
+-- each row would cost more than a claim. Each hole costs a walk through the text, so those that most queries
+-- do not have are looked for together first.
 create or replace function meshhook._sql(p_queue_name text, p_template text, p_other text default null)
 returns text language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_sql text := p_template;
-begin
-  v_sql := replace(v_sql, '{attempt}', $sql$
+  v_sql text := replace(p_template, '{attempt}', $sql$
     least(1000000, greatest(1,
       case when jsonb_typeof(q.message -> 'attempt') = 'number'
         then (q.message -> 'attempt')::numeric else 1 end
@@ -1580,34 +1577,15 @@ begin
             then (q.message -> '_meshhook' -> 'reads')::numeric else 0 end))
     ))::integer
   $sql$);
-  v_sql := replace(v_sql, '{own_max_attempts}', $sql$
-    case
-      when q.message -> '_meshhook' -> 'default_max_attempts' = 'true'::jsonb then null
-      when jsonb_typeof(q.message -> 'max_attempts') = 'number'
-        then least(1000000, (q.message -> 'max_attempts')::numeric)::integer
-    end
-  $sql$);
-  v_sql := replace(v_sql, '{handed_back}', $sql$
-    coalesce(q.message -> '_meshhook' @> jsonb_build_object('id', q.msg_id, 'reads', q.read_ct), false)
-  $sql$);
-  v_sql := replace(v_sql, '{malformed}', $sql$
-    case
-      when jsonb_typeof(q.message) is distinct from 'object' then 'the message is not a JSON object'
-      when q.message ? 'attempt' and case when jsonb_typeof(q.message -> 'attempt') = 'number'
-          then (q.message -> 'attempt')::numeric not between 1 and 1000000
-            or (q.message -> 'attempt')::numeric <> trunc((q.message -> 'attempt')::numeric)
-          else true end
-        then '"attempt" is not a whole number from 1 to 1000000'
-      when q.message ? 'max_attempts' and case when jsonb_typeof(q.message -> 'max_attempts') = 'number'
-          then (q.message -> 'max_attempts')::numeric not between 1 and 1000000
-            or (q.message -> 'max_attempts')::numeric <> trunc((q.message -> 'max_attempts')::numeric)
-          else true end
-        then '"max_attempts" is not a whole number from 1 to 1000000'
-    end
-  $sql$);
-  v_sql := replace(v_sql, '{state}', $sql$
-    case when jsonb_typeof(h.message -> '_meshhook') = 'object' then h.message -> '_meshhook' else '{}' end
-  $sql$);
+begin
+  if strpos(v_sql, '{job.') > 0 then
+    v_sql := replace(replace(v_sql, '{job.handed_back}', $sql$
+      coalesce(q.message -> '_meshhook' @> jsonb_build_object('id', q.msg_id, 'reads', q.read_ct), false)
+    $sql$), '{job.state}', $sql$
+      case when jsonb_typeof(h.message -> '_meshhook') = 'object'
+        then h.message -> '_meshhook' else '{}' end
+    $sql$);
+  end if;
   if p_other is not null then
     v_sql := replace(v_sql, '{other}', format('pgmq.%I', 'q_' || p_other));
   end if;
@@ -1697,7 +1675,7 @@ begin
           case
             when p.state -> 'default_max_attempts' = 'true' then null
             when p.max_attempts = $7 then $5
-            else {own_max_attempts}
+            when jsonb_typeof(p.max_attempts) = 'number' then least(1000000, p.max_attempts::numeric)::integer
           end,
           $4, $5
         ) end as max_attempts,
@@ -1714,10 +1692,21 @@ begin
         offset 0
       ) p,
       lateral (
-        select p.is_plain, case when not p.is_plain then {malformed} end as malformed
-        from (
-          select coalesce(p.attempt = '1' and p.max_attempts = $7, false) as is_plain
-        ) p
+        select s.is_plain, case
+          when s.is_plain then null
+          when jsonb_typeof(q.message) is distinct from 'object' then 'the message is not a JSON object'
+          when case when jsonb_typeof(p.attempt) = 'number'
+              then p.attempt::numeric not between 1 and 1000000
+                or p.attempt::numeric <> trunc(p.attempt::numeric)
+              else p.attempt is not null end
+            then '"attempt" is not a whole number from 1 to 1000000'
+          when case when jsonb_typeof(p.max_attempts) = 'number'
+              then p.max_attempts::numeric not between 1 and 1000000
+                or p.max_attempts::numeric <> trunc(p.max_attempts::numeric)
+              else p.max_attempts is not null end
+            then '"max_attempts" is not a whole number from 1 to 1000000'
+        end as malformed
+        from (select coalesce(p.attempt = '1' and p.max_attempts = $7, false) as is_plain) s
         offset 0
       ) u
     )
@@ -1924,7 +1913,7 @@ begin
       select q.msg_id, r.ord
       from {q} q
       join receipt r on q.msg_id = r.msg_id and q.read_ct = r.read_ct
-        and not {handed_back}
+        and not {job.handed_back}
       order by q.msg_id
       for update of q
     ), taken as (
@@ -1937,7 +1926,16 @@ begin
     select json_agg(
       json_build_object(
         'msg_id', q.msg_id, 'read_ct', q.read_ct, 'enqueued_at', q.enqueued_at,
-        'attempt', {attempt}, 'max_attempts', coalesce({own_max_attempts}, $4, $5), 'message', q.message
+        'attempt', {attempt},
+        'max_attempts', coalesce(
+          case
+            when q.message -> '_meshhook' -> 'default_max_attempts' = 'true' then null
+            when jsonb_typeof(q.message -> 'max_attempts') = 'number'
+              then least(1000000, (q.message -> 'max_attempts')::numeric)::integer
+          end,
+          $4, $5
+        ),
+        'message', q.message
       )
       order by q.ord
     )
@@ -1957,16 +1955,18 @@ create or replace function meshhook._claim_json(
   p_queue meshhook.queues, p_vt timestamptz, p_vt_seconds double precision,
   p_jobs json, p_bytes bigint, p_dead_lettered jsonb
 )
-returns json language sql stable
+returns json language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select json_build_object(
+begin
+  return json_build_object(
     'vt', p_vt, 'vt_seconds', p_vt_seconds,
     'base_delay_ms', p_queue.base_delay_ms, 'max_delay_ms', p_queue.max_delay_ms,
     'retention_days', p_queue.retention_days, 'paused', p_queue.paused_at is not null,
     'dlq_name', case when p_queue.has_dead_letters then p_queue.dlq_name end,
     'jobs', p_jobs, 'bytes', p_bytes, 'dead_lettered', p_dead_lettered
-  )
+  );
+end
 $$;
 comment on function meshhook._claim_json is 'Return the answer to a claim.';
 
@@ -2036,7 +2036,9 @@ begin
   if v_claim.memory is not null then
     perform meshhook._remember(v_name, 'dequeue', request_id, v_claim.memory);
   end if;
-  perform meshhook._seen(worker);
+  if worker is not null then
+    perform meshhook._seen(worker);
+  end if;
   return v_claim.answer;
 end
 $$;
@@ -2197,7 +2199,7 @@ as $$
     '{outcome}', quote_literal(p_outcome)),
     '{headers}', p_headers),
     '{spent}', case when p_outcome in ('retry', 'release', 'extend')
-      then 'r.read_ct is not null and {handed_back}' else 'false' end)
+      then 'r.read_ct is not null and {job.handed_back}' else 'false' end)
 $$;
 comment on function meshhook._held_sql is
   'Return the CTEs "receipt", "matched" and "held" for one outcome of the outcomes in $1.';
@@ -2368,7 +2370,7 @@ begin
             'attempt', h.attempt + 1,
             'last_error', h.error_message,
             'last_error_at', clock_timestamp(),
-            '_meshhook', {state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
+            '_meshhook', {job.state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id
@@ -2417,7 +2419,7 @@ begin
         end,
         message = case when jsonb_typeof(h.message) = 'object' then h.message || jsonb_build_object(
             'attempt', h.attempt,
-            '_meshhook', {state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
+            '_meshhook', {job.state} || jsonb_build_object('reads', h.read_ct, 'id', h.msg_id)
           ) else h.message end
       from held h
       where q.msg_id = h.msg_id
@@ -2795,7 +2797,9 @@ begin
       jsonb_build_object('statuses', v_statuses, 'claim', v_claim.memory)
     );
   end if;
-  perform meshhook._seen(worker);
+  if worker is not null then
+    perform meshhook._seen(worker);
+  end if;
   return json_build_object('statuses', v_statuses, 'claim', v_claim.answer);
 end
 $$;
@@ -3056,11 +3060,8 @@ begin
     perform meshhook._check_dlq_name(p_queue.queue_name, p_dlq_name);
     perform meshhook._ensure_pgmq_queue(p_dlq_name);
   end if;
-  execute meshhook._sql(
-    p_queue.queue_name,
-    'with '
-    || meshhook._held_sql('dead_letter', case when v_has_headers then 'q.headers' else 'null::jsonb' end)
-    || $sql$, letter as materialized (
+  execute meshhook._sql(p_queue.queue_name, replace(replace($sql$
+    with {held}, letter as materialized (
       select
         h.msg_id, h.headers,
         case when jsonb_typeof(h.message) = 'object' then h.message else '{}' end
@@ -3073,16 +3074,12 @@ begin
           'original_msg_id', h.msg_id,
           'original_enqueued_at', h.enqueued_at,
           'read_count', h.read_ct - h.undelivered::integer,
-          '_meshhook', {state} - array['reads', 'id'] || jsonb_build_object('queue', $4)
+          '_meshhook', {job.state} - array['reads', 'id'] || jsonb_build_object('queue', $4)
             || case when jsonb_typeof(h.message) is distinct from 'object'
               then jsonb_build_object('original', h.message) else '{}' end
         ) as letter
       from held h
-    ), $sql$
-    || meshhook._buried_sql(
-      p_dlq_name, v_has_headers and meshhook._has_headers(coalesce(p_dlq_name, p_queue.queue_name))
-    )
-    || $sql$, told_attempt as (
+    ), {buried}, told_attempt as (
       insert into meshhook.attempts as a (
         queue_id, msg_id, read_ct, attempt, outcome, error_type, error_message, error_stack, worker, seconds
       )
@@ -3118,8 +3115,12 @@ begin
       )::meshhook.totals as tally
     from held h
     $sql$,
-    p_dlq_name
-  )
+    '{held}',
+    meshhook._held_sql('dead_letter', case when v_has_headers then 'q.headers' else 'null::jsonb' end)),
+    '{buried}',
+    meshhook._buried_sql(
+      p_dlq_name, v_has_headers and meshhook._has_headers(coalesce(p_dlq_name, p_queue.queue_name))
+    )), p_dlq_name)
   into v_sum
   using p_outcomes, p_queue.queue_id, p_queue.keeps_history, p_queue.queue_name, p_dlq_name;
   done := v_sum.done;
@@ -3386,7 +3387,7 @@ begin
             ]
             || jsonb_build_object(
               'attempt', 1,
-              '_meshhook', {state} - 'queue'
+              '_meshhook', {job.state} - 'queue'
                 || jsonb_build_object('replayed_from', jsonb_build_object('dlq_name', $4, 'msg_id', h.msg_id))
             )
           else h.message
