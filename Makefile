@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-all test-lowest demo check format soak bench docs compat audit licences
+.PHONY: help test test-all test-lowest demo check format sql soak bench docs compat audit licences
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,13 +46,17 @@ test-lowest: ## Test with the lowest versions that pyproject.toml allows, on asy
 demo: $(READY) ## Deliver webhooks end to end: enqueue, work, retry, dead-letter, replay
 	$(BIN)/python examples/webhook_delivery.py
 
-check: $(READY) ## Format check, lint, types, import rule, workflows
+check: $(READY) ## Format check, lint, types, import rule, generated SQL, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m sql.generate --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github
+
+sql: $(READY) ## Put sql/ together as the migration of this release
+	$(BIN)/python -m sql.generate
 
 soak: $(READY) ## Kill, freeze and cut off workers for minutes, and account for every job
 	$(BIN)/python -m tests.soak --minutes 10 $(ARGS)

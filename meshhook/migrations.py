@@ -1,14 +1,11 @@
-"""MeshHook's SQL: where it lives, and how it gets into a project's `supabase/migrations/`.
+"""MeshHook's SQL: where it is, and how it gets into a project's `supabase/migrations/`.
 
-A project's migrations are applied once, by their versions, and never change after that. So
-MeshHook's files are copied under versions that follow the project's newest, and a later MeshHook
-comes as new files: what is there is known by its content and its name, and never touched. A file
-may hold all of them, each under a line with its name, as `printed` writes them.
+Each release has one file with all of the SQL. It can be applied over any older release, so an
+upgrade adds the new release's file after the project's newest and changes none that is there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
 _PACKAGE = Path(__file__).resolve().parent
 _IN_WHEEL = _PACKAGE / "sql"
@@ -27,12 +24,12 @@ _IN_CHECKOUT = _PACKAGE.parent / "supabase" / "migrations"
 FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
 _VERSION = "%Y%m%d%H%M%S"
 _VERSION_DIGITS = 14
-# The beginning of one of several migrations in a file.
-_SECTION = re.compile(r"^-- (meshhook_\w+)\n\n", re.MULTILINE)
+# The first line of each release's file, by which a copy is known whatever its name is.
+_MARK = re.compile(r"^-- MeshHook \d+(?:\.\w+)+$", re.MULTILINE)
 _SCHEMA_VERSION = re.compile(r"'schema_version', (\d+)")
 
 REPAIR = "meshhook_repair"
-"""The name of a file that has all of MeshHook's migrations once more."""
+"""The name of a file that has all of the SQL once more."""
 
 
 class NoVersionLeftError(ValueError):
@@ -51,40 +48,22 @@ class NoVersionLeftError(ValueError):
         )
 
 
-def migration_files() -> list[Path]:
-    """List MeshHook's migrations in the order in which they apply.
-
-    Returns:
-        The SQL files, oldest first. Empty if the folder has none yet.
-
-    Raises:
-        FileNotFoundError: If neither the wheel nor a checkout has a folder of migrations.
-    """
-    for folder in (_IN_WHEEL, _IN_CHECKOUT):
-        if folder.is_dir():
-            return sorted(folder.glob("*.sql"))
-    raise FileNotFoundError(
-        f"MeshHook's migrations are missing: neither {_IN_WHEEL} nor {_IN_CHECKOUT} exists; "
-        "install meshhook again"
-    )
-
-
 @attrs.frozen(kw_only=True)
 class Migration:
-    """A migration file.
+    """A file with MeshHook's SQL.
 
     Attributes:
         path: Where it is.
         version: The digits that its name begins with.
         name: The rest of its name, without ``.sql``.
-        digest: What its content comes to; line endings and spaces at their ends do not count.
+        text: Its content; line endings and spaces at the ends of lines do not count.
         schema_version: The version that it gives MeshHook's SQL, None if it gives none.
     """
 
     path: Path
     version: str
     name: str
-    digest: str
+    text: str = attrs.field(repr=False)
     schema_version: int | None = None
 
     @property
@@ -95,252 +74,150 @@ class Migration:
 
 @attrs.frozen(kw_only=True)
 class Found:
-    """One of MeshHook's migrations, and what a folder has of it.
+    """What a folder has of MeshHook's SQL.
 
     Attributes:
-        migration: MeshHook's.
-        copy: The newest file of the folder with its name or its content, None if there is none.
+        shipped: This MeshHook's migration.
+        copy: The newest file of the folder with MeshHook's SQL, None if there is none.
+        newer: A file of a newer MeshHook, None if there is none.
     """
 
-    migration: Migration
+    shipped: Migration
     copy: Migration | None
+    newer: Migration | None
 
     @property
     def state(self) -> str:
-        """What the folder has: it is ``installed``, of an ``other version``, or ``missing``."""
+        """What the folder has: ``installed``, ``missing``, ``changed``, or an ``other release``."""
         if self.copy is None:
             return "missing"
-        return "installed" if self.copy.digest == self.migration.digest else "other version"
+        if self.shipped.text in self.copy.text:
+            return "installed"
+        return "changed" if self.copy.name == self.shipped.name else "other release"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.state == "installed" and self.newer is None
 
 
-@attrs.frozen(kw_only=True)
-class Step:
-    """A file to be written.
-
-    Attributes:
-        name: The name of the migration.
-        path: Where it goes.
-        text: Its content.
-    """
-
-    name: str
-    path: Path
-    text: str = attrs.field(repr=False)
-
-
-def shipped() -> list[Migration]:
-    """Return MeshHook's migrations in the order in which they apply.
+def migration_file() -> Path:
+    """Return the file with all of MeshHook's SQL.
 
     Returns:
-        The migrations, oldest first.
+        The newest of the folder: a checkout keeps those of earlier releases.
 
     Raises:
-        FileNotFoundError: If neither the wheel nor a checkout has a folder of migrations.
+        FileNotFoundError: If neither the wheel nor a checkout has one.
     """
-    return _migrations(migration_files())
+    for folder in (_IN_WHEEL, _IN_CHECKOUT):
+        if files := sorted(folder.glob("*.sql")):
+            return files[-1]
+    raise FileNotFoundError(
+        f"MeshHook's SQL is missing: neither {_IN_WHEEL} nor {_IN_CHECKOUT} has it; "
+        "install meshhook again"
+    )
 
 
-def printed(wanted: Iterable[Migration]) -> str:
-    """Return the SQL of migrations as one text, each under a line with its name.
-
-    Args:
-        wanted: The migrations.
+def shipped() -> Migration:
+    """Return this MeshHook's migration.
 
     Returns:
-        The text.
+        The migration.
+
+    Raises:
+        FileNotFoundError: If neither the wheel nor a checkout has one.
     """
-    return "\n".join(f"-- {one.name}\n\n{_text_of(one)}" for one in wanted)
+    return _read(migration_file())
 
 
-def look(folder: Path) -> list[Found]:
-    """Look up what a folder has of MeshHook's migrations.
-
-    Args:
-        folder: A project's `supabase/migrations`.
-
-    Returns:
-        Each of MeshHook's migrations, in order, with the file that stands for it.
-    """
-    there = migrations_of(folder)
-    return [
-        Found(migration=migration, copy=_newest_copy(migration, there)) for migration in shipped()
-    ]
-
-
-def migrations_of(folder: Path) -> list[Migration]:
-    """Return the migrations of a folder, in the order in which they apply.
+def look(folder: Path) -> Found:
+    """Look up what a folder has of MeshHook's SQL.
 
     Args:
         folder: A project's `supabase/migrations`; it need not be there.
 
     Returns:
-        The migrations by version; those of a file that has several follow it.
+        What is there.
     """
-    files = folder.iterdir() if folder.is_dir() else ()
-    return _migrations(sorted(file for file in files if FILE_NAME.fullmatch(file.name)))
+    own, found = shipped(), _migrations(folder)
+    ours = [one for one in found if _MARK.search(one.text) or one.name == own.name]
+    newer = [one for one in found if (one.schema_version or 0) > (own.schema_version or 0)]
+    return Found(
+        shipped=own,
+        copy=max(ours, key=lambda one: one.version, default=None),
+        newer=max(newer, key=lambda one: one.schema_version or 0, default=None),
+    )
 
 
-def newer_in(folder: Path) -> Migration | None:
-    """Return the migration by which a folder shows that a newer MeshHook has been at work.
-
-    Args:
-        folder: A project's `supabase/migrations`.
-
-    Returns:
-        The newest that gives MeshHook's SQL a higher version than this MeshHook has; None if none
-        does.
-    """
-    own = max((one.schema_version or 0 for one in shipped()), default=0)
-    newer = [one for one in migrations_of(folder) if (one.schema_version or 0) > own]
-    return max(newer, key=lambda one: one.schema_version or 0, default=None)
-
-
-def to_write(found: Sequence[Found]) -> Sequence[Found]:
-    """Return those that a folder lacks; see `plan`.
-
-    Args:
-        found: What `look` says.
-
-    Returns:
-        The first that is missing or of another version, and all after it.
-    """
-    return found[_first_to_write(found) :]
-
-
-def plan(folder: Path, now: datetime | None = None) -> list[Step]:
-    """Say which files a folder needs to have all of MeshHook's migrations.
-
-    From the first that is missing or of another version, every later one is written too: a later
-    file may replace what an earlier one creates, and the last one takes away the rights that
-    Postgres gives to everybody on whatever is new. All of them can be applied again and again.
+def target(folder: Path, now: datetime | None = None, *, again: bool = False) -> Path:
+    """Return the path of a new file, which comes after all others of a folder.
 
     Args:
         folder: A project's `supabase/migrations`.
         now: The time; now if None.
+        again: Whether the file is a repair.
 
     Returns:
-        The files to write, in order; an empty list if nothing is to be done.
+        Where MeshHook's SQL is to be written.
 
     Raises:
         NoVersionLeftError: The folder has a file that no other can follow.
     """
-    wanted = [one.migration for one in to_write(look(folder))]
-    return [
-        Step(name=one.name, path=folder / f"{version}_{one.name}.sql", text=_text_of(one))
-        for one, version in zip(wanted, _new_versions(folder, now, len(wanted)), strict=True)
-    ]
+    return folder / f"{_new_version(folder, now)}_{REPAIR if again else shipped().name}.sql"
 
 
-def plan_again(folder: Path, now: datetime | None = None) -> list[Step]:
-    """Say which file a folder needs to have all of MeshHook's migrations applied once more.
-
-    They can be applied again and again: what was dropped or changed is as it was, and so are the
-    rights.
+def install(path: Path) -> None:
+    """Write MeshHook's SQL: all of it or nothing, and not over another file.
 
     Args:
-        folder: A project's `supabase/migrations`.
-        now: The time; now if None.
-
-    Returns:
-        The one file, which has all of them.
+        path: Where; `target` says it.
 
     Raises:
-        NoVersionLeftError: The folder has a file that no other can follow.
+        OSError: The file cannot be written, or is there already.
     """
-    (version,) = _new_versions(folder, now, 1)
-    head = "-- All of MeshHook's SQL once more: meshhook migrations install --again.\n\n"
-    path = folder / f"{version}_{REPAIR}.sql"
-    return [Step(name=REPAIR, path=path, text=head + printed(shipped()))]
+    text = migration_file().read_text(encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+        except BaseException:
+            path.unlink()
+            raise
 
 
-def install(steps: Iterable[Step]) -> list[Path]:
-    """Write the files of a plan: all or none, and none over another.
-
-    Args:
-        steps: What `plan` or `plan_again` says.
-
-    Returns:
-        The files that were written.
-
-    Raises:
-        OSError: A file cannot be written, or is there already.
-    """
-    written: list[Path] = []
-    try:
-        for step in steps:
-            step.path.parent.mkdir(parents=True, exist_ok=True)
-            with step.path.open("x", encoding="utf-8") as file:
-                written.append(step.path)
-                file.write(step.text)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
-    return written
+def _migrations(folder: Path) -> list[Migration]:
+    files: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
+    return [_read(file) for file in files if FILE_NAME.fullmatch(file.name)]
 
 
-def _text_of(migration: Migration) -> str:
-    return migration.path.read_text(encoding="utf-8")
-
-
-def _migrations(files: Iterable[Path]) -> list[Migration]:
-    return [migration for file in files for migration in _in_file(file)]
-
-
-def _in_file(file: Path) -> Iterator[Migration]:
-    """Go through a file as one migration, and through those that it has under their names."""
+def _read(file: Path) -> Migration:
     version, _, name = file.stem.partition("_")
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     text = "\n".join(line.rstrip() for line in lines)
-    yield _migration(file, version, name, text)
-    _, *sections = _SECTION.split(text)
-    for inner, part in zip(sections[::2], sections[1::2], strict=True):
-        yield _migration(file, version, inner, part)
-
-
-def _migration(file: Path, version: str, name: str, text: str) -> Migration:
-    digest = hashlib.sha256(text.rstrip().encode()).hexdigest()
     given = _SCHEMA_VERSION.search(text)
     return Migration(
         path=file,
         version=version,
         name=name,
-        digest=digest,
+        text=text,
         schema_version=int(given[1]) if given else None,
     )
 
 
-def _newest_copy(migration: Migration, there: Sequence[Migration]) -> Migration | None:
-    copies = (one for one in there if one.name == migration.name or one.digest == migration.digest)
-    return max(copies, key=lambda one: one.version, default=None)
-
-
-def _first_to_write(found: Sequence[Found]) -> int:
-    """Return the position of the first that is not there, or not after the one before it."""
-    before = ""
-    for position, one in enumerate(found):
-        if one.copy is None or one.state != "installed" or one.copy.version < before:
-            return position
-        before = one.copy.version
-    return len(found)
-
-
-def _new_versions(folder: Path, now: datetime | None, count: int) -> list[str]:
-    """Return versions that follow all others, whether these are compared as texts or as numbers."""
-    if not count:
-        return []
-    there = {one.version: one.file_name for one in migrations_of(folder)}
+def _new_version(folder: Path, now: datetime | None) -> str:
+    """Return a version that follows all others, whether compared as texts or as numbers."""
+    there = {one.version: one.file_name for one in _migrations(folder)}
     digits = max([_VERSION_DIGITS, *map(len, there)])
     newest = max(there, key=lambda version: version.ljust(digits, "0"), default="")
     before = newest.ljust(digits, "0") if newest else ""
     present = (now or datetime.now(UTC)).strftime(_VERSION).ljust(digits, "0")
+    if present > before:
+        return present
     try:
-        made = [present if present > before else _next(before)]
-        while len(made) < count:
-            made.append(_next(made[-1]))
+        return _next(before)
     except OverflowError as error:
         raise NoVersionLeftError(there[newest]) from error
-    return made
 
 
 def _next(version: str) -> str:

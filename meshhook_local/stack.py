@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 import anyio.to_thread
 
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from meshhook_local.binaries import pgmq_sql
 from meshhook_local.bootstrap import bootstrap, supabase_sql
 from meshhook_local.errors import LocalStackError
@@ -205,7 +205,7 @@ class LocalStack:
         self._running.serve(self._gateway_settings())
 
     def _start(self) -> None:
-        own = migration_files() if self._apply_meshhook else []
+        own = [migration_file()] if self._apply_meshhook else []
         others = migrations_in(self._migrations) if self._migrations else []
         self._postgres.prepare()
         gateway = GatewayProcess(self._postgres.run_folder / "gateway.log", self._port)

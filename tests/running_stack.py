@@ -172,7 +172,7 @@ def _schema_version(stack: RunningStack) -> int:
 
 
 def _check_schema_version(stack: RunningStack, found: int) -> None:
-    wanted = max(migration.schema_version or 0 for migration in shipped())
+    wanted = shipped().schema_version
     if found == wanted:
         return
     has = f"version {found} of MeshHook's SQL" if found else "no MeshHook"

@@ -78,7 +78,7 @@ def compare(
 
 def ask(settings: Settings) -> Installed:
     """Compare the SQL in a project's database with what this MeshHook expects."""
-    versions = [one.schema_version or 0 for one in migrations.shipped()]
+    own = migrations.shipped()
     with settings.connect() as client:
         try:
             answer = SyncTransport(client, RepeatPolicy(tries=2)).call(inspect.doctor())
@@ -87,5 +87,5 @@ def ask(settings: Settings) -> Installed:
     facts = decode(answer)
     if facts.is_strange:
         return Installed(problem=f"meshhook_doctor was changed by hand: {INSTALL_AGAIN}")
-    functions = expected(migrations.migration_files()).functions
-    return compare(facts.functions, facts.schema_version, functions, max(versions, default=None))
+    functions = expected(own.path).functions
+    return compare(facts.functions, facts.schema_version, functions, own.schema_version)

@@ -1,6 +1,5 @@
 """`meshhook migrations`: MeshHook's SQL, and how it gets into a project."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,37 +22,10 @@ FolderOption = Annotated[
 ]
 
 
-@app.command("list")
-def list_all(*, as_json: JsonOption = False) -> None:
-    """List the migrations that this version of MeshHook has."""
-    shipped = migrations.shipped()
-    if as_json:
-        output.show_json(
-            [{"name": one.name, "version": one.version, "digest": one.digest} for one in shipped]
-        )
-        return
-    output.show_table(
-        ("name", "lines:", "digest"),
-        (
-            (one.name, len(one.path.read_text(encoding="utf-8").splitlines()), one.digest[:12])
-            for one in shipped
-        ),
-        "",
-    )
-
-
 @app.command("print")
-def print_all(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which (all).")
-    ] = None,
-) -> None:
+def print_all() -> None:
     """Print the SQL, to be pasted into the dashboard's SQL editor, say."""
-    shipped = {one.name: one for one in migrations.shipped()}
-    if unknown := [name for name in names or () if name not in shipped]:
-        raise usage(f"there is no migration {unknown[0]}; meshhook migrations list names them")
-    wanted = [one for name, one in shipped.items() if not names or name in names]
-    output.say(migrations.printed(wanted))
+    output.say(migrations.migration_file().read_text(encoding="utf-8").removesuffix("\n"))
 
 
 @app.command()
@@ -61,65 +33,67 @@ def install(
     *,
     folder: FolderOption = DEFAULT_FOLDER,
     again: Annotated[
-        bool,
-        typer.Option("--again", help="Write all of it once more, as one file: a repair."),
+        bool, typer.Option("--again", help="Write it once more, to repair the database.")
     ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy what is missing, stamped after your newest migration; nothing there is changed."""
+    """Copy the SQL, if it is missing, under a version after your newest; change nothing there."""
     if not folder.is_dir() and not folder.parent.is_dir():
         raise CommandError(
             f"there is no folder {folder.parent} here: go to the root of your project, run"
             " supabase init, or give --dir"
         )
-    _refuse_to_go_back(folder)
     found = migrations.look(folder)
-    steps = _steps(folder, again=again)
-    if not dry_run:
-        try:
-            migrations.install(steps)
-        except OSError as error:
-            raise CommandError(f"nothing was installed: {error}") from error
+    _refuse_to_go_back(found)
+    path = None if found.is_complete and not again else _target(folder, again=again)
+    if path and not dry_run:
+        _write(path)
     if as_json:
-        files = [{"name": step.name, "path": str(step.path)} for step in steps]
-        output.show_json({"dry_run": dry_run, "files": files})
-        return
-    for step in steps:
-        output.say(f"{'would write' if dry_run else 'wrote'} {step.path}")
-    _tell_of_changed(found)
-    if not steps:
-        output.say(f"All of MeshHook's migrations are in {folder}.")
-        output.note(f"If the database lacks something of them: {INSTALL_AGAIN}")
-    elif not dry_run:
-        output.note("Apply them with: supabase db push (or supabase migration up, locally)")
+        output.show_json({"dry_run": dry_run, "file": path and str(path)})
+    else:
+        _show_written(found, folder, path, dry_run=dry_run)
 
 
-def _refuse_to_go_back(folder: Path) -> None:
-    """Refuse to write older files after those of a newer MeshHook, which would undo its changes."""
-    newer = migrations.newer_in(folder)
-    if newer is not None:
+def _refuse_to_go_back(found: migrations.Found) -> None:
+    """Refuse to write an older file after a newer one, which would undo its changes."""
+    if found.newer is not None:
         raise CommandError(
-            f"{newer.file_name} is of a newer meshhook (schema version {newer.schema_version}):"
-            " files of this one after it would take the database back, so nothing was written."
-            " Upgrade this one: pip install --upgrade meshhook"
+            f"{found.newer.file_name} is of a newer meshhook (schema version"
+            f" {found.newer.schema_version}): this one's file after it would take the database"
+            " back, so nothing was written. Upgrade this one: pip install --upgrade meshhook"
         )
 
 
-def _steps(folder: Path, *, again: bool) -> list[migrations.Step]:
+def _target(folder: Path, *, again: bool) -> Path:
     try:
-        return migrations.plan_again(folder) if again else migrations.plan(folder)
+        return migrations.target(folder, again=again)
     except migrations.NoVersionLeftError as error:
         raise usage(str(error)) from error
 
 
-def _tell_of_changed(found: Iterable[migrations.Found]) -> None:
-    for one in found:
-        if one.state == "other version" and one.copy is not None:
-            output.note(
-                f"{one.copy.file_name} was changed by you, or is of another version of meshhook; it"
-                " stays as it is, and this version's SQL comes after it"
-            )
+def _write(path: Path) -> None:
+    try:
+        migrations.install(path)
+    except OSError as error:
+        raise CommandError(f"nothing was installed: {error}") from error
+
+
+def _show_written(
+    found: migrations.Found, folder: Path, path: Path | None, *, dry_run: bool
+) -> None:
+    if path is None:
+        output.say(f"MeshHook's SQL is in {folder}.")
+        output.note(f"If the database lacks something of it: {INSTALL_AGAIN}")
+        return
+    output.say(f"{'would write' if dry_run else 'wrote'} {path}")
+    if found.copy and found.state == "changed":
+        output.note(
+            f"{found.copy.file_name} was changed by you; it stays as it is, and MeshHook's SQL"
+            " comes after it"
+        )
+    if not dry_run:
+        output.note("Apply it with: supabase db push (or supabase migration up, locally)")
 
 
 @app.command()
@@ -137,19 +111,17 @@ def status(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what your folder and your database have of them; exit code 1 if something is to do."""
+    """Tell what your folder and your database have of it; exit code 1 if something is to do."""
     found = migrations.look(folder)
-    newer = migrations.newer_in(folder)
-    missing = () if newer else migrations.to_write(found)
     if not as_json:
-        _show_folder(found, missing, newer)
+        _show_folder(found)
     is_asked = bool(settings.url and settings.key) if database is None else database
     there, code = _ask(settings) if is_asked else (None, ExitCode.OK)
     if as_json:
-        _show_as_json(found, missing, newer, there)
+        _show_as_json(found, there)
     else:
         _show_database(there)
-    if missing or newer:
+    if not found.is_complete:
         code = ExitCode.FAILED
     if code:
         raise typer.Exit(code)
@@ -163,28 +135,24 @@ def _ask(settings: Settings) -> "tuple[installed.Installed, ExitCode]":
     return there, ExitCode.OK if there.is_complete else ExitCode.FAILED
 
 
-def _show_folder(
-    found: Sequence[migrations.Found],
-    missing: Sequence[migrations.Found],
-    newer: migrations.Migration | None,
-) -> None:
-    told = {"other version": "changed by you, or of another version"}
-    output.show_table(
-        ("name", "state", "file"),
-        (
-            (one.migration.name, told.get(one.state, one.state), one.copy and one.copy.file_name)
-            for one in found
-        ),
-        "",
-    )
-    if newer:
+def _show_folder(found: migrations.Found) -> None:
+    file = f" ({found.copy.file_name})" if found.copy else ""
+    output.say(f"folder: {found.shipped.name} is {_TOLD[found.state]}{file}")
+    if found.newer:
         output.note(
-            f"{newer.file_name} is of a newer meshhook (schema version {newer.schema_version}):"
-            " pip install --upgrade meshhook"
+            f"{found.newer.file_name} is of a newer meshhook (schema version"
+            f" {found.newer.schema_version}): pip install --upgrade meshhook"
         )
-    elif missing:
-        files = output.counted(len(missing), "file", "are")
-        output.note(f"{files} to be written: meshhook migrations install")
+    elif not found.is_complete:
+        output.note("To write it: meshhook migrations install")
+
+
+_TOLD = {
+    "installed": "installed",
+    "missing": "missing",
+    "changed": "changed by you",
+    "other release": "missing; there is the file of another release",
+}
 
 
 def _show_database(there: "installed.Installed | None") -> None:
@@ -211,24 +179,14 @@ def _show_database(there: "installed.Installed | None") -> None:
         output.note(f"fix: {there.fix}")
 
 
-def _show_as_json(
-    found: Sequence[migrations.Found],
-    missing: Sequence[migrations.Found],
-    newer: migrations.Migration | None,
-    there: "installed.Installed | None",
-) -> None:
+def _show_as_json(found: migrations.Found, there: "installed.Installed | None") -> None:
     output.show_json(
         {
-            "complete": not (missing or newer),
-            "newer_file": newer and newer.file_name,
-            "migrations": [
-                {
-                    "name": one.migration.name,
-                    "state": one.state,
-                    "file": one.copy and one.copy.file_name,
-                }
-                for one in found
-            ],
+            "complete": found.is_complete,
+            "name": found.shipped.name,
+            "state": found.state,
+            "file": found.copy and found.copy.file_name,
+            "newer_file": found.newer and found.newer.file_name,
             "database": there
             and {"complete": there.is_complete, **output.plain(there), "fix": there.fix},
         }

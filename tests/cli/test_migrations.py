@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -14,7 +15,8 @@ from meshhook_local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, tzinfo=UTC)
-NAMES = [migration.name for migration in migrations.shipped()]
+NAME = migrations.shipped().name
+BETTER = "select jsonb_build_object('schema_version', 1);\n"
 
 
 @pytest.fixture
@@ -29,41 +31,30 @@ def names_in(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def install(folder: Path, now: datetime = NOW) -> list[Path]:
-    return migrations.install(migrations.plan(folder, now))
+def text() -> str:
+    return migrations.migration_file().read_text()
 
 
-def release(monkeypatch: pytest.MonkeyPatch, folder: Path, **changed: str | None) -> Path:
-    """Let MeshHook be of another version: with files changed, added or left out."""
-    folder.mkdir()
-    for one in migrations.shipped():
-        text = changed.get(one.name, one.path.read_text())
-        if text is not None:
-            (folder / one.file_name).write_text(text)
-    for name in changed.keys() - set(NAMES):
-        (folder / f"20261124000018_{name}.sql").write_text(changed[name] or "")
-    files = sorted(folder.iterdir())
-    monkeypatch.setattr(migrations, "migration_files", lambda: files)
-    return folder
+def install(folder: Path, now: datetime = NOW) -> Path:
+    path = migrations.target(folder, now)
+    migrations.install(path)
+    return path
 
 
-def test_list_names_them_in_order(bare_shell: Shell) -> None:
-    listed = bare_shell.run("migrations", "list", "--json").json
+def state_of(folder: Path) -> str:
+    return migrations.look(folder).state
 
-    assert [one["name"] for one in listed] == NAMES
-    assert NAMES[0] == "meshhook_schema"
-    assert NAMES[-1] == "meshhook_ready"
-    assert bare_shell.run("migrations", "list").out.splitlines()[1].startswith("meshhook_schema")
+
+def release(monkeypatch: pytest.MonkeyPatch, folder: Path, version: str, text: str) -> None:
+    """Let MeshHook be another release, with another text."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"20261124000001_meshhook_{version.replace('.', '_')}.sql"
+    path.write_text(f"-- MeshHook {version}\n{text}")
+    monkeypatch.setattr(migrations, "migration_file", lambda: path)
 
 
 def test_print_gives_the_sql(bare_shell: Shell) -> None:
-    everything = bare_shell.run("migrations", "print").out
-    one = bare_shell.run("migrations", "print", "meshhook_ready").out
-
-    for migration in migrations.shipped():
-        assert migration.path.read_text() in everything
-    assert one == f"-- meshhook_ready\n\n{migrations.shipped()[-1].path.read_text()}\n"
-    assert bare_shell.run("migrations", "print", "nothing").code == 2
+    assert bare_shell.run("migrations", "print").out == text()
 
 
 def test_install_into_a_new_project(bare_shell: Shell, folder: Path) -> None:
@@ -71,10 +62,10 @@ def test_install_into_a_new_project(bare_shell: Shell, folder: Path) -> None:
 
     assert ended.code == 0
     assert "supabase db push" in ended.err
-    written = names_in(folder)
-    assert [name.partition("_")[2].removesuffix(".sql") for name in written] == NAMES
-    for name, migration in zip(written, migrations.shipped(), strict=True):
-        assert (folder / name).read_text() == migration.path.read_text()
+    (written,) = folder.iterdir()
+    assert ended.out == f"wrote supabase/migrations/{written.name}\n"
+    assert written.name.partition("_")[2] == f"{NAME}.sql"
+    assert written.read_text() == text()
 
 
 def test_install_twice_changes_nothing(bare_shell: Shell, folder: Path) -> None:
@@ -83,8 +74,9 @@ def test_install_twice_changes_nothing(bare_shell: Shell, folder: Path) -> None:
 
     ended = bare_shell.run("migrations", "install")
 
-    assert ended.out == "All of MeshHook's migrations are in supabase/migrations.\n"
+    assert ended.out == "MeshHook's SQL is in supabase/migrations.\n"
     assert "meshhook migrations install --again, then supabase db push" in ended.err
+    assert bare_shell.run("migrations", "install", "--json").json["file"] is None
     assert names_in(folder) == before
 
 
@@ -92,14 +84,14 @@ def test_a_dry_run_writes_nothing(bare_shell: Shell, folder: Path) -> None:
     ended = bare_shell.run("migrations", "install", "--dry-run", "--json")
 
     assert ended.json["dry_run"] is True
-    assert [one["name"] for one in ended.json["files"]] == NAMES
+    assert ended.json["file"].endswith(f"_{NAME}.sql")
     assert names_in(folder) == []
     assert "would write" in bare_shell.run("migrations", "install", "--dry-run").out
 
 
 def test_the_folder_may_be_another(bare_shell: Shell, tmp_path: Path) -> None:
     assert bare_shell.run("migrations", "install", "--dir", "db").code == 0
-    assert len(names_in(tmp_path / "db")) == len(NAMES)
+    assert len(names_in(tmp_path / "db")) == 1
 
 
 def test_outside_of_a_project_nothing_is_made(bare_shell: Shell, tmp_path: Path) -> None:
@@ -113,40 +105,31 @@ def test_outside_of_a_project_nothing_is_made(bare_shell: Shell, tmp_path: Path)
 def test_status_tells_what_is_there_and_what_is_not(bare_shell: Shell, folder: Path) -> None:
     empty = bare_shell.run("migrations", "status", "--json")
     assert (empty.code, empty.json["complete"]) == (1, False)
-    assert {one["state"] for one in empty.json["migrations"]} == {"missing"}
+    assert (empty.json["name"], empty.json["state"], empty.json["file"]) == (NAME, "missing", None)
+    told = bare_shell.run("migrations", "status")
+    assert told.out == f"folder: {NAME} is missing\n"
+    assert "meshhook migrations install" in told.err
 
     bare_shell.run("migrations", "install")
-    (changed,) = folder.glob("*_meshhook_claim.sql")
-    changed.write_text("select 1;")
-    mixed = bare_shell.run("migrations", "status", "--json")
-    states = {one["name"]: one["state"] for one in mixed.json["migrations"]}
-    assert mixed.code == 1
-    assert states["meshhook_claim"] == "other version"
-    assert states["meshhook_schema"] == "installed"
-    assert "meshhook migrations install" in bare_shell.run("migrations", "status").err
-
-    bare_shell.run("migrations", "install")
+    (written,) = names_in(folder)
     full = bare_shell.run("migrations", "status", "--json")
     assert (full.code, full.json["complete"]) == (0, True)
+    assert (full.json["state"], full.json["file"]) == ("installed", written)
+    assert (
+        bare_shell.run("migrations", "status").out == f"folder: {NAME} is installed ({written})\n"
+    )
 
 
-def test_versions_follow_the_projects_newest(folder: Path) -> None:
+def test_the_version_follows_the_projects_newest(folder: Path) -> None:
     (folder / "20280101000000_mine.sql").write_text("select 1;")
 
-    written = install(folder)
-
-    assert written[0].name == "20280101000001_meshhook_schema.sql"
-    assert names_in(folder)[0] == "20280101000000_mine.sql"
+    assert install(folder).name == f"20280101000001_{NAME}.sql"
 
 
-def test_versions_are_of_now_where_the_projects_are_older(folder: Path) -> None:
+def test_the_version_is_of_now_where_the_projects_are_older(folder: Path) -> None:
     (folder / "20240101000000_mine.sql").write_text("select 1;")
 
-    written = [path.name for path in install(folder)]
-
-    assert written[0] == "20270301120000_meshhook_schema.sql"
-    assert written[1] == "20270301120001_meshhook_arguments.sql"
-    assert written == sorted(written)
+    assert install(folder).name == f"20270301120000_{NAME}.sql"
 
 
 @pytest.mark.parametrize(
@@ -160,110 +143,103 @@ def test_versions_are_of_now_where_the_projects_are_older(folder: Path) -> None:
         "99999999_mine.sql",
     ],
 )
-def test_versions_follow_as_texts_and_as_numbers(folder: Path, mine: str) -> None:
+def test_the_version_follows_as_text_and_as_number(folder: Path, mine: str) -> None:
     (folder / mine).write_text("select 1;")
 
-    written = install(folder)
+    own = install(folder).name.partition("_")[0]
 
-    own = [path.name.partition("_")[0] for path in written]
-    assert own == sorted(own)
-    assert own == sorted(own, key=int)
-    assert min(own) > mine.partition("_")[0]
-    assert min(map(int, own)) > int(mine.partition("_")[0])
+    assert own > mine.partition("_")[0]
+    assert int(own) > int(mine.partition("_")[0])
 
 
 def test_the_seconds_carry_over(folder: Path) -> None:
-    (folder / "20281231235958_mine.sql").write_text("select 1;")
+    (folder / "20281231235959_mine.sql").write_text("select 1;")
 
-    written = [path.name.partition("_")[0] for path in install(folder)]
-
-    assert written[:2] == ["20281231235959", "20290101000000"]
+    assert install(folder).name == f"20290101000000_{NAME}.sql"
 
 
 def test_files_of_other_names_count_for_nothing(folder: Path) -> None:
     (folder / "README.md").write_text("hello")
-    (folder / "99999999999999.sql").write_text("select 1;")
+    (folder / "99999999999999.sql").write_text(text())
 
-    assert install(folder)[0].name == "20270301120000_meshhook_schema.sql"
-
-
-def test_files_that_were_copied_by_hand_are_known(folder: Path) -> None:
-    for one in migrations.shipped():
-        (folder / one.file_name).write_text(one.path.read_text())
-
-    assert migrations.plan(folder, NOW) == []
+    assert state_of(folder) == "missing"
+    assert install(folder).name == f"20270301120000_{NAME}.sql"
 
 
-def test_files_are_known_by_their_content_under_another_name(folder: Path) -> None:
-    for number, one in enumerate(migrations.shipped()):
-        (folder / f"{number:04}_queue_part.sql").write_text(one.path.read_text())
+def test_a_file_is_known_by_its_content_under_another_name(folder: Path) -> None:
+    (folder / "0001_queues.sql").write_text(text())
 
-    assert migrations.plan(folder, NOW) == []
+    assert state_of(folder) == "installed"
+
+
+def test_a_file_is_known_with_more_before_and_after_it(folder: Path) -> None:
+    (folder / "0001_queues.sql").write_text(f"create table mine ();\n\n{text()}\nselect 1;\n")
+
+    assert state_of(folder) == "installed"
 
 
 def test_line_endings_do_not_make_another_content(folder: Path) -> None:
-    for one in migrations.shipped():
-        text = one.path.read_text().replace("\n", " \r\n")
-        (folder / one.file_name).write_bytes(text.encode())
+    (folder / "0001_queues.sql").write_bytes(text().replace("\n", " \r\n").encode())
 
-    assert migrations.plan(folder, NOW) == []
+    assert state_of(folder) == "installed"
 
 
-def test_an_upgrade_adds_files_from_the_first_that_changed_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_upgrade_adds_the_new_release_after_the_old_one(
+    bare_shell: Shell, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(folder)
-    before = {name: (folder / name).read_text() for name in names_in(folder)}
-    release(
-        monkeypatch,
-        tmp_path / "newer",
-        meshhook_claim="-- Claim, better.\n",
-        meshhook_more="-- More.\n",
+    old = install(folder)
+    before = old.read_text()
+    release(monkeypatch, tmp_path / "newer", "9.10.0", BETTER)
+
+    status = bare_shell.run("migrations", "status", "--json")
+    told = bare_shell.run("migrations", "status")
+    ended = bare_shell.run("migrations", "install")
+
+    assert (status.code, status.json["state"]) == (1, "other release")
+    assert status.json["file"] == old.name
+    assert told.out == (
+        f"folder: meshhook_9_10_0 is missing; there is the file of another release ({old.name})\n"
     )
+    assert ended.code == 0
+    first, second = names_in(folder)
+    assert (first, second.partition("_")[2]) == (old.name, "meshhook_9_10_0.sql")
+    assert (old.read_text(), (folder / second).read_text()) == (
+        before,
+        f"-- MeshHook 9.10.0\n{BETTER}",
+    )
+    assert bare_shell.run("migrations", "status").code == 0
 
-    written = [path.name for path in install(folder, NOW.replace(year=2028))]
 
-    position = NAMES.index("meshhook_claim")
-    added = [name.partition("_")[2].removesuffix(".sql") for name in written]
-    assert added == [*NAMES[position:-1], "meshhook_more", "meshhook_ready"]
-    assert written[0] == "20280301120000_meshhook_claim.sql"
-    assert {name: (folder / name).read_text() for name in before} == before
-    assert migrations.plan(folder, NOW) == []
-
-
-def test_an_upgrade_that_only_adds_a_file_closes_with_the_last_one_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last takes away the rights that Postgres gives to everybody on what is new."""
+def test_an_old_release_after_the_new_one_is_followed_by_the_new_one_again(folder: Path) -> None:
+    """What was applied last is what the database has."""
     install(folder)
-    release(monkeypatch, tmp_path / "newer", meshhook_more="-- More.\n")
+    later = folder / "20280101000000_meshhook_0_0_1.sql"
+    later.write_text("-- MeshHook 0.0.1\n")
 
-    written = [path.name.partition("_")[2] for path in install(folder, NOW.replace(year=2028))]
-
-    assert written == ["meshhook_more.sql", "meshhook_ready.sql"]
-    assert migrations.plan(folder, NOW) == []
-
-
-def test_a_file_that_somebody_removed_comes_again_with_all_after_it(folder: Path) -> None:
-    install(folder)
-    next(folder.glob("*_meshhook_queues.sql")).unlink()
-
-    written = [path.name.partition("_")[2] for path in install(folder, NOW.replace(year=2028))]
-
-    assert written[0] == "meshhook_queues.sql"
-    assert written[-1] == "meshhook_ready.sql"
-    assert migrations.plan(folder, NOW) == []
+    assert state_of(folder) == "other release"
+    assert install(folder).name > later.name
+    assert state_of(folder) == "installed"
 
 
-def test_nothing_is_written_over_and_a_failure_leaves_nothing_behind(folder: Path) -> None:
-    steps = migrations.plan(folder, NOW)
-    steps[3].path.write_text("mine")
+def test_nothing_is_written_over(folder: Path) -> None:
+    path = migrations.target(folder, NOW)
+    path.write_text("mine")
 
     with pytest.raises(FileExistsError):
-        migrations.install(steps)
+        migrations.install(path)
 
-    assert names_in(folder) == [steps[3].path.name]
-    assert steps[3].path.read_text() == "mine"
+    assert path.read_text() == "mine"
+
+
+def test_a_failure_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = migrations.target(folder, NOW)
+    no_utf8 = SimpleNamespace(read_text=lambda **_: "select 1;\n\ud800")
+    monkeypatch.setattr(migrations, "migration_file", lambda: no_utf8)
+
+    with pytest.raises(UnicodeEncodeError):
+        migrations.install(path)
+
+    assert names_in(folder) == []
 
 
 @pytest.mark.usefixtures("folder")
@@ -295,9 +271,7 @@ def test_what_was_installed_applies_to_a_database(folder: Path, bare_shell: Shel
     assert functions["status"] == "ok"
 
 
-def test_again_writes_one_file_with_all_of_them_and_may_be_repeated(
-    bare_shell: Shell, folder: Path
-) -> None:
+def test_again_writes_it_once_more_and_may_be_repeated(bare_shell: Shell, folder: Path) -> None:
     bare_shell.run("migrations", "install")
     before = names_in(folder)
 
@@ -308,12 +282,10 @@ def test_again_writes_one_file_with_all_of_them_and_may_be_repeated(
     first, second = [name for name in names_in(folder) if name not in before]
     assert max(before) < first < second
     assert first.endswith("_meshhook_repair.sql")
-    assert [Path(file["path"]).name for file in once_more["files"]] == [second]
-    text = (folder / first).read_text()
-    assert all(one.path.read_text() in text for one in migrations.shipped())
+    assert Path(once_more["file"]).name == second
+    assert (folder / first).read_text() == text()
     status = bare_shell.run("migrations", "status", "--json")
-    assert (status.code, status.json["complete"]) == (0, True)
-    assert {one["file"] for one in status.json["migrations"]} == {second}
+    assert (status.code, status.json["complete"], status.json["file"]) == (0, True, second)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -325,47 +297,39 @@ def test_what_print_writes_into_a_file_is_known(
 
     status = bare_shell.run("migrations", "status", "--json")
 
-    assert status.json["complete"]
-    assert {one["file"] for one in status.json["migrations"]} == {"20270101000000_queue.sql"}
-    assert migrations.plan(folder, NOW) == []
+    assert (status.json["state"], status.json["file"]) == ("installed", "20270101000000_queue.sql")
 
 
-def test_an_upgrade_after_a_file_with_all_of_them_adds_what_has_changed(
+def test_an_upgrade_after_a_repair_adds_the_new_release(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrations.install(migrations.plan_again(folder, NOW))
-    release(monkeypatch, tmp_path / "newer", meshhook_control="-- Control, better.\n")
+    migrations.install(migrations.target(folder, NOW, again=True))
+    release(monkeypatch, tmp_path / "newer", "9.10.0", BETTER)
 
-    written = [path.name.partition("_")[2] for path in install(folder, NOW.replace(year=2028))]
-
-    position = NAMES.index("meshhook_control")
-    assert written == [f"{name}.sql" for name in NAMES[position:]]
+    assert state_of(folder) == "other release"
 
 
 def test_a_file_that_was_changed_is_named_with_what_happens_to_it(
     bare_shell: Shell, folder: Path
 ) -> None:
-    bare_shell.run("migrations", "install")
-    (mine,) = folder.glob("*_meshhook_claim.sql")
-    mine.write_text(f"-- My comment.\n{mine.read_text()}")
+    mine = install(folder)
+    mine.write_text(f"-- My comment.\n{mine.read_text().replace('select', 'SELECT', 1)}")
 
     status = bare_shell.run("migrations", "status")
     ended = bare_shell.run("migrations", "install")
 
-    (row,) = [line for line in status.out.splitlines() if mine.name in line]
-    assert "changed by you, or of another version" in row
-    assert f"{mine.name} was changed by you, or is of another version" in ended.err
-    assert "stays as it is" in ended.err
+    assert status.out == f"folder: {NAME} is changed by you ({mine.name})\n"
+    assert f"{mine.name} was changed by you; it stays as it is" in ended.err
     assert mine.read_text().startswith("-- My comment.")
+    assert state_of(folder) == "installed"
 
 
 def test_an_older_meshhook_does_not_write_over_the_work_of_a_newer_one(
     bare_shell: Shell, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ready = migrations.shipped()[-1].path.read_text()
     with monkeypatch.context() as newer:
-        raised = ready.replace("'schema_version', 1,", "'schema_version', 2,")
-        release(newer, tmp_path / "newer", meshhook_ready=raised, meshhook_claim="-- Better.\n")
+        raised = text().replace("'schema_version', 1,", "'schema_version', 2,")
+        release(newer, tmp_path / "newer", "9.10.0", raised)
         install(folder)
     before = names_in(folder)
 
@@ -373,11 +337,11 @@ def test_an_older_meshhook_does_not_write_over_the_work_of_a_newer_one(
     refused = [bare_shell.run("migrations", "install", *more) for more in ((), ("--again",))]
 
     assert (status.code, status.json["complete"]) == (1, False)
-    assert status.json["newer_file"].endswith("_meshhook_ready.sql")
+    assert [status.json["newer_file"]] == before
     for ended in refused:
         assert ended.code == 1
         assert "pip install --upgrade meshhook" in ended.err
-        assert status.json["newer_file"] in ended.err
+        assert before[0] in ended.err
     assert "meshhook migrations install" not in bare_shell.run("migrations", "status").err
     assert names_in(folder) == before
 

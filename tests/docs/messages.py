@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = ROOT / "meshhook"
-MIGRATIONS = ROOT / "supabase" / "migrations"
+SQL = ROOT / "sql"
 
 # What has pages of its own: the command line's errors name the command, the stack's the file.
 _ELSEWHERE = ("cli", "local", "testing")
@@ -38,7 +38,7 @@ def sdk_messages() -> dict[str, str]:
 def sql_messages() -> dict[str, str]:
     """Return each text that the SQL raises under a code of its own, with where it stands."""
     found: dict[str, str] = {}
-    for path in sorted(MIGRATIONS.glob("*.sql")):
+    for path in sorted(SQL.glob("*.sql")):
         for text in _sql_messages(path):
             found.setdefault(text, path.name)
     return found
@@ -46,7 +46,7 @@ def sql_messages() -> dict[str, str]:
 
 def sql_codes() -> set[str]:
     """Return the codes of MeshHook's own that the SQL raises."""
-    texts = (path.read_text(encoding="utf-8") for path in MIGRATIONS.glob("*.sql"))
+    texts = (path.read_text(encoding="utf-8") for path in SQL.glob("*.sql"))
     return {code for text in texts for code in re.findall(r"'(MH\d{3})'", text)}
 
 

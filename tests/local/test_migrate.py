@@ -155,30 +155,30 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
         migrations_in(tmp_path / "nowhere")
 
 
-def test_meshhooks_files_come_from_the_wheel_or_else_from_the_checkout(
+def test_meshhooks_file_comes_from_the_wheel_or_else_is_the_newest_of_the_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheel, checkout = tmp_path / "sql", tmp_path / "migrations"
     monkeypatch.setattr(migrations, "_IN_WHEEL", wheel)
     monkeypatch.setattr(migrations, "_IN_CHECKOUT", checkout)
     with pytest.raises(FileNotFoundError, match="install meshhook again"):
-        migrations.migration_files()
+        migrations.migration_file()
 
     checkout.mkdir()
     (checkout / "2_b.sql").touch()
     (checkout / "1_a.sql").touch()
     (checkout / "README.md").touch()
-    assert migrations.migration_files() == [checkout / "1_a.sql", checkout / "2_b.sql"]
+    assert migrations.migration_file() == checkout / "2_b.sql"
 
     wheel.mkdir()
-    assert migrations.migration_files() == []
+    (wheel / "1_a.sql").touch()
+    assert migrations.migration_file() == wheel / "1_a.sql"
 
 
-def test_meshhooks_own_files_apply() -> None:
+def test_meshhooks_own_file_applies() -> None:
     with LocalStack() as stack:
-        versions = {path.name.partition("_")[0] for path in migrations.migration_files()}
         found = query(
-            stack.database_url, "select version from supabase_migrations.schema_migrations"
+            stack.database_url, "select version, name from supabase_migrations.schema_migrations"
         )
 
-    assert {row[0] for row in found} == versions
+    assert found == [(migrations.shipped().version, migrations.shipped().name)]

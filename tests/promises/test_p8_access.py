@@ -117,7 +117,7 @@ def test_every_function_pins_its_search_path_and_explains_itself(
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where (n.nspname = 'meshhook' or (n.nspname = 'public' and p.proname like 'meshhook%'))
           and not (
-            'search_path=""' = any (coalesce(p.proconfig, '{}'))
+            'search_path=pg_catalog, pg_temp' = any (coalesce(p.proconfig, '{}'))
             and obj_description(p.oid, 'pg_proc') is not null
           )
         """

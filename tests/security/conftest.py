@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from meshhook.local import LocalStack
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from tests.security import catalogue
 from tests.security.http import Http
 from tests.security.pages import block
@@ -52,10 +52,8 @@ def before(project: LocalStack) -> Catalogue:
 def hosted(project: LocalStack, before: Catalogue) -> LocalStack:
     """The project after the migrations, which the role `postgres` applied."""
     assert before
-    with psycopg.connect(project.database_url, autocommit=True) as owner:
-        for file in migration_files():
-            with owner.transaction():
-                owner.execute(file.read_text().encode())
+    with psycopg.connect(project.database_url, autocommit=True) as owner, owner.transaction():
+        owner.execute(migration_file().read_text().encode())
     project.restart_gateway()
     return project
 

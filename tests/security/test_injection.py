@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from tests.sql.client import Api, JobQueue, Json
 from tests.sql.pgmq_versions import plain_sql
 from tests.sql.test_hostile_names import HOSTILE, everything_else
@@ -357,9 +357,8 @@ def test_what_is_planted_in_public_does_not_run_when_the_migrations_are_applied(
         plant(owner, "public")
         owner.execute("reset role")
         owner.add_notice_handler(lambda diagnosis: who.append(diagnosis.message_primary or ""))
-        for file in migration_files():
-            with owner.transaction():
-                owner.execute(file.read_text().encode())
+        with owner.transaction():
+            owner.execute(migration_file().read_text().encode())
     with psycopg.connect(hosted.admin_database_url, autocommit=True) as connection:
         connection.execute("drop database planted with (force)")
         connection.execute("drop role mallory")

@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from tests.running_stack import RUNNING, STACK
 from tests.sql.pgmq_versions import OLDER, PLAIN, plain_sql, write_extension
 
@@ -68,9 +68,9 @@ class Database:
         return psycopg.connect(self.owner_url, autocommit=autocommit)
 
     def migrate(self, files: Iterable[Path] | None = None) -> None:
-        """Apply the migrations as `postgres`, each in one transaction."""
+        """Apply migrations as `postgres`, each in one transaction; MeshHook's if none are given."""
         with self.owner() as connection:
-            for file in migration_files() if files is None else files:
+            for file in [migration_file()] if files is None else files:
                 with connection.transaction():
                     connection.execute(file.read_text())
 

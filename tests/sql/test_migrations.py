@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from tests.sql.client import Api, JobQueue, Json
 from tests.sql.databases import Database, Server
 from tests.sql.pgmq_versions import OLDER, PLAIN, plain_sql, wheel_version
@@ -196,40 +196,6 @@ def test_queues_that_are_in_use_lose_nothing_and_are_worked_on(blank: Blank, pgm
         assert {"users_own", "MixedCase"} <= monitored
 
 
-GROWN = {
-    "meshhook_enqueue": "text, jsonb, double precision, double precision[], text, double precision",
-    "meshhook_retry": "text, bigint[], integer[], double precision, text, text, text",
-    "meshhook_release": "text, bigint[], integer[], double precision, text",
-    "meshhook_user_enqueue": "text, jsonb, double precision, text",
-}
-"""The functions whose arguments have grown, with those that they had."""
-
-
-@pytest.mark.parametrize("name", GROWN)
-def test_a_function_with_more_arguments_is_for_those_who_could_call_it(
-    blank: Blank, name: str
-) -> None:
-    database = blank.create()
-    older = f"public.{name}({GROWN[name]})"
-    database.migrate()
-    with database.owner() as owner:
-        # As an older MeshHook left it, with a right that the project's owner gave.
-        owner.execute(
-            f"create function {older} returns jsonb language sql as 'select null::jsonb';"
-            f"revoke all on function {older} from public, anon, authenticated, service_role;"
-            f"grant execute on function {older} to service_role, authenticator".encode()
-        )
-
-    database.migrate()
-
-    callers = rows(
-        database,
-        f"select r.rolname from pg_proc p, aclexplode(p.proacl) a, pg_roles r"
-        f" where p.proname = '{name}' and a.grantee = r.oid order by 1",
-    )
-    assert callers == [("authenticator",), ("postgres",), ("service_role",)]
-
-
 def test_the_views_of_the_original_are_replaced(blank: Blank) -> None:
     """They have the same names, and columns of other types and in another order."""
     database = blank.create()
@@ -299,9 +265,9 @@ def test_pgmq_that_comes_after_a_failure_is_enough_to_go_on(blank: Blank) -> Non
     send_a_job_through_its_life(database)
 
 
-def test_all_of_them_can_be_pasted_into_the_sql_editor_as_one(blank: Blank) -> None:
+def test_it_can_be_pasted_into_the_sql_editor(blank: Blank) -> None:
     database = blank.create()
-    script = "\n".join(file.read_text() for file in migration_files())
+    script = migration_file().read_text()
 
     with database.owner(autocommit=False) as connection:
         connection.execute("set search_path = ''")  # as pg_dump sets it
@@ -435,6 +401,16 @@ def test_everything_explains_itself(migrated: Database) -> None:
 
     assert silent == []
     assert len(rows(migrated, OURS)) > 60
+
+
+def test_every_function_pins_its_search_path(migrated: Database) -> None:
+    loose = rows(
+        migrated,
+        f"select o.name, p.proconfig::text from ({OURS}) o join pg_proc p on p.oid = o.oid"
+        " where 'search_path=pg_catalog, pg_temp' <> all (coalesce(p.proconfig, '{}'))",
+    )
+
+    assert loose == []
 
 
 def test_every_definer_is_a_function_of_the_api_or_of_a_view(migrated: Database) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from meshhook.migrations import migration_files
+from sql.generate import FOLDER
 from tests.sql import trees
 from tests.sql.client import Api, JobQueue, outcome
 from tests.sql.databases import Database
@@ -53,7 +53,7 @@ def _has_where(parts: list[re.Match[str]]) -> bool:
 
 
 def sources() -> dict[str, str]:
-    return {file.name: file.read_text() for file in migration_files()}
+    return {file.name: file.read_text() for file in sorted(FOLDER.glob("*.sql"))}
 
 
 @pytest.mark.parametrize(

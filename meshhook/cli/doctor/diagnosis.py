@@ -17,7 +17,7 @@ from meshhook.cli.doctor.failures import failure
 from meshhook.cli.doctor.findings import ok, problem
 from meshhook.cli.doctor.settings import examine_key, examine_url
 from meshhook.exceptions import ConfigurationError, MeshHookError, RequestError
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -65,7 +65,7 @@ def _examine_project(client: Client, queues: list[str], sample: float) -> Iterat
         if clock := database.clock(facts, here + timedelta(seconds=seconds / 2), seconds):
             yield clock
         served = _served(transport)
-        for finding in diagnose(facts, expected(migration_files()), served, queues):
+        for finding in diagnose(facts, expected(migration_file()), served, queues):
             yield finding
             if finding.status != "ok":
                 reported.add(finding.check)

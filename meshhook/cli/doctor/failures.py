@@ -85,7 +85,7 @@ def _database_message(error: exceptions.MeshHookError) -> str:
 
 
 def _missing(ask: Ask) -> Finding:
-    """Find out whether the migrations were applied in part, long ago, or never."""
+    """Distinguish SQL that was applied in part, or long ago, from none."""
     version = _answer(ask, inspect.version())
     if version is not None:
         schema = version.get("schema_version") if isinstance(version, dict) else None
@@ -96,8 +96,8 @@ def _missing(ask: Ask) -> Finding:
         return problem("functions", message, REPAIR)
     if _answer(ask, queues.list_all()) is not None:
         message = (
-            "the migrations were applied in part: meshhook_list_queues is there, meshhook_doctor"
-            " and meshhook_version are not"
+            "MeshHook's SQL is there in part: meshhook_list_queues is, meshhook_doctor and"
+            " meshhook_version are not"
         )
         return problem("functions", message, REPAIR)
     return problem(

@@ -28,7 +28,7 @@ def examine(facts: Facts, expected: Expected) -> Iterator[Finding]:
         functions = _strange(facts)
     yield functions
     if lost and functions.status == "ok":
-        yield problem("tables", _missing(lost, expected), REPAIR)
+        yield problem("tables", f"missing: {few(lost)}", REPAIR)
 
 
 def _functions(facts: Facts, expected: Expected, lost: list[str] | tuple[str, ...]) -> Finding:
@@ -42,7 +42,7 @@ def _functions(facts: Facts, expected: Expected, lost: list[str] | tuple[str, ..
         message = f"of another version than this meshhook: {few([*missing, *other, *newer])}"
         return problem("functions", message, f"{REPAIR}; or upgrade meshhook to the newer one")
     if missing:
-        return problem("functions", _missing([*missing, *lost], expected), REPAIR)
+        return problem("functions", f"missing: {few([*missing, *lost])}", REPAIR)
     if other:
         return problem("functions", f"changed, or of another version: {few(other)}", REPAIR)
     if newer:
@@ -55,17 +55,3 @@ def _strange(facts: Facts) -> Finding:
     parts = [f"{path or 'the answer'} {what}" for path, what in facts.strange.items()]
     message = f"meshhook_doctor does not answer as it should: {few(parts)}"
     return problem("functions", message, REPAIR)
-
-
-def _missing(names: list[str] | tuple[str, ...], expected: Expected) -> str:
-    """Say what is missing, and whether that is all that some migrations make."""
-    message = f"missing: {few(names)}"
-    left = {maker for name, maker in expected.makers.items() if name not in names}
-    makers = set(expected.makers.values())
-    nothing_of = sorted(makers - left)
-    if not nothing_of:
-        return message
-    return (
-        f"the migrations were applied in part, {len(left)} of {len(makers)}:"
-        f" nothing of {few(nothing_of)} is there; {message}"
-    )

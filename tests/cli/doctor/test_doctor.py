@@ -12,7 +12,7 @@ from meshhook import SyncQueueService
 from meshhook.cli.doctor import diagnosis
 from meshhook.cli.doctor.expected import expected
 from meshhook.local import LocalStack
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from tests.cli.conftest import Ended, Shell, job_lines
 from tests.cli.doctor.conftest import QUEUE
 from tests.clock import Clock
@@ -127,7 +127,7 @@ def test_the_functions_that_are_expected_are_those_that_the_migrations_make(
 ) -> None:
     rows = admin.execute("select * from jsonb_each_text(meshhook._doctor_functions())").fetchall()
 
-    assert dict(rows) == expected(migration_files()).functions
+    assert dict(rows) == expected(migration_file()).functions
     assert len(rows) > 80
 
 
@@ -139,7 +139,7 @@ def test_the_tables_indexes_and_views_that_are_expected_are_those_that_are_made(
 
     assert row
     there = {name for name in row[0] if not name.endswith(("_pkey", "_are_unique"))}
-    assert there == expected(migration_files()).relations
+    assert there == expected(migration_file()).relations
     assert {"meshhook.jobs", "meshhook.jobs_by_age", "public.job_statistics"} <= there
 
 

@@ -28,7 +28,6 @@ NOW = datetime(2027, 1, 1, tzinfo=UTC)
 EXPECTED = Expected(
     functions={"public.f": "1"},
     relations=frozenset({"meshhook.t"}),
-    makers={"public.f": "one", "meshhook.t": "two"},
 )
 
 

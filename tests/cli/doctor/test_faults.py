@@ -19,7 +19,7 @@ import pytest
 from meshhook.cli.doctor import diagnosis
 from meshhook.cli.doctor.findings import INSTALL, REPAIR
 from meshhook.local import LocalStack
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
 from meshhook_local.binaries import pgmq_sql
 from meshhook_local.migrate import apply_migrations, migrations_in
 from tests.cli.conftest import Shell, job_lines
@@ -38,8 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of migrations that were applied: by the stack, under these versions."""
     folder = tmp_path_factory.mktemp("project") / "supabase" / "migrations"
     folder.mkdir(parents=True)
-    for file in migration_files():
-        shutil.copy(file, folder)
+    shutil.copy(migration_file(), folder)
     return folder
 
 
@@ -124,11 +123,10 @@ class Project:
             # The SQL editor is postgres, which is no superuser.
             self.sql(re.sub(r"^if calls fail, .*, or: ", "", fix), self.stack.database_url)
 
-    def install(self, some: Callable[[list[Path]], list[Path]]) -> None:
-        """Install the migrations, and apply some of them as `supabase db push` does."""
+    def install(self) -> None:
+        """Install the SQL, without applying it."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         assert self.shell.run("migrations", "install", "--dir", str(self.folder)).code == 0
-        apply_migrations(self.stack.database_url, some(migrations_in(self.folder)))
 
     def repair(self) -> None:
         """Install again, into a folder whose files were all applied, and push."""
@@ -744,8 +742,9 @@ def test_a_host_that_hangs_is_waited_for_once_and_not_for_long(
     assert (found["check"], found["message"]) == ("connection", "no answer within 0.3 s")
 
 
-def test_migrations_that_are_missing_or_were_applied_in_part(shell: Shell, tmp_path: Path) -> None:
-    """None, three, all but the last, all."""
+def test_sql_that_is_missing_or_was_applied_in_part(shell: Shell, tmp_path: Path) -> None:
+    """None, up to the queues, all but the end, all: psql does not apply it in one transaction."""
+    text = migration_file().read_text()
     with (
         LocalStack(apply_meshhook=False) as bare,
         psycopg.connect(bare.admin_database_url, autocommit=True) as admin,
@@ -756,7 +755,6 @@ def test_migrations_that_are_missing_or_were_applied_in_part(shell: Shell, tmp_p
             "MESHHOOK_QUEUE": "workflow_jobs",
         }
         project = Project(bare, admin, shell, tmp_path / "supabase" / "migrations")
-        count = len(migration_files())
         project.look_for(
             problem(
                 "functions",
@@ -764,30 +762,33 @@ def test_migrations_that_are_missing_or_were_applied_in_part(shell: Shell, tmp_p
                 f"{INSTALL}; if they are there: notify pgrst, 'reload schema'",
             )
         )
-        project.install(lambda files: files[:3])
+        project.sql(before(text, "meshhook_enqueue"), bare.database_url)
+        bare.restart_gateway()
         project.look_for(
             problem(
                 "functions",
-                "the migrations were applied in part: meshhook_list_queues is there,"
-                " meshhook_doctor and meshhook_version are not",
+                "MeshHook's SQL is there in part: meshhook_list_queues is, meshhook_doctor and"
+                " meshhook_version are not",
                 REPAIR,
             )
         )
-        project.install(lambda files: files[:-1])
+        project.sql(before(text, "meshhook_version"), bare.database_url)
+        bare.restart_gateway()
         bad = project.look_for(
-            problem(
-                "functions",
-                f"the migrations were applied in part, {count - 1} of {count}: nothing of"
-                " meshhook_ready is there; missing: public.meshhook_version",
-                REPAIR,
-            ),
+            problem("functions", "missing: public.meshhook_version", REPAIR),
             problem(
                 "queue workflow_jobs",
                 "there is no such queue",
                 "meshhook queues create workflow_jobs",
             ),
         )
+        project.install()
         project.heal(bad)
+
+
+def before(text: str, function: str) -> str:
+    """Return what comes before a function is made."""
+    return text[: text.index(f"create or replace function public.{function}(")]
 
 
 def test_one_cause_is_told_once_and_a_worker_that_is_started_takes_it_away(

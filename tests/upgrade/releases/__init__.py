@@ -1,4 +1,4 @@
-"""The sets of migrations that were released, as lists of files with their digests."""
+"""The migrations that were released, with their digests."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from pathlib import Path
 
 import attrs
 
-from meshhook.migrations import migration_files
+from meshhook.migrations import migration_file
+from sql.generate import MIGRATIONS
 
 FOLDER = Path(__file__).parent
 
 
 @attrs.frozen
 class Release:
-    """A released set of migrations.
+    """A released migration.
 
     Attributes:
         version: The release.
-        digests: The SHA-256 of each file, by its name.
+        file: The migration.
+        digest: The SHA-256 that it had when it was released.
     """
 
     version: str
-    digests: dict[str, str]
+    file: Path
+    digest: str
 
 
-def digests(files: list[Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file, by its name."""
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+def digest_of(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def releases(folder: Path = FOLDER) -> list[Release]:
-    """Return every released set, oldest first."""
+    """Return every release, oldest first."""
     found = []
     for path in folder.glob("*.sha256"):
-        rows = [line.split() for line in path.read_text().splitlines()]
-        found.append(Release(path.stem, {name: digest for digest, name in rows}))
+        digest, name = path.read_text().split()
+        found.append(Release(path.stem, MIGRATIONS / name, digest))
     return sorted(found, key=lambda release: [int(part) for part in release.version.split(".")])
 
 
 def write(version: str, folder: Path = FOLDER) -> Path:
-    """Write down the migrations as they are now as those of a release.
+    """Write down the migration as it is now as that of a release.
 
     Args:
         version: The release.
@@ -50,6 +53,6 @@ def write(version: str, folder: Path = FOLDER) -> Path:
         The file.
     """
     path = folder / f"{version}.sha256"
-    lines = [f"{digest}  {name}\n" for name, digest in digests(migration_files()).items()]
-    path.write_text("".join(lines))
+    file = migration_file()
+    path.write_text(f"{digest_of(file)}  {file.name}\n")
     return path

@@ -1,4 +1,4 @@
-"""Write down the migrations as those of a release: `python -m tests.upgrade.releases 0.1.0`."""
+"""Write down the migration as that of a release: `python -m tests.upgrade.releases 0.1.0`."""
 
 from __future__ import annotations
 

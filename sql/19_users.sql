@@ -8,100 +8,19 @@
 --
 -- Locks: the request's first, then the user's row, and after these what an enqueue takes.
 --
--- What is given is tied to queue_id: a queue of the same name that comes later starts with nobody let in.
--- Whoever is turned away gets an HTTP status that says so, which PostgREST takes from an error of SQLSTATE
--- PGRST: MH004 not allowed, with 403; MH005 quota used up, with 429 and Retry-After. As SQLSTATEs, both
--- would be answered with 400.
-
-do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
-
-create table if not exists meshhook.user_queues (
-  queue_id integer not null,
-  max_bytes integer not null,
-  quota integer not null,
-  per_seconds double precision not null,
-  allows_anonymous boolean not null,
-  constraint user_queues_pkey primary key (queue_id)
-);
-comment on table meshhook.user_queues is 'The queues into which signed-in users may put jobs, and within which limits.';
-
-create table if not exists meshhook.user_sends (
-  queue_id integer not null,
-  user_id uuid not null,
-  sent_at timestamptz[] not null default '{}',
-  expires_at timestamptz not null,
-  constraint user_sends_pkey primary key (queue_id, user_id)
-);
-comment on table meshhook.user_sends is 'When each user last put jobs into each queue, as far as it counts for the quota.';
-
-create unique index if not exists user_sends_by_expiry on meshhook.user_sends (expires_at, queue_id, user_id);
-
-create table if not exists meshhook.grants (
-  role_name text not null,
-  queue_id integer not null,
-  verb text not null,
-  constraint grants_pkey primary key (role_name, queue_id),
-  constraint verb_is_known check (verb in ('enqueue', 'work'))
-);
-comment on table meshhook.grants is
-  'The roles that may enqueue or work, and in which queues.';
-
-revoke all on meshhook.user_queues, meshhook.user_sends, meshhook.grants from public, anon, authenticated, service_role;
-
-create or replace function meshhook._turn_away(
-  p_status integer, p_code text, p_field text, p_value text, p_message text, p_fix text, p_headers jsonb default '{}'
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'PGRST',
-    message = jsonb_build_object(
-      'code', p_code,
-      'message', p_message,
-      'details', jsonb_build_object('field', p_field, 'value', left(p_value, 200))::pg_catalog.text,
-      'hint', p_fix
-    )::pg_catalog.text,
-    detail = jsonb_build_object('status', p_status, 'headers', p_headers)::pg_catalog.text;
-end
-$$;
-comment on function meshhook._turn_away(integer, text, text, text, text, text, jsonb) is
-  'Raise an error that PostgREST answers with this HTTP status, code and headers.';
-
-create or replace function meshhook._granted_functions(p_verb text)
-returns setof regprocedure
-language sql
-stable
-set search_path = ''
-as $$
-  select p.oid::pg_catalog.regprocedure
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace and n.nspname = 'public'
-  where p.proname = any (
-    case p_verb
-      when 'enqueue' then array['meshhook_enqueue']
-      when 'work' then array[
-        'meshhook_dequeue', 'meshhook_settle', 'meshhook_settle_and_dequeue', 'meshhook_extend',
-        'meshhook_acknowledge', 'meshhook_archive', 'meshhook_retry', 'meshhook_release'
-      ]
-    end
-  )
-$$;
-comment on function meshhook._granted_functions(text) is
-  'Return the functions that a grant lets a role execute. Each of them finds its queue with meshhook._queue(), which calls _check_reach(), and none takes a second one.';
+-- What is given is tied to queue_id: a later queue of the same name lets no role in.
+-- A caller that is turned away gets an HTTP status that says so, which PostgREST takes from an error of
+-- SQLSTATE PGRST: MH004 not allowed, with 403; MH005 quota used up, with 429 and Retry-After. As SQLSTATEs,
+-- both would be answered with 400.
 
 create or replace function meshhook._check_role(p_role_name text)
-returns void
-language plpgsql
-stable
-set search_path = ''
+returns void language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (
     select
-    from pg_catalog.pg_roles r
+    from pg_roles r
     where r.rolname = p_role_name
       and r.rolname not in ('anon', 'authenticated', 'authenticator', 'service_role')
       and not r.rolsuper and not r.rolbypassrls
@@ -115,17 +34,16 @@ begin
   end if;
 end
 $$;
-comment on function meshhook._check_role(text) is
+comment on function meshhook._check_role is
   'Raise MH002 unless there is such a role, and it is none of Supabase''s and no administrator.';
 
 create or replace function meshhook._grant(p_role_name text, p_queue_name text, p_verb text)
-returns void
-language plpgsql
-set search_path = ''
+returns void language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue meshhook.queues;
-  v_function pg_catalog.regprocedure;
+  v_function regprocedure;
 begin
   perform pg_advisory_xact_lock(hashtextextended('meshhook grants', 0));
   perform meshhook._check_role(p_role_name);
@@ -134,7 +52,8 @@ begin
   where not exists (select from meshhook.queues q where q.queue_id = g.queue_id);
   if exists (select from meshhook.grants g where g.role_name = p_role_name and g.verb <> p_verb) then
     perform meshhook._refuse(
-      'role_name', p_role_name, 'has grants of the other verb', 'Make one role to enqueue and another to work.'
+      'role_name', p_role_name, 'has grants of the other verb',
+      'Make one role to enqueue and another to work.'
     );
   end if;
   insert into meshhook.grants (role_name, queue_id, verb)
@@ -145,44 +64,44 @@ begin
   end loop;
 end
 $$;
-comment on function meshhook._grant(text, text, text) is 'Let a role use the functions of a verb in one more queue.';
+comment on function meshhook._grant is 'Let a role use the functions of a verb in one more queue.';
 
 create or replace function meshhook.grant_enqueue(p_role_name text, p_queue_name text)
-returns void
-language sql
-set search_path = ''
+returns void language sql
+set search_path = pg_catalog, pg_temp
 as $$
   select meshhook._grant(p_role_name, p_queue_name, 'enqueue')
 $$;
-comment on function meshhook.grant_enqueue(text, text) is
-  'Let a role of yours enqueue into a queue, and neither read nor settle what is there. For the owner of the database.';
+comment on function meshhook.grant_enqueue is
+  'Let a role of yours enqueue into a queue, and neither read nor settle what is there. For the owner of '
+  'the database.';
 
 create or replace function meshhook.grant_work(p_role_name text, p_queue_name text)
-returns void
-language sql
-set search_path = ''
+returns void language sql
+set search_path = pg_catalog, pg_temp
 as $$
   select meshhook._grant(p_role_name, p_queue_name, 'work')
 $$;
-comment on function meshhook.grant_work(text, text) is
-  'Let a role of yours claim, extend and settle the jobs of a queue, as a worker does. For the owner of the database.';
+comment on function meshhook.grant_work is
+  'Let a role of yours claim, extend and settle the jobs of a queue, as a worker does. For the owner of the '
+  'database.';
 
 create or replace function meshhook.revoke_grants(p_role_name text)
-returns integer
-language plpgsql
-set search_path = ''
+returns integer language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_function pg_catalog.regprocedure;
+  v_function regprocedure;
   v_count integer;
 begin
   perform pg_advisory_xact_lock(hashtextextended('meshhook grants', 0));
-  if exists (select from pg_catalog.pg_roles r where r.rolname = p_role_name) then
+  if exists (select from pg_roles r where r.rolname = p_role_name) then
     for v_function in
-      select p.oid::pg_catalog.regprocedure
-      from pg_catalog.pg_proc p
-      join pg_catalog.pg_namespace n on n.oid = p.pronamespace and n.nspname = 'public'
-      where p.proname like 'meshhook\_%' and exists (select from meshhook.grants g where g.role_name = p_role_name)
+      select p.oid::regprocedure
+      from pg_proc p
+      join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'public'
+      where p.proname like 'meshhook\_%'
+        and exists (select from meshhook.grants g where g.role_name = p_role_name)
     loop
       execute format('revoke all on function %s from %I', v_function, p_role_name);
     end loop;
@@ -192,19 +111,18 @@ begin
   return v_count;
 end
 $$;
-comment on function meshhook.revoke_grants(text) is
-  'Take all grants from a role, and return how many queues they were for. For the owner of the database, before the role is dropped.';
+comment on function meshhook.revoke_grants is
+  'Take all grants from a role, and return how many queues they were for. For the owner of the database, '
+  'before the role is dropped.';
 
 -- The claims are those that PostgREST verified; auth.uid() reads the same setting.
 create or replace function meshhook._end_user(p_allows_anonymous boolean)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
+returns uuid language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_claims constant pg_catalog.jsonb := nullif(current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb;
-  v_user constant pg_catalog.text := lower(v_claims ->> 'sub');
+  v_claims constant jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+  v_user constant text := lower(v_claims ->> 'sub');
 begin
   if v_user is null or v_user !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
     perform meshhook._turn_away(
@@ -212,24 +130,22 @@ begin
       'Sign in, and send the access token of the session.'
     );
   end if;
-  if not p_allows_anonymous and v_claims -> 'is_anonymous' = 'true'::pg_catalog.jsonb then
+  if not p_allows_anonymous and v_claims -> 'is_anonymous' = 'true'::jsonb then
     perform meshhook._turn_away(
       403, 'MH004', 'is_anonymous', 'true', 'Anonymous users may not enqueue here.',
       'Sign in with an identity, or let meshhook_allow_user_enqueue() allow anonymous users.'
     );
   end if;
-  return v_user::pg_catalog.uuid;
+  return v_user::uuid;
 end
 $$;
-comment on function meshhook._end_user(boolean) is
+comment on function meshhook._end_user is
   'Return the id of the user whose token came with the request; raise MH004 where there is none.';
 
 -- One answer for every queue that is not allowed, there or not: a user learns no names.
 create or replace function meshhook._user_queue(p_queue_name text)
-returns meshhook.user_queues
-language plpgsql
-stable
-set search_path = ''
+returns meshhook.user_queues language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_allowed meshhook.user_queues;
@@ -249,52 +165,49 @@ begin
   return v_allowed;
 end
 $$;
-comment on function meshhook._user_queue(text) is
+comment on function meshhook._user_queue is
   'Return within which limits users may enqueue into a queue; raise MH004 where they may not.';
 
 -- What decides how a job is run is not the user's to choose: a user could otherwise have it tried a million
 -- times, pass for another user, or pretend that it has failed before.
 create or replace function meshhook._check_user_message(p_message jsonb, p_max_bytes integer)
-returns void
-language plpgsql
-immutable
-set search_path = ''
+returns void language plpgsql immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bytes constant integer := octet_length(p_message::pg_catalog.text);
-  v_field pg_catalog.text;
+  v_bytes constant integer := octet_length(p_message::text);
+  v_field text;
 begin
   if jsonb_typeof(p_message) is distinct from 'object' then
-    perform meshhook._refuse('message', p_message::pg_catalog.text, 'must be a JSON object', 'Send an object.');
+    perform meshhook._refuse('message', p_message::text, 'must be a JSON object', 'Send an object.');
   end if;
   if v_bytes > p_max_bytes then
     perform meshhook._refuse(
-      'message', v_bytes::pg_catalog.text, format('is larger than %s bytes', p_max_bytes),
+      'message', v_bytes::text, format('is larger than %s bytes', p_max_bytes),
       'Send less, such as a reference to where the rest is kept.'
     );
   end if;
   select k into v_field
   from jsonb_object_keys(p_message) k
   where k in (
-    '_meshhook', 'user_id', 'attempt', 'max_attempts', 'enqueued_at', 'last_error', 'last_error_at', 'error_message',
-    'error_stack', 'moved_to_dlq_at', 'original_msg_id', 'original_enqueued_at', 'read_count'
+    '_meshhook', 'user_id', 'attempt', 'max_attempts', 'enqueued_at', 'last_error', 'last_error_at',
+    'error_message', 'error_stack', 'moved_to_dlq_at', 'original_msg_id', 'original_enqueued_at', 'read_count'
   )
   order by k
   limit 1;
   if found then
     perform meshhook._refuse(
-      'message.' || v_field, (p_message -> v_field)::pg_catalog.text, 'is not for users to set', 'Leave it out.'
+      'message.' || v_field, (p_message -> v_field)::text, 'is not for users to set', 'Leave it out.'
     );
   end if;
 end
 $$;
-comment on function meshhook._check_user_message(jsonb, integer) is
+comment on function meshhook._check_user_message is
   'Raise MH002 unless the message is an object, small enough, and without the fields that MeshHook sets.';
 
 create or replace function meshhook._forget_user_sends(p_limit integer)
-returns bigint
-language sql
-set search_path = ''
+returns bigint language sql
+set search_path = pg_catalog, pg_temp
 as $$
   with expired as (
     select s.queue_id, s.user_id
@@ -311,18 +224,18 @@ as $$
   )
   select count(*) from gone
 $$;
-comment on function meshhook._forget_user_sends(integer) is 'Delete up to so many rows that count for no quota any more.';
+comment on function meshhook._forget_user_sends is
+  'Delete up to so many rows that count for no quota any more.';
 
 -- Exact: the user's row is locked before the clock is read, so calls at the same time are counted one after
 -- the other, and every span of per_seconds holds at most quota jobs, not only those that begin on the minute.
 create or replace function meshhook._spend_quota(p_allowed meshhook.user_queues, p_user uuid)
-returns void
-language plpgsql
-set search_path = ''
+returns void language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_sent pg_catalog.timestamptz[];
-  v_now pg_catalog.timestamptz;
+  v_sent timestamptz[];
+  v_now timestamptz;
   v_wait double precision;
 begin
   insert into meshhook.user_sends as s (queue_id, user_id, expires_at)
@@ -337,10 +250,10 @@ begin
     v_wait := p_allowed.per_seconds
       - extract(epoch from v_now - v_sent[cardinality(v_sent) - p_allowed.quota + 1])::double precision;
     perform meshhook._turn_away(
-      429, 'MH005', 'quota', p_allowed.quota::pg_catalog.text,
+      429, 'MH005', 'quota', p_allowed.quota::text,
       format('You may enqueue %s jobs in %s seconds, and have.', p_allowed.quota, p_allowed.per_seconds),
       format('Wait %s seconds.', greatest(1, ceil(v_wait))),
-      jsonb_build_object('Retry-After', greatest(1, ceil(v_wait))::pg_catalog.text)
+      jsonb_build_object('Retry-After', greatest(1, ceil(v_wait))::text)
     );
   end if;
   update meshhook.user_sends s
@@ -351,7 +264,7 @@ begin
   end if;
 end
 $$;
-comment on function meshhook._spend_quota(meshhook.user_queues, uuid) is
+comment on function meshhook._spend_quota is
   'Count one more job of a user; raise MH005 where the quota is used up.';
 
 -- No id in the answer: it would tell a user how many jobs others have sent.
@@ -359,18 +272,16 @@ create or replace function public.meshhook_user_enqueue(
   queue_name text, message jsonb, delay_seconds double precision default 0, request_id text default null,
   run_at timestamptz default null
 )
-returns jsonb
-language plpgsql
-security definer -- users have no right of their own to any queue
-set search_path = ''
+returns jsonb language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name constant pg_catalog.text := meshhook_user_enqueue.queue_name;
+  v_name constant text := meshhook_user_enqueue.queue_name;
   v_allowed constant meshhook.user_queues := meshhook._user_queue(v_name);
-  v_user constant pg_catalog.uuid := meshhook._end_user(v_allowed.allows_anonymous);
-  -- The memory is the user's own: whoever guesses another's request_id gets nothing by it.
-  v_verb constant pg_catalog.text := 'user_enqueue ' || v_user;
-  v_answer constant pg_catalog.jsonb := meshhook._recall(v_name, v_verb, request_id);
+  v_user constant uuid := meshhook._end_user(v_allowed.allows_anonymous);
+  -- The memory is the user's own: to guess another user's request_id gives nothing.
+  v_verb constant text := 'user_enqueue ' || v_user;
+  v_answer constant jsonb := meshhook._recall(v_name, v_verb, request_id);
 begin
   if v_answer is not null then
     return v_answer || jsonb_build_object('duplicate', true);
@@ -381,18 +292,25 @@ begin
   perform meshhook._check_run_at('run_at', run_at);
   perform meshhook._spend_quota(v_allowed, v_user);
   perform meshhook._insert_messages(
-    meshhook._queue(v_name), jsonb_build_array(message || jsonb_build_object('user_id', v_user)), delay_seconds, null,
-    case when run_at is not null then array[run_at] end
+    meshhook._queue(v_name), jsonb_build_array(message || jsonb_build_object('user_id', v_user)),
+    delay_seconds, null, case when run_at is not null then array[run_at] end
   );
   return meshhook._remember(v_name, v_verb, request_id, jsonb_build_object('duplicate', false));
 end
 $$;
-select meshhook._replace_function(
-  'public.meshhook_user_enqueue(text, jsonb, double precision, text)',
-  'public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz)'
-);
-comment on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) is
-  'Enqueue a job for the user who is signed in, whose id it carries as user_id. Only into queues that meshhook_allow_user_enqueue() names.';
+comment on function public.meshhook_user_enqueue is
+  'Enqueue a job for the user who is signed in, whose id it carries as user_id. Only into queues that '
+  'meshhook_allow_user_enqueue() names.';
+revoke all on function public.meshhook_user_enqueue from public, anon;
+grant execute on function public.meshhook_user_enqueue to service_role;
+do $$
+begin
+  -- Applied again, this leaves users what they were allowed.
+  if not exists (select from meshhook.user_queues) then
+    revoke all on function public.meshhook_user_enqueue from authenticated;
+  end if;
+end
+$$;
 
 create or replace function public.meshhook_allow_user_enqueue(
   queue_name text,
@@ -401,10 +319,8 @@ create or replace function public.meshhook_allow_user_enqueue(
   per_seconds double precision default 60,
   allows_anonymous boolean default false
 )
-returns jsonb
-language plpgsql
-security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
-set search_path = ''
+returns jsonb language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue meshhook.queues;
@@ -422,7 +338,8 @@ begin
       'queue_name', v_queue.queue_name, 'is a dead letter queue', 'Name the queue that jobs are worked from.'
     );
   end if;
-  delete from meshhook.user_queues u where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
+  delete from meshhook.user_queues u
+  where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
   insert into meshhook.user_queues as u (queue_id, max_bytes, quota, per_seconds, allows_anonymous)
   values (
     v_queue.queue_id, meshhook_allow_user_enqueue.max_bytes, meshhook_allow_user_enqueue.quota,
@@ -431,24 +348,25 @@ begin
   on conflict on constraint user_queues_pkey do update set
     max_bytes = excluded.max_bytes, quota = excluded.quota,
     per_seconds = excluded.per_seconds, allows_anonymous = excluded.allows_anonymous;
-  grant execute on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) to authenticated;
+  grant execute on function public.meshhook_user_enqueue to authenticated;
   return jsonb_build_object(
     'queue_name', v_queue.queue_name, 'max_bytes', max_bytes, 'quota', quota,
     'per_seconds', per_seconds, 'allows_anonymous', allows_anonymous
   );
 end
 $$;
-comment on function public.meshhook_allow_user_enqueue(text, integer, integer, double precision, boolean) is
-  'Let signed-in users enqueue into a queue, each at most quota jobs of max_bytes in any per_seconds; called again, it changes the limits.';
+comment on function public.meshhook_allow_user_enqueue is
+  'Let signed-in users enqueue into a queue, each at most quota jobs of max_bytes in any per_seconds; '
+  'called again, it changes the limits.';
+revoke all on function public.meshhook_allow_user_enqueue from public, anon, authenticated;
+grant execute on function public.meshhook_allow_user_enqueue to service_role;
 
 create or replace function public.meshhook_disallow_user_enqueue(queue_name text)
-returns boolean
-language plpgsql
-security definer -- see meshhook_allow_user_enqueue
-set search_path = ''
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name constant pg_catalog.text := meshhook_disallow_user_enqueue.queue_name;
+  v_name constant text := meshhook_disallow_user_enqueue.queue_name;
   v_allowed boolean;
 begin
   perform meshhook._check_queue_name('queue_name', v_name);
@@ -457,31 +375,16 @@ begin
   using meshhook.queues q
   where q.queue_id = u.queue_id and q.queue_name = v_name;
   v_allowed := found;
-  delete from meshhook.user_queues u where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
+  delete from meshhook.user_queues u
+  where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
   if not exists (select from meshhook.user_queues) then
-    revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) from authenticated;
+    revoke all on function public.meshhook_user_enqueue from authenticated;
   end if;
   return v_allowed;
 end
 $$;
-comment on function public.meshhook_disallow_user_enqueue(text) is
-  'Let users enqueue into a queue no longer; return whether they could. Without any such queue, they cannot call meshhook_user_enqueue() either.';
-
-revoke all on function
-  public.meshhook_allow_user_enqueue(text, integer, integer, double precision, boolean),
-  public.meshhook_disallow_user_enqueue(text)
-from public, anon, authenticated;
-revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) from public, anon;
--- Applied again, this leaves users what they were allowed.
-do $$
-begin
-  if not exists (select from meshhook.user_queues) then
-    revoke all on function public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz) from authenticated;
-  end if;
-end
-$$;
-grant execute on function
-  public.meshhook_allow_user_enqueue(text, integer, integer, double precision, boolean),
-  public.meshhook_disallow_user_enqueue(text),
-  public.meshhook_user_enqueue(text, jsonb, double precision, text, timestamptz)
-to service_role;
+comment on function public.meshhook_disallow_user_enqueue is
+  'Let users enqueue into a queue no longer; return whether they could. Without any such queue, they cannot '
+  'call meshhook_user_enqueue() either.';
+revoke all on function public.meshhook_disallow_user_enqueue from public, anon, authenticated;
+grant execute on function public.meshhook_disallow_user_enqueue to service_role;

@@ -1,8 +1,6 @@
 -- What a busy worker calls: it hands in the outcomes of its last batch and gets the next one, in one
 -- transaction and one round trip.
 
-do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
-
 create or replace function public.meshhook_settle_and_dequeue(
   queue_name text,
   outcomes jsonb,
@@ -14,16 +12,15 @@ create or replace function public.meshhook_settle_and_dequeue(
   worker jsonb default null
 )
 returns json -- see meshhook_dequeue
-language plpgsql
-security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
-set search_path = ''
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name constant pg_catalog.text := meshhook_settle_and_dequeue.queue_name;
-  v_earlier constant pg_catalog.jsonb := meshhook._recall(v_name, 'settle_and_dequeue', request_id);
+  v_name constant text := meshhook_settle_and_dequeue.queue_name;
+  v_earlier constant jsonb := meshhook._recall(v_name, 'settle_and_dequeue', request_id);
   v_queue constant meshhook.queues := meshhook._queue(v_name);
   v_seconds constant double precision := coalesce(vt_seconds, v_queue.vt_seconds);
-  v_statuses pg_catalog.jsonb := v_earlier -> 'statuses';
+  v_statuses jsonb := v_earlier -> 'statuses';
   v_tally meshhook.totals;
   v_settled record;
   v_claim record;
@@ -38,7 +35,7 @@ begin
   from meshhook._hand_out(
     v_queue, quantity, v_seconds, max_attempts, max_bytes, nullif(v_earlier -> 'claim', 'null')
   );
-  -- The claim waits for nobody, so the lock of the totals, which is taken last, is held for a moment only.
+  -- The claim never waits, so the lock of the totals, which is taken last, is held for a moment only.
   perform meshhook._count(v_queue.queue_id, v_tally);
   if v_earlier is null or v_claim.memory is not null then
     perform meshhook._remember(
@@ -46,15 +43,14 @@ begin
       jsonb_build_object('statuses', v_statuses, 'claim', v_claim.memory)
     );
   end if;
-  perform meshhook._seen(worker);
+  if worker is not null then
+    perform meshhook._seen(worker);
+  end if;
   return json_build_object('statuses', v_statuses, 'claim', v_claim.answer);
 end
 $$;
-comment on function public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer, jsonb) is
-  'Settle jobs as meshhook_settle does and claim the next as meshhook_dequeue does, in one transaction; return the statuses and the claim.';
-revoke all on function
-  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer, jsonb)
-  from public, anon, authenticated;
-grant execute on function
-  public.meshhook_settle_and_dequeue(text, jsonb, integer, double precision, integer, text, integer, jsonb)
-  to service_role;
+comment on function public.meshhook_settle_and_dequeue is
+  'Settle jobs as meshhook_settle does and claim the next as meshhook_dequeue does, in one transaction; '
+  'return the statuses and the claim.';
+revoke all on function public.meshhook_settle_and_dequeue from public, anon, authenticated;
+grant execute on function public.meshhook_settle_and_dequeue to service_role;

@@ -1,11 +1,8 @@
--- Retention: history and archives grow for ever unless somebody prunes them.
-
-do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
+-- Retention: history and archives grow until they are pruned.
 
 create or replace function meshhook._prune_archive(p_queue_name text, p_before timestamptz, p_limit integer)
-returns integer
-language plpgsql
-set search_path = ''
+returns integer language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer;
@@ -31,13 +28,12 @@ begin
   return v_count;
 end
 $$;
-comment on function meshhook._prune_archive(text, timestamptz, integer) is
+comment on function meshhook._prune_archive is
   'Delete up to so many archived messages of a queue that are older than a time.';
 
 create or replace function meshhook._prune_jobs(p_queue_id integer, p_before timestamptz, p_limit integer)
-returns integer
-language sql
-set search_path = ''
+returns integer language sql
+set search_path = pg_catalog, pg_temp
 as $$
   with old as (
     select j.queue_id, j.msg_id
@@ -51,13 +47,11 @@ as $$
   )
   select count(*)::integer from gone
 $$;
-comment on function meshhook._prune_jobs(integer, timestamptz, integer) is
-  'Delete up to so many finished jobs from the history.';
+comment on function meshhook._prune_jobs is 'Delete up to so many finished jobs from the history.';
 
 create or replace function meshhook._prune_attempts(p_queue_id integer, p_before timestamptz, p_limit integer)
-returns integer
-language sql
-set search_path = ''
+returns integer language sql
+set search_path = pg_catalog, pg_temp
 as $$
   with old as (
     select a.queue_id, a.msg_id, a.read_ct
@@ -73,19 +67,17 @@ as $$
   )
   select count(*)::integer from gone
 $$;
-comment on function meshhook._prune_attempts(integer, timestamptz, integer) is
-  'Delete up to so many failed attempts from the history.';
+comment on function meshhook._prune_attempts is 'Delete up to so many failed attempts from the history.';
 
 create or replace function meshhook._prune_as_configured(p_queue_name text, p_max_rows integer)
-returns jsonb
-language plpgsql
-set search_path = ''
+returns jsonb language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_queue meshhook.queues;
-  v_part pg_catalog.jsonb;
+  v_part jsonb;
   v_left integer := p_max_rows;
-  v_sum pg_catalog.jsonb := '{"jobs": 0, "attempts": 0, "archived": 0, "requests": 0}';
+  v_sum jsonb := '{"jobs": 0, "attempts": 0, "archived": 0, "requests": 0}';
 begin
   for v_queue in
     select q.*
@@ -103,27 +95,25 @@ begin
   return v_sum || jsonb_build_object('more', v_left <= 0);
 end
 $$;
-comment on function meshhook._prune_as_configured(text, integer) is
+comment on function meshhook._prune_as_configured is
   'Prune the queues that have a retention, each by its own.';
 
 create or replace function public.meshhook_prune(
   older_than_days double precision default null, queue_name text default null, max_rows integer default 10000
 )
-returns jsonb
-language plpgsql
-security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
-set search_path = ''
+returns jsonb language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name constant pg_catalog.text := meshhook_prune.queue_name;
-  v_before pg_catalog.timestamptz;
+  v_name constant text := meshhook_prune.queue_name;
+  v_before timestamptz;
   v_queue_id integer;
   v_left integer := max_rows;
   v_jobs integer;
   v_attempts integer;
   v_requests integer;
   v_archived integer := 0;
-  v_archive pg_catalog.text;
+  v_archive text;
 begin
   perform meshhook._check_number('older_than_days', coalesce(older_than_days, 0), 0, 36600);
   perform meshhook._check_number('max_rows', max_rows, 1, 100000);
@@ -159,7 +149,8 @@ begin
   );
 end
 $$;
-comment on function public.meshhook_prune(double precision, text, integer) is
-  'Delete history and archived messages older than so many days, or than each queue''s own retention_days, at most max_rows a call; "more" tells whether to call again.';
-revoke all on function public.meshhook_prune(double precision, text, integer) from public, anon, authenticated;
-grant execute on function public.meshhook_prune(double precision, text, integer) to service_role;
+comment on function public.meshhook_prune is
+  'Delete history and archived messages older than so many days, or than each queue''s own retention_days, '
+  'at most max_rows a call; "more" tells whether to call again.';
+revoke all on function public.meshhook_prune from public, anon, authenticated;
+grant execute on function public.meshhook_prune to service_role;

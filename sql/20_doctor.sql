@@ -1,52 +1,46 @@
 -- Doctor: the facts by which `meshhook doctor` tells what is wrong, read in one call.
 
-do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
-
 -- The text of a function is what a version of it is known by, wherever its lines were ended.
 create or replace function meshhook._doctor_functions()
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
     jsonb_object_agg(n.nspname || '.' || p.proname, md5(replace(p.prosrc, chr(13), ''))),
     '{}'
   )
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = 'meshhook' or (n.nspname = 'public' and starts_with(p.proname, 'meshhook_'))
 $$;
-comment on function meshhook._doctor_functions() is
+comment on function meshhook._doctor_functions is
   'Return what the text of each of MeshHook''s functions comes to.';
 
 create or replace function meshhook._doctor_open_doors()
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   with strangers as (
-    select r.oid, r.rolname from pg_catalog.pg_roles r where r.rolname in ('anon', 'authenticated')
+    select r.oid, r.rolname from pg_roles r where r.rolname in ('anon', 'authenticated')
   ), doors(kind, name, role) as (
-    select 'function', p.oid::pg_catalog.regprocedure::pg_catalog.text, s.rolname
-    from pg_catalog.pg_proc p
-    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    select 'function', p.oid::regprocedure::text, s.rolname
+    from pg_proc p
+    join pg_namespace n on n.oid = p.pronamespace
     cross join strangers s
     where n.nspname = 'public' and starts_with(p.proname, 'meshhook_')
       and has_function_privilege(s.oid, p.oid, 'execute')
       -- This one is for signed-in users, where the owner has let them in.
       and not (p.proname = 'meshhook_user_enqueue' and s.rolname = 'authenticated')
     union all
-    select 'schema', n.nspname::pg_catalog.text, s.rolname
-    from pg_catalog.pg_namespace n
+    select 'schema', n.nspname::text, s.rolname
+    from pg_namespace n
     cross join strangers s
     where n.nspname = 'meshhook' and has_schema_privilege(s.oid, n.oid, 'usage')
     union all
     -- A right to a table of PGMQ is of use where its schema is open and no row level security holds.
-    select 'table', c.oid::pg_catalog.regclass::pg_catalog.text, s.rolname
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    select 'table', c.oid::regclass::text, s.rolname
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
     cross join strangers s
     where c.relkind in ('r', 'p', 'v')
       and has_table_privilege(s.oid, c.oid, 'select, insert, update, delete')
@@ -59,64 +53,62 @@ as $$
       end
   )
   select coalesce(
-    jsonb_agg(jsonb_build_object('kind', d.kind, 'name', d.name, 'role', d.role) order by d.kind, d.name, d.role),
+    jsonb_agg(
+      jsonb_build_object('kind', d.kind, 'name', d.name, 'role', d.role) order by d.kind, d.name, d.role
+    ),
     '[]'
   )
   from doors d
 $$;
-comment on function meshhook._doctor_open_doors() is
+comment on function meshhook._doctor_open_doors is
   'Return what of MeshHook and its queues anon or authenticated may use.';
 
 -- What the SDK calls and reads as service_role, and the two functions behind the views.
 create or replace function meshhook._doctor_lost_rights()
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   with needed(kind, name, lost) as (
-    select 'function', p.oid::pg_catalog.regprocedure::pg_catalog.text, not has_function_privilege(r.oid, p.oid, 'execute')
-    from pg_catalog.pg_proc p
-    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    join pg_catalog.pg_roles r on r.rolname = 'service_role'
+    select 'function', p.oid::regprocedure::text, not has_function_privilege(r.oid, p.oid, 'execute')
+    from pg_proc p
+    join pg_namespace n on n.oid = p.pronamespace
+    join pg_roles r on r.rolname = 'service_role'
     where (n.nspname = 'public' and starts_with(p.proname, 'meshhook_'))
       or (n.nspname = 'meshhook' and p.proname in ('_queue_monitoring', '_job_statistics'))
     union all
-    select 'view', c.oid::pg_catalog.regclass::pg_catalog.text, not has_table_privilege(r.oid, c.oid, 'select')
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    join pg_catalog.pg_roles r on r.rolname = 'service_role'
+    select 'view', c.oid::regclass::text, not has_table_privilege(r.oid, c.oid, 'select')
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_roles r on r.rolname = 'service_role'
     where n.nspname = 'public' and c.relname in ('queue_monitoring', 'job_statistics')
   )
   select coalesce(
-    jsonb_agg(jsonb_build_object('kind', d.kind, 'name', d.name) order by d.kind, d.name) filter (where d.lost), '[]'
+    jsonb_agg(jsonb_build_object('kind', d.kind, 'name', d.name) order by d.kind, d.name)
+      filter (where d.lost),
+    '[]'
   )
   from needed d
 $$;
-comment on function meshhook._doctor_lost_rights() is
-  'Return what service_role needs and may not use.';
+comment on function meshhook._doctor_lost_rights is 'Return what service_role needs and may not use.';
 
 create or replace function meshhook._doctor_relations()
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_agg(n.nspname || '.' || c.relname order by n.nspname, c.relname), '[]')
-  from pg_catalog.pg_class c
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
   where (n.nspname = 'meshhook' and c.relkind in ('r', 'p', 'i', 'I', 'v'))
     or (n.nspname = 'public' and c.relkind = 'v' and c.relname in ('queue_monitoring', 'job_statistics'))
 $$;
-comment on function meshhook._doctor_relations() is 'Return which of MeshHook''s tables, indexes and views are there.';
+comment on function meshhook._doctor_relations is
+  'Return which of MeshHook''s tables, indexes and views are there.';
 
 -- Read from the catalogue alone, so it is answered for a table that this role may not read, too. Triggers of
--- MeshHook, PGMQ and Postgres itself are not told; those of others run with every job.
+-- MeshHook, PGMQ and Postgres itself are left out; those of others run with every job.
 create or replace function meshhook._doctor_table(p_name text)
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'rows', greatest(c.reltuples, 0)::bigint,
@@ -133,50 +125,49 @@ as $$
     ),
     'indexed', (
       select coalesce(jsonb_agg(distinct k.attname), '[]')
-      from pg_catalog.pg_index i
-      join pg_catalog.pg_attribute k on k.attrelid = c.oid and k.attnum = i.indkey[0]
+      from pg_index i
+      join pg_attribute k on k.attrelid = c.oid and k.attnum = i.indkey[0]
       where i.indrelid = c.oid and i.indisvalid and i.indpred is null
     ),
     'broken_indexes', (
       select coalesce(jsonb_agg(x.relname order by x.relname), '[]')
-      from pg_catalog.pg_index i
-      join pg_catalog.pg_class x on x.oid = i.indexrelid
+      from pg_index i
+      join pg_class x on x.oid = i.indexrelid
       where i.indrelid = c.oid and not i.indisvalid
     ),
     'triggers', (
       select coalesce(
         jsonb_agg(
-          jsonb_build_object('name', g.tgname, 'function', g.tgfoid::pg_catalog.regprocedure::pg_catalog.text)
+          jsonb_build_object('name', g.tgname, 'function', g.tgfoid::regprocedure::text)
           order by g.tgname
         ),
         '[]'
       )
-      from pg_catalog.pg_trigger g
-      join pg_catalog.pg_proc p on p.oid = g.tgfoid
-      join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+      from pg_trigger g
+      join pg_proc p on p.oid = g.tgfoid
+      join pg_namespace n on n.oid = p.pronamespace
       where g.tgrelid = c.oid and not g.tgisinternal and g.tgenabled <> 'D'
         and n.nspname not in ('meshhook', 'pgmq')
     )
   )
-  from pg_catalog.pg_class c
-  left join pg_catalog.pg_stat_all_tables t on t.relid = c.oid
+  from pg_class c
+  left join pg_stat_all_tables t on t.relid = c.oid
   where c.oid = to_regclass(p_name)
 $$;
-comment on function meshhook._doctor_table(text) is
-  'Return the size of a table, how much of it is dead, its owner, what this role may not do in it, the columns that indexes begin with, and triggers of others; null where there is none.';
+comment on function meshhook._doctor_table is
+  'Return the size of a table, how much of it is dead, its owner, what this role may not do in it, the '
+  'columns that indexes begin with, and triggers of others; null where there is none.';
 
--- Everything here but the depth reads the ends of an index, or a thousand rows at the most.
+-- Everything here but the depth reads the ends of an index, or at most a thousand rows.
 create or replace function meshhook._doctor_queue(p_queue_name text)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
+returns jsonb language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_depth record;
-  v_due pg_catalog.timestamptz;
+  v_due timestamptz;
   v_lapsed bigint;
-  v_archived pg_catalog.timestamptz;
+  v_archived timestamptz;
 begin
   select * into v_depth from meshhook._depth(p_queue_name);
   execute format(
@@ -211,14 +202,13 @@ exception when others then
   return jsonb_build_object('broken', jsonb_build_object('code', sqlstate, 'message', sqlerrm));
 end
 $$;
-comment on function meshhook._doctor_queue(text) is
-  'Return the depth of a queue, how long its jobs are overdue, and its lapsed leases; or why it cannot be read.';
+comment on function meshhook._doctor_queue is
+  'Return the depth of a queue, how long its jobs are overdue, and its lapsed leases; or why it cannot be '
+  'read.';
 
 create or replace function meshhook._doctor_queues()
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
     jsonb_agg(
@@ -240,14 +230,12 @@ as $$
   from meshhook._pgmq_queues() m
   left join meshhook.queues q on q.queue_name = m.queue_name
 $$;
-comment on function meshhook._doctor_queues() is 'Return the facts of every queue.';
+comment on function meshhook._doctor_queues is 'Return the facts of every queue.';
 
 -- pg_cron is where pruning is usually scheduled; it need not be there, nor be open to this role.
 create or replace function meshhook._doctor_prunes()
-returns integer
-language plpgsql
-stable
-set search_path = ''
+returns integer language plpgsql stable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer;
@@ -255,22 +243,22 @@ begin
   if to_regclass('cron.job') is null then
     return 0;
   end if;
-  execute $sql$ select count(*)::integer from cron.job j where j.active and j.command like '%meshhook_prune%' $sql$
+  execute $sql$
+    select count(*)::integer from cron.job j where j.active and j.command like '%meshhook_prune%'
+  $sql$
   into v_count;
   return v_count;
 exception when insufficient_privilege or undefined_table or undefined_column then
   return null;
 end
 $$;
-comment on function meshhook._doctor_prunes() is
+comment on function meshhook._doctor_prunes is
   'Return how many jobs of pg_cron prune the history; null where that cannot be seen.';
 
 -- Whatever is older than it should be is among the oldest; more of it need not be read.
 create or replace function meshhook._doctor_history()
-returns jsonb
-language sql
-stable
-set search_path = ''
+returns jsonb language sql stable
+set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('queue_name', q.queue_name, 'seconds', meshhook._age(j.finished_at))
   from (select h.queue_id, h.finished_at from meshhook.jobs h order by h.finished_at limit 1000) j
@@ -279,33 +267,31 @@ as $$
   order by j.finished_at
   limit 1
 $$;
-comment on function meshhook._doctor_history() is
-  'Return the age of the oldest finished job that nothing prunes, and its queue; null for one that was dropped.';
+comment on function meshhook._doctor_history is
+  'Return the age of the oldest finished job that nothing prunes, and its queue; null for one that was '
+  'dropped.';
 
--- Each part is read by itself: where something of MeshHook is missing, changed or out of reach, that part tells
--- the error and the others still tell what they know.
+-- Each part is read by itself: where something of MeshHook is missing, changed or out of reach, that part has
+-- the error, and the others still say what they know.
 create or replace function public.meshhook_doctor()
-returns jsonb
-language plpgsql
-stable
-security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
-set search_path = ''
+returns jsonb language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_facts pg_catalog.jsonb := jsonb_build_object(
+  v_facts jsonb := jsonb_build_object(
     'now', clock_timestamp(),
     'role', current_user,
     'has_schema', to_regnamespace('meshhook') is not null,
     'has_pgmq', to_regclass('pgmq.meta') is not null and to_regprocedure('pgmq.create(text)') is not null,
-    'pgmq_version', (select e.extversion from pg_catalog.pg_extension e where e.extname = 'pgmq'),
+    'pgmq_version', (select e.extversion from pg_extension e where e.extname = 'pgmq'),
     'postgres_version', current_setting('server_version'),
     'statement_timeout_ms', (
-      select s.setting::bigint from pg_catalog.pg_settings s where s.name = 'statement_timeout'
+      select s.setting::bigint from pg_settings s where s.name = 'statement_timeout'
     )
   );
-  v_failed pg_catalog.jsonb := '{}';
+  v_failed jsonb := '{}';
   v_part record;
-  v_value pg_catalog.jsonb;
+  v_value jsonb;
 begin
   for v_part in
     select p.name, p.query
@@ -318,7 +304,7 @@ begin
         ('lost_rights', 'select meshhook._doctor_lost_rights()'),
         (
           'queues',
-          case when to_regclass('pgmq.meta') is null then $q$ select '[]'::pg_catalog.jsonb $q$
+          case when to_regclass('pgmq.meta') is null then $q$ select '[]'::jsonb $q$
           else 'select meshhook._doctor_queues()' end
         ),
         ('history', $q$ select meshhook._doctor_table('meshhook.jobs') $q$),
@@ -337,7 +323,7 @@ begin
   return v_facts || jsonb_build_object('failed', v_failed);
 end
 $$;
-comment on function public.meshhook_doctor() is
+comment on function public.meshhook_doctor is
   'Return the facts by which `meshhook doctor` tells what is wrong; nothing of any job.';
-revoke all on function public.meshhook_doctor() from public, anon, authenticated;
-grant execute on function public.meshhook_doctor() to service_role;
+revoke all on function public.meshhook_doctor from public, anon, authenticated;
+grant execute on function public.meshhook_doctor to service_role;

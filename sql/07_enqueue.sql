@@ -1,25 +1,23 @@
 -- Enqueue: one message or many, each with its delay or its time, in one transaction.
 
-do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
-
 create or replace function meshhook._check_messages(
   p_messages jsonb, p_delay_seconds double precision, p_delays double precision[]
 )
-returns integer
-language plpgsql
-immutable
-set search_path = ''
+returns integer language plpgsql immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_count integer;
   v_bad integer;
 begin
   if jsonb_typeof(p_messages) is distinct from 'array' then
-    perform meshhook._refuse('messages', p_messages::pg_catalog.text, 'must be an array of JSON objects', 'Send an array.');
+    perform meshhook._refuse(
+      'messages', p_messages::text, 'must be an array of JSON objects', 'Send an array.'
+    );
   end if;
   v_count := jsonb_array_length(p_messages);
   if v_count > 10000 then
-    perform meshhook._refuse('messages', v_count::pg_catalog.text, 'holds more than 10000 messages', 'Split the call.');
+    perform meshhook._refuse('messages', v_count::text, 'holds more than 10000 messages', 'Split the call.');
   end if;
   select m.ord - 1 into v_bad
   from jsonb_array_elements(p_messages) with ordinality as m(value, ord)
@@ -27,14 +25,14 @@ begin
   limit 1;
   if found then
     perform meshhook._refuse(
-      format('messages[%s]', v_bad), (p_messages -> v_bad)::pg_catalog.text, 'is not a JSON object', 'Send an object.'
+      format('messages[%s]', v_bad), (p_messages -> v_bad)::text, 'is not a JSON object', 'Send an object.'
     );
   end if;
 
   perform meshhook._check_delay('delay_seconds', p_delay_seconds);
   if p_delays is not null and (cardinality(p_delays) <> v_count or array_ndims(p_delays) > 1) then
     perform meshhook._refuse(
-      'delays', cardinality(p_delays)::pg_catalog.text, 'must have one delay for each message',
+      'delays', cardinality(p_delays)::text, 'must have one delay for each message',
       'Give as many delays as messages, null where delay_seconds holds.'
     );
   end if;
@@ -48,67 +46,45 @@ begin
   return v_count;
 end
 $$;
-comment on function meshhook._check_messages(jsonb, double precision, double precision[]) is
+comment on function meshhook._check_messages is
   'Raise MH002 unless every message is an object and every delay usable; return how many there are.';
 
--- The message of a job is flat. What is stamped on it is what the original system stamps: attempt,
--- max_attempts and enqueued_at, each unless the sender gave it. A max_attempts that the sender did not
--- give is marked as such, because only a job's own wins over the worker's.
---
--- clock_timestamp() is read for each row: rows with one vt in common would have to be sorted by every
--- claim that meets them.
-drop function if exists meshhook._insert_messages(meshhook.queues, jsonb, double precision, double precision[]);
-create or replace function meshhook._insert_messages(
-  p_queue meshhook.queues, p_messages jsonb, p_delay_seconds double precision, p_delays double precision[],
-  p_run_ats timestamptz[]
-)
-returns bigint[]
-language plpgsql
-set search_path = ''
+create or replace function meshhook._check_keys(p_keys text[], p_count integer, p_request_id text)
+returns void language plpgsql immutable
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_msg_ids bigint[];
-  v_own constant pg_catalog.jsonb := jsonb_build_object('attempt', 1, 'enqueued_at', clock_timestamp());
-  v_mark constant pg_catalog.jsonb := jsonb_build_object('default_max_attempts', true);
-  v_after_delay constant pg_catalog.text := 'clock_timestamp() + make_interval(secs => coalesce($5[m.ord], $4))';
-  v_default constant pg_catalog.jsonb := v_own || jsonb_build_object('max_attempts', p_queue.max_attempts, '_meshhook', v_mark);
+  v_bad record;
 begin
-  execute format(
-    $sql$
-    with sent as (
-      insert into pgmq.%1$I (vt, message)
-      select
-        %2$s,
-        case
-          when m.value ? 'max_attempts' then $2 || m.value
-          when jsonb_typeof(m.value -> '_meshhook') = 'object'
-            then $3 || m.value || jsonb_build_object('_meshhook', (m.value -> '_meshhook') || $6)
-          else $3 || (m.value - '_meshhook')
-        end
-      from jsonb_array_elements($1) with ordinality as m(value, ord)
-      returning msg_id
-    )
-    select array_agg(msg_id order by msg_id) from sent
-    $sql$,
-    'q_' || p_queue.queue_name,
-    case when p_run_ats is null then v_after_delay
-      else format('case when $7[m.ord] is null then %s else greatest($7[m.ord], clock_timestamp()) end', v_after_delay) end
-  )
-  into v_msg_ids
-  using p_messages, v_own, v_default, p_delay_seconds, p_delays, v_mark, p_run_ats;
-  return coalesce(v_msg_ids, '{}');
+  if cardinality(p_keys) <> p_count or array_ndims(p_keys) > 1 then
+    perform meshhook._refuse(
+      'keys', cardinality(p_keys)::text, 'must have one key for each message',
+      'Give as many keys as messages, null for a message without one.'
+    );
+  end if;
+  select k.ord - 1 as position, k.value into v_bad
+  from unnest(p_keys) with ordinality as k(value, ord)
+  where length(k.value) not between 1 and 255 or k.value = p_request_id
+  limit 1;
+  if found then
+    perform meshhook._refuse(
+      format('keys[%s]', v_bad.position), v_bad.value,
+      case when v_bad.value = p_request_id then 'is the request_id of the call'
+        else 'must have from 1 to 255 characters' end,
+      'Use another key, such as a UUID.'
+    );
+  end if;
 end
 $$;
-comment on function meshhook._insert_messages(meshhook.queues, jsonb, double precision, double precision[], timestamptz[]) is
-  'Put messages in a queue and return their ids in the order of the messages; a time of its own wins over a delay.';
+comment on function meshhook._check_keys is
+  'Raise MH002 unless there is one usable key for each message, or null.';
 
 create or replace function meshhook._run_ats(
   p_run_at timestamptz, p_run_ats timestamptz[], p_count integer, p_delay_seconds double precision,
   p_delays double precision[]
 )
-returns timestamptz[]
-language plpgsql
-set search_path = ''
+returns timestamptz[] language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bad integer;
@@ -116,7 +92,7 @@ begin
   if p_run_at is not null then
     if p_delays is not null or p_run_ats is not null then
       perform meshhook._refuse(
-        'run_at', p_run_at::pg_catalog.text, 'is given as well as delays or run_ats',
+        'run_at', p_run_at::text, 'is given as well as delays or run_ats',
         'Give one time for all, or run_ats with one for each message.'
       );
     end if;
@@ -126,7 +102,7 @@ begin
   end if;
   if cardinality(p_run_ats) <> p_count or array_ndims(p_run_ats) > 1 then
     perform meshhook._refuse(
-      'run_ats', cardinality(p_run_ats)::pg_catalog.text, 'must have one time for each message',
+      'run_ats', cardinality(p_run_ats)::text, 'must have one time for each message',
       'Give as many times as messages, null where the delay holds.'
     );
   end if;
@@ -140,44 +116,66 @@ begin
   return p_run_ats;
 end
 $$;
-comment on function meshhook._run_ats(timestamptz, timestamptz[], integer, double precision, double precision[]) is
+comment on function meshhook._run_ats is
   'Return the time of each message, null where its delay holds; raise MH002 where a time is not usable.';
 
-create or replace function meshhook._check_keys(p_keys text[], p_count integer, p_request_id text)
-returns void
-language plpgsql
-immutable
-set search_path = ''
+-- The message of a job is flat. What is stamped on it is what the original system stamps: attempt,
+-- max_attempts and enqueued_at, each unless the sender gave it. A max_attempts that the sender did not
+-- give is marked as such, because only a job's own wins over the worker's.
+--
+-- clock_timestamp() is read for each row: rows with one vt in common would have to be sorted by every
+-- claim that meets them.
+create or replace function meshhook._insert_messages(
+  p_queue meshhook.queues, p_messages jsonb, p_delay_seconds double precision, p_delays double precision[],
+  p_run_ats timestamptz[]
+)
+returns bigint[] language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_bad record;
+  v_msg_ids bigint[];
+  v_own constant jsonb := jsonb_build_object('attempt', 1, 'enqueued_at', clock_timestamp());
+  v_mark constant jsonb := jsonb_build_object('default_max_attempts', true);
+  v_after_delay constant text := 'clock_timestamp() + make_interval(secs => coalesce($5[m.ord], $4))';
+  v_vt constant text := case when p_run_ats is null then v_after_delay else replace(
+    'case when $7[m.ord] is null then {delay} else greatest($7[m.ord], clock_timestamp()) end',
+    '{delay}', v_after_delay
+  ) end;
+  v_default constant jsonb :=
+    v_own || jsonb_build_object('max_attempts', p_queue.max_attempts, '_meshhook', v_mark);
 begin
-  if cardinality(p_keys) <> p_count or array_ndims(p_keys) > 1 then
-    perform meshhook._refuse(
-      'keys', cardinality(p_keys)::pg_catalog.text, 'must have one key for each message',
-      'Give as many keys as messages, null for a message without one.'
-    );
-  end if;
-  select k.ord - 1 as position, k.value into v_bad
-  from unnest(p_keys) with ordinality as k(value, ord)
-  where length(k.value) not between 1 and 255 or k.value = p_request_id
-  limit 1;
-  if found then
-    perform meshhook._refuse(
-      format('keys[%s]', v_bad.position), v_bad.value,
-      case when v_bad.value = p_request_id then 'is the request_id of the call' else 'must have from 1 to 255 characters' end,
-      'Use another key, such as a UUID.'
-    );
-  end if;
+  execute meshhook._sql(p_queue.queue_name, replace(
+    $sql$
+    with sent as (
+      insert into {q} (vt, message)
+      select
+        {vt},
+        case
+          when m.value ? 'max_attempts' then $2 || m.value
+          when jsonb_typeof(m.value -> '_meshhook') = 'object'
+            then $3 || m.value || jsonb_build_object('_meshhook', (m.value -> '_meshhook') || $6)
+          else $3 || (m.value - '_meshhook')
+        end
+      from jsonb_array_elements($1) with ordinality as m(value, ord)
+      returning msg_id
+    )
+    select array_agg(msg_id order by msg_id) from sent
+    $sql$,
+    '{vt}', v_vt
+  ))
+  into v_msg_ids
+  using p_messages, v_own, v_default, p_delay_seconds, p_delays, v_mark, p_run_ats;
+  return coalesce(v_msg_ids, '{}');
 end
 $$;
-comment on function meshhook._check_keys(text[], integer, text) is
-  'Raise MH002 unless there is one usable key for each message, or null.';
+comment on function meshhook._insert_messages is
+  'Put messages in a queue and return their ids in the order of the messages; a time of its own wins over a '
+  'delay.';
 
 -- A key of a job and the request_id of a call that sends this job alone are one and the same. What holds off
 -- others that use the key are the rows themselves, and not advisory locks, of which a batch would need more
 -- than Postgres has room for. They are taken in the order of the keys, so that two batches never wait for
--- each other; and after the lock of the table, which whoever drops the queue takes first too.
+-- each other; and after the lock of the table, which a drop of the queue takes first, too.
 --
 -- Nothing here is joined: how many keys there are and how many are remembered is not known when a plan is
 -- made, and a wrong guess compares each of them with each. Each is looked up in the primary key instead.
@@ -185,16 +183,15 @@ create or replace function meshhook._enqueue_by_key(
   p_queue meshhook.queues, p_messages jsonb, p_delay_seconds double precision, p_delays double precision[],
   p_run_ats timestamptz[], p_keys text[], p_seconds double precision
 )
-returns jsonb
-language plpgsql
-set search_path = ''
+returns jsonb language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_new boolean[];
-  v_new_keys pg_catalog.text[];
-  v_messages pg_catalog.jsonb := p_messages;
+  v_new_keys text[];
+  v_messages jsonb := p_messages;
   v_delays double precision[] := p_delays;
-  v_run_ats pg_catalog.timestamptz[] := p_run_ats;
+  v_run_ats timestamptz[] := p_run_ats;
   v_msg_ids bigint[];
   v_bad record;
 begin
@@ -205,7 +202,7 @@ begin
     insert into meshhook.requests as r (queue_name, verb, request_id, answer, expires_at)
     select p_queue.queue_name, 'enqueue', w.key, 'null', clock_timestamp() + make_interval(secs => p_seconds)
     from (select distinct g.key from given g where g.key is not null) w
-    order by w.key collate pg_catalog."C"
+    order by w.key collate "C"
     on conflict (queue_name, verb, request_id)
     do update set answer = excluded.answer, expires_at = excluded.expires_at
     where r.expires_at <= clock_timestamp()
@@ -282,8 +279,9 @@ begin
   );
 end
 $$;
-comment on function meshhook._enqueue_by_key(meshhook.queues, jsonb, double precision, double precision[], timestamptz[], text[], double precision) is
-  'Put those messages in a queue whose keys have not been used, and return for each message its id and whether its key had been.';
+comment on function meshhook._enqueue_by_key is
+  'Put those messages in a queue whose keys have not been used, and return for each message its id and '
+  'whether its key had been.';
 
 create or replace function public.meshhook_enqueue(
   queue_name text,
@@ -296,16 +294,14 @@ create or replace function public.meshhook_enqueue(
   run_ats timestamptz[] default null,
   keys text[] default null
 )
-returns jsonb
-language plpgsql
-security definer -- the tables of PGMQ and MeshHook belong to the role that applied the migrations
-set search_path = ''
+returns jsonb language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_name constant pg_catalog.text := meshhook_enqueue.queue_name;
-  v_answer pg_catalog.jsonb := meshhook._recall(v_name, 'enqueue', request_id);
+  v_name constant text := meshhook_enqueue.queue_name;
+  v_answer jsonb := meshhook._recall(v_name, 'enqueue', request_id);
   v_count integer;
-  v_run_ats pg_catalog.timestamptz[];
+  v_run_ats timestamptz[];
 begin
   if v_answer is not null then
     return v_answer || jsonb_build_object('duplicate', true);
@@ -317,7 +313,8 @@ begin
   end if;
   if keys is null then
     v_answer := jsonb_build_object(
-      'msg_ids', meshhook._insert_messages(meshhook._queue(v_name), messages, delay_seconds, delays, v_run_ats),
+      'msg_ids',
+      meshhook._insert_messages(meshhook._queue(v_name), messages, delay_seconds, delays, v_run_ats),
       'duplicate', false
     );
   else
@@ -329,13 +326,8 @@ begin
   return meshhook._remember(v_name, 'enqueue', request_id, v_answer, remember_seconds);
 end
 $$;
-select meshhook._replace_function(
-  'public.meshhook_enqueue(text, jsonb, double precision, double precision[], text, double precision)',
-  'public.meshhook_enqueue(text, jsonb, double precision, double precision[], text, double precision, timestamptz, timestamptz[], text[])'
-);
-comment on function public.meshhook_enqueue(text, jsonb, double precision, double precision[], text, double precision, timestamptz, timestamptz[], text[]) is
-  'Enqueue messages, all or none, and return their ids in order; a repeat with the same request_id returns the first ids. A message whose key has been used is not enqueued again.';
-revoke all on function public.meshhook_enqueue(text, jsonb, double precision, double precision[], text, double precision, timestamptz, timestamptz[], text[])
-  from public, anon, authenticated;
-grant execute on function public.meshhook_enqueue(text, jsonb, double precision, double precision[], text, double precision, timestamptz, timestamptz[], text[])
-  to service_role;
+comment on function public.meshhook_enqueue is
+  'Enqueue messages, all or none, and return their ids in order; a repeat with the same request_id returns '
+  'the first ids. A message whose key has been used is not enqueued again.';
+revoke all on function public.meshhook_enqueue from public, anon, authenticated;
+grant execute on function public.meshhook_enqueue to service_role;

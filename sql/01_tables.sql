@@ -1,32 +1,35 @@
 -- MeshHook: durable background jobs on PGMQ, called over Supabase's RPC endpoints.
 --
--- What these migrations install:
+-- What this installs:
 --   schema meshhook            private tables and helpers; no API role may use it
 --   public.meshhook_<verb>     the functions that the SDK calls; service_role alone may execute them
 --   public.queue_monitoring    depth and age of every queue
 --   public.job_statistics      running totals of every queue
 --   queues workflow_jobs and workflow_jobs_dlq
 --
--- Rules that every file keeps:
+-- Rules that every function keeps:
 --   * One RPC is one transaction and one change of state. A job is always in exactly one place: its
 --     queue (pgmq.q_<queue>), its dead letter queue, PGMQ's archive, or done.
 --   * The receipt is (msg_id, read_ct). PGMQ raises read_ct on every delivery and never lowers it, so
 --     a settle that names an older read_ct comes from a worker that has lost its lease.
 --   * Argument names of public functions are the wire format: the plain word, no prefix, no overloads.
 --     Private functions: p_ for arguments, v_ for variables.
+--   * Public functions are security definers, because the tables of PGMQ and MeshHook belong to the role
+--     that applies this. What they call runs as that role, too. Postgres lets all roles execute a new
+--     function, so each is closed to all but service_role at once; what the owner gave to other roles stays.
 --   * Lock order: the request's advisory lock, rows of the queue by msg_id, rows of the dead letter
---     queue by msg_id, history, totals, requests. Claims skip locked rows, so they wait for nobody. An
+--     queue by msg_id, history, totals, requests. Claims skip locked rows, so they never wait. An
 --     enqueue locks no row of its queue; its jobs' keys are rows of requests, taken by key before its own.
 --   * Only what PGMQ 1.4.4, 1.5.1 and 1.13 share is used, and no statement lacks a WHERE (Supabase
---     loads safeupdate). SQLSTATE 40001 is never raised: PostgREST 14 repeats such a request for ever.
---   * search_path is '' in every function, and a type in a body that is a plain name to the grammar (text,
---     jsonb, timestamptz) carries its schema: without one, Postgres looks among the caller's temporary
---     types first, and a domain's check would run as the owner.
---   * Each file begins by taking one lock, so that two who apply them at once do so one after the other.
+--     loads safeupdate). SQLSTATE 40001 is never raised: PostgREST 14 repeats such a request without end.
+--   * search_path is pg_catalog, pg_temp in every function. pg_temp is named so that it comes last: otherwise
+--     Postgres looks among the caller's temporary types first, and a domain's check would run as the owner.
+--   * Everything may be applied again and again, over this version and over older ones, while workers work.
 --   * Errors of our own carry a SQLSTATE of class MH:
 --       MH001 the queue does not exist       MH002 an argument is not usable
 --       MH003 PGMQ is not installed
 
+-- Two who apply this at once do so one after the other.
 do $$ begin perform pg_advisory_xact_lock(hashtextextended('meshhook migrations', 0)); end $$;
 
 do $$
@@ -34,7 +37,7 @@ begin
   if to_regprocedure('pgmq.create(text)') is not null then
     return;
   end if;
-  if exists (select from pg_catalog.pg_available_extensions where name = 'pgmq') then
+  if exists (select from pg_available_extensions where name = 'pgmq') then
     create schema if not exists pgmq;
     create extension if not exists pgmq with schema pgmq;
   end if;
@@ -50,6 +53,7 @@ $$;
 
 create schema if not exists meshhook;
 comment on schema meshhook is 'MeshHook''s private tables and helpers. Reach them through public.meshhook_*.';
+
 revoke all on schema meshhook from public, anon, authenticated, service_role;
 
 create table if not exists meshhook.queues (
@@ -74,7 +78,8 @@ create table if not exists meshhook.queues (
   constraint retention_is_in_range check (retention_days >= 0 and retention_days <= 36600)
 );
 comment on table meshhook.queues is
-  'The queues that MeshHook knows, with their settings. queue_id is new for each creation, so the history of a dropped queue never mixes with its successor''s.';
+  'The queues that MeshHook knows, with their settings. queue_id is new for each creation, so the history of '
+  'a dropped queue never mixes with its successor''s.';
 
 create table if not exists meshhook.jobs (
   queue_id integer not null,
@@ -101,6 +106,7 @@ comment on table meshhook.jobs is
 -- Both indexes end in the primary key and so are unique: Supabase's linter reports every other index
 -- of a fresh project as unused.
 create unique index if not exists jobs_by_run on meshhook.jobs (run_id, queue_id, msg_id);
+
 create unique index if not exists jobs_by_age on meshhook.jobs (finished_at, queue_id, msg_id);
 
 create table if not exists meshhook.attempts (
@@ -155,7 +161,7 @@ comment on table meshhook.requests is
 create unique index if not exists requests_by_expiry
   on meshhook.requests (expires_at, queue_name, verb, request_id);
 
--- A worker writes its row every few seconds, and nobody else does.
+-- A worker writes its own row every few seconds; no other connection does.
 create table if not exists meshhook.workers (
   worker_id text not null,
   name text,
@@ -171,6 +177,39 @@ create table if not exists meshhook.workers (
   constraint workers_pkey primary key (worker_id)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 comment on table meshhook.workers is
-  'The workers that were seen lately: each tells of itself with some of its calls.';
+  'The workers that were seen lately: each reports itself with some of its calls.';
+
+create table if not exists meshhook.user_queues (
+  queue_id integer not null,
+  max_bytes integer not null,
+  quota integer not null,
+  per_seconds double precision not null,
+  allows_anonymous boolean not null,
+  constraint user_queues_pkey primary key (queue_id)
+);
+comment on table meshhook.user_queues is
+  'The queues into which signed-in users may put jobs, and within which limits.';
+
+create table if not exists meshhook.user_sends (
+  queue_id integer not null,
+  user_id uuid not null,
+  sent_at timestamptz[] not null default '{}',
+  expires_at timestamptz not null,
+  constraint user_sends_pkey primary key (queue_id, user_id)
+);
+comment on table meshhook.user_sends is
+  'When each user last put jobs into each queue, as far as it counts for the quota.';
+
+create unique index if not exists user_sends_by_expiry on meshhook.user_sends (expires_at, queue_id, user_id);
+
+create table if not exists meshhook.grants (
+  role_name text not null,
+  queue_id integer not null,
+  verb text not null,
+  constraint grants_pkey primary key (role_name, queue_id),
+  constraint verb_is_known check (verb in ('enqueue', 'work'))
+);
+comment on table meshhook.grants is
+  'The roles that may enqueue or work, and in which queues.';
 
 revoke all on all tables in schema meshhook from public, anon, authenticated, service_role;

@@ -1,0 +1,1 @@
+"""The SQL of MeshHook, one topic a file, and what puts it together."""
