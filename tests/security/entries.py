@@ -10,6 +10,7 @@ SCHEMAS = ["meshhook"]
 
 TABLES = [
     "meshhook.attempts",
+    "meshhook.dropped_queues",
     "meshhook.grants",
     "meshhook.jobs",
     "meshhook.queues",
