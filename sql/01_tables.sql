@@ -179,6 +179,15 @@ create table if not exists meshhook.workers (
 comment on table meshhook.workers is
   'The workers that were seen lately: each reports itself with some of its calls.';
 
+create table if not exists meshhook.dropped_queues (
+  queue_name text not null,
+  last_msg_id bigint not null,
+  constraint dropped_queues_pkey primary key (queue_name)
+);
+comment on table meshhook.dropped_queues is
+  'The last id of each queue that was dropped: a queue of the same name goes on after it, so that no receipt '
+  'of the old one fits a job of the new one.';
+
 create table if not exists meshhook.user_queues (
   queue_id integer not null,
   max_bytes integer not null,

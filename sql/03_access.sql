@@ -44,14 +44,15 @@ as $$
       when 'enqueue' then array['meshhook_enqueue']
       when 'work' then array[
         'meshhook_dequeue', 'meshhook_settle', 'meshhook_settle_and_dequeue', 'meshhook_extend',
-        'meshhook_acknowledge', 'meshhook_archive', 'meshhook_retry', 'meshhook_release'
+        'meshhook_acknowledge', 'meshhook_archive', 'meshhook_retry', 'meshhook_release',
+          'meshhook_queue_metrics'
       ]
     end
   )
 $$;
 comment on function meshhook._granted_functions is
-  'Return the functions that a grant lets a role execute. Each of them finds its queue with '
-  'meshhook._queue(), which calls _check_reach(), and none takes a second one.';
+  'Return the functions that a grant lets a role execute. Each of them calls _check_reach() for its queue, '
+  'most through meshhook._queue(), and none takes a second one.';
 
 -- The owner and the service role reach every queue. So does a caller that could not execute any of the
 -- functions itself: it comes through a function that its owner let it call, such as a trigger's. Any other

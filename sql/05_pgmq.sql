@@ -101,8 +101,16 @@ $$;
 comment on function meshhook._leave_extension is
   'Let a table or sequence of PGMQ be no member of its extension, if it is one.';
 
--- Ids that the lost table has given are in archive and history, and in the hands of workers: by a receipt
--- that fits two jobs, the wrong one would be settled. The highest is not known; the seconds since 1970 are
+create or replace function meshhook._ids_of(p_queue_name text)
+returns regclass language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue_name), 'msg_id')::regclass
+$$;
+comment on function meshhook._ids_of is 'Return the sequence that a queue''s message ids come from.';
+
+-- Ids that a lost table has given are in archive and history, and workers hold receipts with them. A receipt
+-- that fits two jobs would settle the wrong one. Nobody knows the highest id; the seconds since 1970 are
 -- above it, unless these have been used before.
 create or replace function meshhook._skip_used_ids(p_queue_name text)
 returns void language plpgsql
@@ -114,13 +122,14 @@ declare
 begin
   execute format('select max(a.msg_id) from pgmq.%I a', 'a_' || p_queue_name) into v_archived;
   perform setval(
-    pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue_name), 'msg_id')::regclass,
+    meshhook._ids_of(p_queue_name),
     greatest(
       v_archived,
       (select max(j.msg_id) from meshhook.jobs j where j.queue_id = v_queue_id),
       (select max(t.msg_id) from meshhook.attempts t where t.queue_id = v_queue_id),
       (select max(j.dlq_msg_id) from meshhook.jobs j where j.dlq_name = p_queue_name),
       (select max(j.replayed_msg_id) from meshhook.jobs j where j.replayed_to = p_queue_name),
+      (select d.last_msg_id from meshhook.dropped_queues d where d.queue_name = p_queue_name),
       extract(epoch from clock_timestamp())::bigint
     )
   );
@@ -165,6 +174,10 @@ begin
     execute format('alter table pgmq.%I enable row level security', v_queue);
     if v_is_listed or v_has_archive then
       perform meshhook._skip_used_ids(p_queue_name);
+    else
+      perform setval(meshhook._ids_of(p_queue_name), d.last_msg_id)
+      from meshhook.dropped_queues d
+      where d.queue_name = p_queue_name;
     end if;
   end if;
   if not v_has_archive then
@@ -216,6 +229,14 @@ declare
 begin
   if not v_there and meshhook._is_taken(p_queue_name) then
     return false;
+  end if;
+  if meshhook._pgmq_kind('q_' || p_queue_name) is not null then
+    insert into meshhook.dropped_queues as d (queue_name, last_msg_id)
+    select p_queue_name, l.last_msg_id
+    from pg_sequence_last_value(meshhook._ids_of(p_queue_name)) l(last_msg_id)
+    where l.last_msg_id is not null
+    on conflict on constraint dropped_queues_pkey do update
+    set last_msg_id = greatest(d.last_msg_id, excluded.last_msg_id);
   end if;
   if v_there then
     begin

@@ -198,13 +198,15 @@ begin
   perform meshhook._check_number(
     'max_delay_ms', coalesce(p_max_delay_ms, 2147483647), coalesce(p_base_delay_ms, 0), 2147483647
   );
-  perform meshhook._check_number('retention_days', coalesce(p_retention_days, 0), 0, 36600);
+  if p_retention_days <> 'infinity' then
+    perform meshhook._check_number('retention_days', p_retention_days, 0, 36600);
+  end if;
 end
 $$;
 comment on function meshhook._check_queue_settings is
   'Raise MH002 unless each setting that is given is usable.';
 
--- What is left out (null) stays as it is.
+-- What is left out (null) stays as it is; so the retention without end, which is null, is given as infinity.
 create or replace function meshhook._configure(
   p_queue meshhook.queues, p_dlq_name text, p_vt_seconds double precision, p_max_attempts integer,
   p_base_delay_ms integer, p_max_delay_ms integer, p_keeps_history boolean, p_has_dead_letters boolean,
@@ -229,7 +231,7 @@ begin
       ),
       keeps_history = coalesce(p_keeps_history, q.keeps_history),
       has_dead_letters = coalesce(p_has_dead_letters, q.has_dead_letters),
-      retention_days = coalesce(p_retention_days, q.retention_days)
+      retention_days = nullif(coalesce(p_retention_days, q.retention_days), 'infinity')
   where q.queue_id = p_queue.queue_id
   returning q.* into v_queue;
   return v_queue;
@@ -399,6 +401,7 @@ begin
     return v_answer::boolean;
   end if;
   perform meshhook._check_queue_name('queue_name', v_name);
+  perform pg_advisory_xact_lock(hashtextextended('meshhook grants', 0));
   delete from meshhook.queues q
   where q.queue_name = v_name
   returning q.dlq_name, q.queue_id into v_dlq_name, v_queue_id;
@@ -410,7 +413,8 @@ begin
     perform meshhook._drop_pgmq_queue(v_dlq_name);
     delete from meshhook.requests r where r.queue_name = v_dlq_name;
   end if;
-  -- A later queue of the same name starts empty, its idempotency keys too.
+  perform meshhook._close_to_users();
+  -- A queue of the same name that comes later is another one, with idempotency keys of its own.
   delete from meshhook.requests r where r.queue_name = v_name;
   perform meshhook._remember(v_name, 'drop_queue', request_id, to_jsonb(v_dropped));
   return v_dropped;

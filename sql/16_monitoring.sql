@@ -60,10 +60,19 @@ $$;
 comment on function meshhook._metrics is 'Return the depth and the ages of a queue as JSON.';
 
 create or replace function public.meshhook_queue_metrics(queue_name text)
-returns jsonb language sql stable security definer
+returns jsonb language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select meshhook._metrics('queue_name', meshhook_queue_metrics.queue_name)
+declare
+  v_name constant text := meshhook_queue_metrics.queue_name;
+  v_metrics constant jsonb := meshhook._metrics('queue_name', v_name);
+  v_queue meshhook.queues;
+begin
+  select q.* into v_queue from meshhook.queues q where q.queue_name = v_name;
+  v_queue.queue_name := v_name;
+  perform meshhook._check_reach(v_queue);
+  return v_metrics;
+end
 $$;
 comment on function public.meshhook_queue_metrics is
   'Return how many jobs a queue holds, visible and not, and how old the oldest and the newest are.';

@@ -312,6 +312,21 @@ begin
 end
 $$;
 
+create or replace function meshhook._close_to_users()
+returns void language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from meshhook.user_queues u
+  where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
+  if not exists (select from meshhook.user_queues) then
+    revoke all on function public.meshhook_user_enqueue from authenticated;
+  end if;
+end
+$$;
+comment on function meshhook._close_to_users is
+  'Forget queues that are no longer there; without any queue for users, take their right to enqueue away.';
+
 create or replace function public.meshhook_allow_user_enqueue(
   queue_name text,
   max_bytes integer default 16384,
@@ -375,11 +390,7 @@ begin
   using meshhook.queues q
   where q.queue_id = u.queue_id and q.queue_name = v_name;
   v_allowed := found;
-  delete from meshhook.user_queues u
-  where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
-  if not exists (select from meshhook.user_queues) then
-    revoke all on function public.meshhook_user_enqueue from authenticated;
-  end if;
+  perform meshhook._close_to_users();
   return v_allowed;
 end
 $$;

@@ -182,6 +182,15 @@ create table if not exists meshhook.workers (
 comment on table meshhook.workers is
   'The workers that were seen lately: each reports itself with some of its calls.';
 
+create table if not exists meshhook.dropped_queues (
+  queue_name text not null,
+  last_msg_id bigint not null,
+  constraint dropped_queues_pkey primary key (queue_name)
+);
+comment on table meshhook.dropped_queues is
+  'The last id of each queue that was dropped: a queue of the same name goes on after it, so that no receipt '
+  'of the old one fits a job of the new one.';
+
 create table if not exists meshhook.user_queues (
   queue_id integer not null,
   max_bytes integer not null,
@@ -401,14 +410,15 @@ as $$
       when 'enqueue' then array['meshhook_enqueue']
       when 'work' then array[
         'meshhook_dequeue', 'meshhook_settle', 'meshhook_settle_and_dequeue', 'meshhook_extend',
-        'meshhook_acknowledge', 'meshhook_archive', 'meshhook_retry', 'meshhook_release'
+        'meshhook_acknowledge', 'meshhook_archive', 'meshhook_retry', 'meshhook_release',
+          'meshhook_queue_metrics'
       ]
     end
   )
 $$;
 comment on function meshhook._granted_functions is
-  'Return the functions that a grant lets a role execute. Each of them finds its queue with '
-  'meshhook._queue(), which calls _check_reach(), and none takes a second one.';
+  'Return the functions that a grant lets a role execute. Each of them calls _check_reach() for its queue, '
+  'most through meshhook._queue(), and none takes a second one.';
 
 -- The owner and the service role reach every queue. So does a caller that could not execute any of the
 -- functions itself: it comes through a function that its owner let it call, such as a trigger's. Any other
@@ -642,8 +652,16 @@ $$;
 comment on function meshhook._leave_extension is
   'Let a table or sequence of PGMQ be no member of its extension, if it is one.';
 
--- Ids that the lost table has given are in archive and history, and in the hands of workers: by a receipt
--- that fits two jobs, the wrong one would be settled. The highest is not known; the seconds since 1970 are
+create or replace function meshhook._ids_of(p_queue_name text)
+returns regclass language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue_name), 'msg_id')::regclass
+$$;
+comment on function meshhook._ids_of is 'Return the sequence that a queue''s message ids come from.';
+
+-- Ids that a lost table has given are in archive and history, and workers hold receipts with them. A receipt
+-- that fits two jobs would settle the wrong one. Nobody knows the highest id; the seconds since 1970 are
 -- above it, unless these have been used before.
 create or replace function meshhook._skip_used_ids(p_queue_name text)
 returns void language plpgsql
@@ -655,13 +673,14 @@ declare
 begin
   execute format('select max(a.msg_id) from pgmq.%I a', 'a_' || p_queue_name) into v_archived;
   perform setval(
-    pg_get_serial_sequence(format('pgmq.%I', 'q_' || p_queue_name), 'msg_id')::regclass,
+    meshhook._ids_of(p_queue_name),
     greatest(
       v_archived,
       (select max(j.msg_id) from meshhook.jobs j where j.queue_id = v_queue_id),
       (select max(t.msg_id) from meshhook.attempts t where t.queue_id = v_queue_id),
       (select max(j.dlq_msg_id) from meshhook.jobs j where j.dlq_name = p_queue_name),
       (select max(j.replayed_msg_id) from meshhook.jobs j where j.replayed_to = p_queue_name),
+      (select d.last_msg_id from meshhook.dropped_queues d where d.queue_name = p_queue_name),
       extract(epoch from clock_timestamp())::bigint
     )
   );
@@ -706,6 +725,10 @@ begin
     execute format('alter table pgmq.%I enable row level security', v_queue);
     if v_is_listed or v_has_archive then
       perform meshhook._skip_used_ids(p_queue_name);
+    else
+      perform setval(meshhook._ids_of(p_queue_name), d.last_msg_id)
+      from meshhook.dropped_queues d
+      where d.queue_name = p_queue_name;
     end if;
   end if;
   if not v_has_archive then
@@ -757,6 +780,14 @@ declare
 begin
   if not v_there and meshhook._is_taken(p_queue_name) then
     return false;
+  end if;
+  if meshhook._pgmq_kind('q_' || p_queue_name) is not null then
+    insert into meshhook.dropped_queues as d (queue_name, last_msg_id)
+    select p_queue_name, l.last_msg_id
+    from pg_sequence_last_value(meshhook._ids_of(p_queue_name)) l(last_msg_id)
+    where l.last_msg_id is not null
+    on conflict on constraint dropped_queues_pkey do update
+    set last_msg_id = greatest(d.last_msg_id, excluded.last_msg_id);
   end if;
   if v_there then
     begin
@@ -987,13 +1018,15 @@ begin
   perform meshhook._check_number(
     'max_delay_ms', coalesce(p_max_delay_ms, 2147483647), coalesce(p_base_delay_ms, 0), 2147483647
   );
-  perform meshhook._check_number('retention_days', coalesce(p_retention_days, 0), 0, 36600);
+  if p_retention_days <> 'infinity' then
+    perform meshhook._check_number('retention_days', p_retention_days, 0, 36600);
+  end if;
 end
 $$;
 comment on function meshhook._check_queue_settings is
   'Raise MH002 unless each setting that is given is usable.';
 
--- What is left out (null) stays as it is.
+-- What is left out (null) stays as it is; so the retention without end, which is null, is given as infinity.
 create or replace function meshhook._configure(
   p_queue meshhook.queues, p_dlq_name text, p_vt_seconds double precision, p_max_attempts integer,
   p_base_delay_ms integer, p_max_delay_ms integer, p_keeps_history boolean, p_has_dead_letters boolean,
@@ -1018,7 +1051,7 @@ begin
       ),
       keeps_history = coalesce(p_keeps_history, q.keeps_history),
       has_dead_letters = coalesce(p_has_dead_letters, q.has_dead_letters),
-      retention_days = coalesce(p_retention_days, q.retention_days)
+      retention_days = nullif(coalesce(p_retention_days, q.retention_days), 'infinity')
   where q.queue_id = p_queue.queue_id
   returning q.* into v_queue;
   return v_queue;
@@ -1188,6 +1221,7 @@ begin
     return v_answer::boolean;
   end if;
   perform meshhook._check_queue_name('queue_name', v_name);
+  perform pg_advisory_xact_lock(hashtextextended('meshhook grants', 0));
   delete from meshhook.queues q
   where q.queue_name = v_name
   returning q.dlq_name, q.queue_id into v_dlq_name, v_queue_id;
@@ -1199,7 +1233,8 @@ begin
     perform meshhook._drop_pgmq_queue(v_dlq_name);
     delete from meshhook.requests r where r.queue_name = v_dlq_name;
   end if;
-  -- A later queue of the same name starts empty, its idempotency keys too.
+  perform meshhook._close_to_users();
+  -- A queue of the same name that comes later is another one, with idempotency keys of its own.
   delete from meshhook.requests r where r.queue_name = v_name;
   perform meshhook._remember(v_name, 'drop_queue', request_id, to_jsonb(v_dropped));
   return v_dropped;
@@ -3703,10 +3738,19 @@ $$;
 comment on function meshhook._metrics is 'Return the depth and the ages of a queue as JSON.';
 
 create or replace function public.meshhook_queue_metrics(queue_name text)
-returns jsonb language sql stable security definer
+returns jsonb language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select meshhook._metrics('queue_name', meshhook_queue_metrics.queue_name)
+declare
+  v_name constant text := meshhook_queue_metrics.queue_name;
+  v_metrics constant jsonb := meshhook._metrics('queue_name', v_name);
+  v_queue meshhook.queues;
+begin
+  select q.* into v_queue from meshhook.queues q where q.queue_name = v_name;
+  v_queue.queue_name := v_name;
+  perform meshhook._check_reach(v_queue);
+  return v_metrics;
+end
 $$;
 comment on function public.meshhook_queue_metrics is
   'Return how many jobs a queue holds, visible and not, and how old the oldest and the newest are.';
@@ -4388,6 +4432,21 @@ begin
 end
 $$;
 
+create or replace function meshhook._close_to_users()
+returns void language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from meshhook.user_queues u
+  where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
+  if not exists (select from meshhook.user_queues) then
+    revoke all on function public.meshhook_user_enqueue from authenticated;
+  end if;
+end
+$$;
+comment on function meshhook._close_to_users is
+  'Forget queues that are no longer there; without any queue for users, take their right to enqueue away.';
+
 create or replace function public.meshhook_allow_user_enqueue(
   queue_name text,
   max_bytes integer default 16384,
@@ -4451,11 +4510,7 @@ begin
   using meshhook.queues q
   where q.queue_id = u.queue_id and q.queue_name = v_name;
   v_allowed := found;
-  delete from meshhook.user_queues u
-  where not exists (select from meshhook.queues q where q.queue_id = u.queue_id);
-  if not exists (select from meshhook.user_queues) then
-    revoke all on function public.meshhook_user_enqueue from authenticated;
-  end if;
+  perform meshhook._close_to_users();
   return v_allowed;
 end
 $$;

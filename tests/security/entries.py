@@ -10,6 +10,7 @@ SCHEMAS = ["meshhook"]
 
 TABLES = [
     "meshhook.attempts",
+    "meshhook.dropped_queues",
     "meshhook.grants",
     "meshhook.jobs",
     "meshhook.queues",
@@ -104,6 +105,7 @@ PRIVATE_FUNCTIONS = [
     "_claim_again",
     "_claim_json",
     "_claim_rows",
+    "_close_to_users",
     "_complete",
     "_configure",
     "_count",
@@ -137,6 +139,7 @@ PRIVATE_FUNCTIONS = [
     "_has_headers",
     "_has_index",
     "_held_sql",
+    "_ids_of",
     "_insert_messages",
     "_is_taken",
     "_job_statistics",

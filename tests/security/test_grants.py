@@ -46,6 +46,18 @@ def test_a_member_is_held_to_the_same_queue(
     assert acting("app", f"set role {WORKER}; {CLAIM.format('payments')}") == "MH004"
 
 
+def test_a_role_that_works_sees_how_long_its_queue_is_and_no_other(
+    acting: Callable[[str, str], str | None],
+) -> None:
+    look = "select public.meshhook_queue_metrics('{}')"
+
+    assert acting(WORKER, look.format("orders")) is None
+    assert acting(WORKER, look.format("payments")) == "MH004"
+    assert acting(WORKER, look.format("orders_dlq")) == "MH004"
+    assert acting(WORKER, look.format("no_such_queue")) == "MH001"
+    assert acting(PRODUCER, look.format("orders")) == "42501"
+
+
 def test_a_member_of_both_kinds_of_roles_may_do_neither(
     undone: psycopg.Connection, acting: Callable[[str, str], str | None]
 ) -> None:

@@ -56,6 +56,7 @@ def test_what_each_role_may_call(admin: psycopg.Connection) -> None:
         "meshhook_archive",
         "meshhook_dequeue",
         "meshhook_extend",
+        "meshhook_queue_metrics",
         "meshhook_release",
         "meshhook_retry",
         "meshhook_settle",

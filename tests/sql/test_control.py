@@ -116,6 +116,7 @@ def test_the_settings_that_are_named_are_changed(queue: JobQueue) -> None:
         ({"retention_days": -1}, "retention_days"),
         ({"retention_days": 36_601}, "retention_days"),
         ({"retention_days": "NaN"}, "retention_days"),
+        ({"retention_days": "-Infinity"}, "retention_days"),
     ],
     ids=str,
 )

@@ -355,6 +355,38 @@ def test_a_queue_of_an_old_name_starts_anew(other: JobQueue) -> None:
     assert other.totals()["total_jobs"] == 0
 
 
+def test_no_receipt_of_a_dropped_queue_fits_a_job_of_one_that_is_made_again(
+    other: JobQueue,
+) -> None:
+    other.create()
+    other.send({"run_id": "old"})
+    old = other.claim_one()
+    other.dead_letter(old)
+    old_letter = other.dlq.as_queue.claim_one()
+    other.drop(drop_dlq=True)
+
+    other.create()
+    other.send({"run_id": "new"})
+    other.dlq.as_queue.send({})
+
+    assert other.claim_one()["msg_id"] == old["msg_id"] + 1
+    assert other.dlq.as_queue.claim_one()["msg_id"] == old_letter["msg_id"] + 1
+    assert other.acknowledge(old) == ["missing"]
+
+
+def test_ids_go_on_where_the_last_of_several_queues_of_a_name_ended(other: JobQueue) -> None:
+    ids = []
+    for _ in range(3):
+        other.create()
+        ids += other.send({})
+        other.drop(drop_dlq=True)
+    other.create()
+    other.drop()
+    other.create()
+
+    assert [*ids, *other.send({})] == [1, 2, 3, 4]
+
+
 def test_a_dead_letter_queue_of_an_old_name_remembers_no_request(other: JobQueue) -> None:
     other.create()
     other.dlq.as_queue.send({}, request_id="key")

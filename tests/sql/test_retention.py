@@ -101,6 +101,16 @@ def test_each_queue_is_pruned_by_its_own_retention(queue: JobQueue) -> None:
     assert [len(one.history()) for one in (queue, kept, other)] == [0, 1, 1]
 
 
+@on_plain
+def test_a_retention_can_be_set_back_to_without_end(queue: JobQueue) -> None:
+    queue.configure(retention_days=7)
+
+    assert queue.configure(retention_days="Infinity")["retention_days"] is None
+    assert queue.configure(max_attempts=3)["retention_days"] is None
+    assert queue.create(retention_days=7)["retention_days"] == 7
+    assert queue.create(retention_days="Infinity")["retention_days"] is None
+
+
 def test_a_queue_without_retention_keeps_everything(queue: JobQueue) -> None:
     queue.send({})
     queue.acknowledge(queue.claim_one())

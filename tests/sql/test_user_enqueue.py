@@ -490,6 +490,40 @@ def test_a_dead_letter_queue_is_not_for_users(queue: JobQueue) -> None:
     assert refusal.value == "orders_dlq"
 
 
+@pytest.mark.parametrize("is_dlq", [False, True], ids=["queue", "dead_letter_queue"])
+def test_when_the_last_queue_for_users_is_dropped_they_can_call_nothing(
+    api: Api, alice: User, is_dlq: bool
+) -> None:
+    """A queue is allowed before another one makes it its dead letter queue."""
+    others = JobQueue(api, "others"), JobQueue(api, "owner")
+    for other in others:
+        other.create()
+    allow(others[0])
+    if is_dlq:
+        others[1].configure(dlq_name="others")
+
+    assert others[is_dlq].drop(drop_dlq=True)
+
+    assert api.value("select count(*) from meshhook.user_queues") == 0
+    assert not api.value(
+        "select has_function_privilege('authenticated', p.oid, 'execute')"
+        " from pg_proc p where p.proname = 'meshhook_user_enqueue'"
+    )
+
+
+def test_while_users_have_another_queue_a_drop_leaves_them_their_function(
+    api: Api, queue: JobQueue, alice: User
+) -> None:
+    other = JobQueue(api, "other")
+    other.create()
+    allow(other)
+    allow(queue)
+
+    other.drop()
+
+    assert alice.enqueue(queue.name, {})["duplicate"] is False
+
+
 def test_a_queue_of_the_same_name_that_comes_later_is_not_allowed(
     queue: JobQueue, alice: User
 ) -> None:
