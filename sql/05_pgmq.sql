@@ -47,7 +47,7 @@ as $$
   )
 $$;
 comment on function meshhook._has_headers is
-  'Tell whether the messages of a queue have headers: PGMQ 1.4.4 has none.';
+  'Return whether the messages of a queue have headers: PGMQ 1.4.4 has none.';
 
 create or replace function meshhook._has_index(p_table text, p_column text)
 returns boolean language sql stable

@@ -151,6 +151,6 @@ end
 $$;
 comment on function public.meshhook_prune is
   'Delete history and archived messages older than so many days, or than each queue''s own retention_days, '
-  'at most max_rows a call; "more" tells whether to call again.';
+  'at most max_rows a call; "more" says whether to call again.';
 revoke all on function public.meshhook_prune from public, anon, authenticated;
 grant execute on function public.meshhook_prune to service_role;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,11 @@ def configure(queue_name: str, settings: QueueSettings) -> Call[QueueInfo]:
     return Call("meshhook_configure_queue", _settings(queue_name, settings), _queue_info)
 
 
+def _retention(field: str, value: object) -> object:
+    """Check a retention; JSON has no infinity, and PostgREST reads the text of one."""
+    return "Infinity" if value == math.inf else check.days(field, value)
+
+
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     "dlq_name": check.queue_name,
     "vt_seconds": partial(check.number_of_seconds, low=1, high=check.MAX_VT_SECONDS),
@@ -34,7 +40,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "max_delay_ms": partial(check.whole_number, low=0, high=check.MAX_INTEGER),
     "keeps_history": check.flag,
     "has_dead_letters": check.flag,
-    "retention_days": check.days,
+    "retention_days": _retention,
 }
 
 

@@ -78,7 +78,8 @@ BY_CLASS: dict[type[exceptions.RequestError], str] = {
     ),
     exceptions.MissingFunctionsError: (
         "Apply MeshHook's migrations: meshhook migrations install, then supabase db push. If they "
-        "were applied before, something was dropped or changed since, or the API has not noticed "
+        "are newer than this meshhook, upgrade it: pip install --upgrade meshhook. If they were "
+        "applied before, something was dropped or changed since, or the API has not noticed "
         f"it: {INSTALL_AGAIN}, which creates all of it again and reloads the API's schema cache "
         "(so does running what meshhook migrations print prints)."
     ),

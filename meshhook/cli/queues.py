@@ -72,7 +72,7 @@ class Changes:
     ] = None
     retention_days: Annotated[
         float | None,
-        typer.Option("--retention-days", help="How long finished jobs are kept (forever)."),
+        typer.Option("--retention-days", help="How long finished jobs are kept (forever: inf)."),
     ] = None
 
 

@@ -27,7 +27,8 @@ class QueueSettings(TypedDict, total=False):
         keeps_history: Whether finished jobs and failed attempts are kept (True).
         has_dead_letters: Whether jobs past their last attempt go to the dead letter queue (True);
             if not, they go to the archive, and `get_job` says ``failed``.
-        retention_days: How long workers keep history and archive, in days (without a limit).
+        retention_days: How long workers keep history and archive, in days (without a limit). Give
+            ``math.inf`` to take a limit away.
     """
 
     dlq_name: str | None

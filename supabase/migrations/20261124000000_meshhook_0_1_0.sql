@@ -598,7 +598,7 @@ as $$
   )
 $$;
 comment on function meshhook._has_headers is
-  'Tell whether the messages of a queue have headers: PGMQ 1.4.4 has none.';
+  'Return whether the messages of a queue have headers: PGMQ 1.4.4 has none.';
 
 create or replace function meshhook._has_index(p_table text, p_column text)
 returns boolean language sql stable
@@ -4022,7 +4022,7 @@ end
 $$;
 comment on function public.meshhook_prune is
   'Delete history and archived messages older than so many days, or than each queue''s own retention_days, '
-  'at most max_rows a call; "more" tells whether to call again.';
+  'at most max_rows a call; "more" says whether to call again.';
 revoke all on function public.meshhook_prune from public, anon, authenticated;
 grant execute on function public.meshhook_prune to service_role;
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from supabase import AsyncClient
 
@@ -55,6 +57,13 @@ async def test_settings_are_changed_and_the_others_stay(queue: QueueService) -> 
     assert (after.max_attempts, after.has_dead_letters, after.retention_days) == (2, False, 7)
     assert after.vt_seconds == before.vt_seconds
     assert await queue.configure_queue() == after
+
+
+async def test_a_retention_can_be_taken_away(queue: QueueService) -> None:
+    await queue.configure_queue(retention_days=7)
+
+    assert (await queue.configure_queue(retention_days=math.inf)).retention_days is None
+    assert (await queue.create_queue(retention_days=math.inf)).retention_days is None
 
 
 async def test_a_queue_that_is_not_there_is_not_made_by_configuring_it(

@@ -101,7 +101,6 @@ def test_each_queue_is_pruned_by_its_own_retention(queue: JobQueue) -> None:
     assert [len(one.history()) for one in (queue, kept, other)] == [0, 1, 1]
 
 
-@on_plain
 def test_a_retention_can_be_set_back_to_without_end(queue: JobQueue) -> None:
     queue.configure(retention_days=7)
 

@@ -492,7 +492,9 @@ def test_a_dead_letter_queue_is_not_for_users(queue: JobQueue) -> None:
 
 @pytest.mark.parametrize("is_dlq", [False, True], ids=["queue", "dead_letter_queue"])
 def test_when_the_last_queue_for_users_is_dropped_they_can_call_nothing(
-    api: Api, alice: User, is_dlq: bool
+    api: Api,
+    *,
+    is_dlq: bool,
 ) -> None:
     """A queue is allowed before another one makes it its dead letter queue."""
     others = JobQueue(api, "others"), JobQueue(api, "owner")
@@ -527,6 +529,9 @@ def test_while_users_have_another_queue_a_drop_leaves_them_their_function(
 def test_a_queue_of_the_same_name_that_comes_later_is_not_allowed(
     queue: JobQueue, alice: User
 ) -> None:
+    other = JobQueue(queue.api, "other")
+    other.create()
+    allow(other)
     allow(queue)
     queue.drop()
     queue.create()
@@ -534,8 +539,6 @@ def test_a_queue_of_the_same_name_that_comes_later_is_not_allowed(
     with turned_away("MH004", 403):
         alice.enqueue(queue.name)
     assert disallow(queue) is False
-    with denied():
-        alice.enqueue(queue.name)
 
 
 def test_a_queue_that_was_made_anew_by_pgmq_is_not_allowed(queue: JobQueue, alice: User) -> None:
