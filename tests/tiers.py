@@ -32,6 +32,7 @@ LEFT_OUT = {
     "local/test_dev_command.py": "a stack of its own for each test",
     "local/test_outages.py": "kills and restarts Postgres",
     "local/test_stack.py": "a stack of its own for each test",
+    "local/test_template.py": "a stack of its own for each test",
     "network": "cuts real connections, and waits for what notices",
     "packaging": "builds the wheel and installs it",
     "properties": "thousands of random inputs",
@@ -48,6 +49,7 @@ LEFT_OUT = {
     "testing/test_docs.py": "pytest in pytest, with a stack for each test",
     "testing/test_plugin.py": "pytest in pytest, with a stack for each test",
     "typing": "runs mypy",
+    "unit/test_tiers.py": "pytest in pytest",
     "upgrade": "a database for each test",
     "worker/test_batches.py": "thousands of jobs, in time",
 }

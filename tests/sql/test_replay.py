@@ -193,14 +193,12 @@ def test_a_letter_that_does_not_say_its_queue_is_not_replayed_to_where_it_is(
 ) -> None:
     letters = JobQueue(queue.api, "letters")
     letters.create()
-    letters.send({"run_id": "r"})
+    sent = letters.send({"run_id": "r"})
 
-    (answer,) = JobQueue(queue.api, "letters").dlq.api.call(
-        "meshhook_replay", dlq_name="letters", msg_ids=[1]
-    )
+    (answer,) = queue.api.call("meshhook_replay", dlq_name="letters", msg_ids=sent)
 
     assert answer["status"] == "failed"
-    assert ids(letters.rows()) == [1]
+    assert ids(letters.rows()) == sent
 
 
 @on_plain
