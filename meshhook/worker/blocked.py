@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from meshhook.worker.standing import Standing
+    from meshhook.worker.in_flight import InFlightJob
 
 THRESHOLD_SECONDS = 1.0
 """How long an event loop stands still before it counts as blocked."""
@@ -24,6 +24,21 @@ LOOKS_IN_A_THRESHOLD = 4
 
 MAX_PLACES = 20
 """How many places a worker warns of; beyond that, only of a longer block than all before."""
+
+
+@attrs.frozen
+class Standing:
+    """Where a thread stands.
+
+    Attributes:
+        place: File and line of the innermost frame in the user's own code.
+        function: The handler's function; outside of handlers, the function at that place.
+        delivery: The job whose handler it is; None outside of handlers.
+    """
+
+    place: str
+    function: str
+    delivery: InFlightJob | None = None
 
 
 @attrs.frozen(kw_only=True)

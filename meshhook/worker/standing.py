@@ -10,15 +10,13 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from meshhook.worker.blocked import Standing
 from meshhook.worker.execute import Executor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from meshhook.worker.in_flight import InFlightJob
 
 # All frames inside this one are the handler's. Its locals `handler` and `delivery` are read.
 _HANDLER_CALL = Executor._call_handler.__code__  # noqa: SLF001 - ours
@@ -36,21 +34,6 @@ _LIBRARY = (
     _OURS,
     *{f"{_PATHS[name]}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
-
-
-@attrs.frozen
-class Standing:
-    """Where a thread stands.
-
-    Attributes:
-        place: File and line of the innermost frame in the user's own code.
-        function: The handler's function; outside of handlers, the function at that place.
-        delivery: The job whose handler it is; None outside of handlers.
-    """
-
-    place: str
-    function: str
-    delivery: InFlightJob | None = None
 
 
 def standing(thread_id: int) -> Standing | None:

@@ -19,10 +19,11 @@ from meshhook.worker.blocked import (
     LOOKS_IN_A_THRESHOLD,
     Blocked,
     Pulse,
+    Standing,
     Warned,
     threshold_seconds,
 )
-from meshhook.worker.standing import Standing, standing
+from meshhook.worker.standing import standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -36,7 +36,9 @@ def test_processor_time_is_counted_from_the_gate_on() -> None:
 
 
 def test_a_task_that_fails_before_its_gate_says_why() -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)fail_early did not reach its gate.*no way to the gate"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)fail_early did not reach its gate.*no way to the gate"
+    ):
         processes.run(tasks.fail_early)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshhook.worker.blocked import Blocked, Pulse, Warned, threshold_seconds
-from meshhook.worker.standing import Standing
+from meshhook.worker.blocked import Blocked, Pulse, Standing, Warned, threshold_seconds
 
 PERIOD_SECONDS = 0.25
 

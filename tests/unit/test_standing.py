@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from meshhook import create_job_handler
+from meshhook.worker.blocked import Standing
 from meshhook.worker.execute import Executor
 from meshhook.worker.in_flight import InFlight
 from meshhook.worker.queues import WorkedQueue
-from meshhook.worker.standing import Standing, standing
+from meshhook.worker.standing import standing
 from meshhook.worker.watchdog import Watchdog
 
 DELIVERY: Any = SimpleNamespace(job=SimpleNamespace(message={}))

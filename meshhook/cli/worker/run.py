@@ -6,13 +6,13 @@ import functools
 import logging
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from meshhook.cli.exits import usage
 from meshhook.cli.worker import logs
-from meshhook.cli.worker.status_line import StatusLine
+from meshhook.cli.worker.status_line import HasStats, StatusLine
 from meshhook.connection import connect
 from meshhook.exceptions import MeshHookError
 from meshhook.monitoring import MonitoringServer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from meshhook.cli.worker.options import WorkerOptions
-    from meshhook.worker import DrainReport, WorkerStats
+    from meshhook.worker import DrainReport
 
 Report = TypeVar("Report")
 
@@ -31,21 +31,6 @@ log = logging.getLogger("meshhook.cli")
 
 SUMMARY_SECONDS = 60.0
 """How often a worker without a terminal logs how many jobs it has finished."""
-
-
-class HasStats(Protocol):
-    """A worker or a drain, as far as its numbers are shown."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it has been asked to stop."""
-
-    def get_stats(self) -> WorkerStats:
-        """Return its numbers so far."""
 
 
 def work(options: WorkerOptions, *, on_terminal: bool) -> None:

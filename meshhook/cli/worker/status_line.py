@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from rich.live import Live
@@ -19,11 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from meshhook.cli.worker.run import HasStats
     from meshhook.worker import WorkerStats
 
 REFRESH_SECONDS = 0.25
 RATE_SECONDS = 5.0
+
+
+class HasStats(Protocol):
+    """A worker or a drain, as far as its numbers are shown."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has been asked to stop."""
+
+    def get_stats(self) -> WorkerStats:
+        """Return its numbers so far."""
 
 
 class StatusLine:
