@@ -23,12 +23,12 @@ def bootstrap(admin_conninfo: str) -> None:
             True,
         ):
             return
-        connection.execute(supabase_sql())
+        connection.execute(own_text("bootstrap.sql"))
         # As on Supabase, PGMQ belongs to `postgres`, so its functions may call all of it.
         connection.execute("set local role postgres")
         connection.execute(pgmq_sql())
 
 
-def supabase_sql() -> str:
-    """Read the SQL that makes Supabase's roles and schemas."""
-    return importlib.resources.files(__package__).joinpath("bootstrap.sql").read_text()
+def own_text(name: str) -> str:
+    """Read a file of this package."""
+    return importlib.resources.files(__package__).joinpath(name).read_text()

@@ -63,8 +63,7 @@ class PostgresServer:
     def __init__(self, data_folder: Path | None = None, *, port: int = 0) -> None:
         self._data_folder = data_folder
         self._wanted_port = port
-        self._port = port
-        self._keeps_port = port != 0
+        self._forget_port()
         self._was_killed = False
         self._binaries: Binaries | None = None
         self._run: LockedFolder | None = None
@@ -114,7 +113,7 @@ class PostgresServer:
             raise
 
     def template(self, contents: Iterable[str]) -> Template | None:
-        """Return the template of the data: None for a server whose data stays.
+        """Return the template of the data; None for a server whose data stays, or without `cp`.
 
         Args:
             contents: What is put into the data after it was made.
@@ -126,10 +125,12 @@ class PostgresServer:
         return find_template([*flags, *contents], self._needed_binaries.account)
 
     def save(self, template: Template) -> None:
-        """Keep the data as a template; the server is restarted for it."""
-        self.stop()
-        template.save(self._data, self.run_folder)
-        self.start()
+        """Keep the data as a template; the server is restarted for it, maybe on another port."""
+        if template.is_wanted():
+            self.stop()
+            self._forget_port()
+            template.save(self._data, self.run_folder)
+            self.start()
 
     def start(self, template: Template | None = None) -> bool:
         """Start the server and wait until it takes connections; make its data first if need be.
@@ -151,12 +152,15 @@ class PostgresServer:
             self._was_killed = True  # Not by us, but what it left behind is the same.
         try:
             self.prepare()
-            was_copied = not self._data.exists() and self._make_data(template)
+            if template is not None and self._start_from(template):
+                return True
+            if not self._data.exists():
+                self._make_data()
             self._launch_until_ready()
         except BaseException:
             self.close()
             raise
-        return was_copied
+        return False
 
     def stop(self) -> None:
         """Stop the server: fast shutdown, then harder, each within a bounded time."""
@@ -185,6 +189,9 @@ class PostgresServer:
         if self._kept is not None:
             self._kept.release()
             self._kept = None
+        self._forget_port()
+
+    def _forget_port(self) -> None:
         self._port = self._wanted_port
         self._keeps_port = self._wanted_port != 0
 
@@ -218,20 +225,31 @@ class PostgresServer:
             raise LocalStackError("the Postgres server was not started")
         return self._binaries
 
-    def _make_data(self, template: Template | None) -> bool:
-        """Make the data under a passing name: what a killed start left half made is no data.
+    def _start_from(self, template: Template) -> bool:
+        """Start with a copy of the template; if Postgres rejects it, remove both.
 
         Returns:
-            Whether it is a copy of the template.
+            Whether the server runs.
         """
+        if self._data.exists() or not template.copy_to(self._data):
+            return False
+        try:
+            self._launch_until_ready()
+        except StartError as error:
+            if _PORT_TAKEN in str(error):
+                raise
+            template.discard(self.run_folder)
+            shutil.rmtree(self._data)
+            return False
+        return True
+
+    def _make_data(self) -> None:
+        """Make the data under a temporary name: a start that is killed leaves no half of it."""
         draft = self._home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
-        was_copied = template is not None and template.copy_to(draft)
-        if not was_copied:
-            self._make_own(draft)
-            self._initdb(draft)
+        self._make_own(draft)
+        self._initdb(draft)
         draft.rename(self._data)
-        return was_copied
 
     def _initdb(self, folder: Path) -> None:
         binaries = self._needed_binaries

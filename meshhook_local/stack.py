@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from meshhook.migrations import migration_file
 from meshhook_local.binaries import pgmq_sql
-from meshhook_local.bootstrap import bootstrap, supabase_sql
+from meshhook_local.bootstrap import bootstrap, own_text
 from meshhook_local.errors import LocalStackError
 from meshhook_local.gateway.settings import GatewaySettings
 from meshhook_local.gateway_process import GatewayProcess
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _REST_ROOT = "/rest/v1"
+# The files of this package that decide what a new database contains.
+_DATA_SOURCES = ("bootstrap.sql", "bootstrap.py", "migrate.py")
 
 
 class LocalStack:
@@ -219,8 +221,8 @@ class LocalStack:
         self._gateway = gateway
 
     def _start_database(self, migrations: list[Path]) -> None:
-        """Start Postgres with PGMQ and MeshHook in it, whose making is saved for the next stack."""
-        texts = [supabase_sql(), pgmq_sql()]
+        """Start Postgres with PGMQ and MeshHook in it, and keep that data for the next stack."""
+        texts = [pgmq_sql(), *(own_text(name) for name in _DATA_SOURCES)]
         for file in migrations:
             texts += [file.name, file.read_text()]
         template = self._postgres.template(texts)

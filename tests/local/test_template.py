@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import attrs
 import psycopg
 import pytest
 
 from meshhook.local import LocalStack
+from meshhook_local.errors import StartError
+from meshhook_local.postgres import PostgresServer
+from meshhook_local.process import Account
 from meshhook_local.template import Template, find_template
 
 A_WEEK = 7 * 86_400
@@ -42,15 +48,22 @@ def templates(folder: Path) -> list[Path]:
     return list(folder.glob("meshhook-data-*"))
 
 
+def found(*contents: str, account: Account | None = None) -> Template:
+    template = find_template(contents, account)
+    assert template is not None
+    return template
+
+
 def saved(data: Path, draft: Path, *contents: str) -> Template:
-    template = find_template(contents, None)
+    template = found(*contents)
     template.save(data, draft)
     assert template.exists()
     return template
 
 
-def postgres_version_file(stack: LocalStack) -> Path:
-    return stack._postgres.run_folder / "data" / "PG_VERSION"
+def starts_of(stack: LocalStack) -> int:
+    log = (stack._postgres.run_folder / "postgres.log").read_text()
+    return log.count("ready to accept connections")
 
 
 def test_stacks_start_together_from_nothing_and_the_next_one_from_their_copy(folder: Path) -> None:
@@ -62,16 +75,15 @@ def test_stacks_start_together_from_nothing_and_the_next_one_from_their_copy(fol
             connection.execute("create table of_this_stack_alone ()")
         stack.stop()
     (template,) = templates(folder)
-    (template / "copied").touch()
 
     with LocalStack(apply_meshhook=False) as stack:
-        assert postgres_version_file(stack).with_name("copied").exists()
+        assert starts_of(stack) == 1  # There was nothing to make.
         with psycopg.connect(stack.database_url) as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "select to_regclass('of_this_stack_alone'), to_regclass('pgmq.meta')::text"
             ).fetchone()
 
-    assert found == (None, "pgmq.meta")
+    assert row == (None, "pgmq.meta")
     assert templates(folder) == [template]
 
 
@@ -80,20 +92,96 @@ def test_data_that_stays_is_no_copy(folder: Path) -> None:
         assert templates(folder) == []
 
 
-def test_other_contents_are_another_template() -> None:
-    paths = {find_template(texts, None).path for texts in (["a", "b"], ["ab"], ["b", "a"], ["a"])}
+@pytest.mark.parametrize("damage", ["a missing file", "a file cut short", "emptied", "rejected"])
+def test_a_damaged_template_is_replaced(damage: str, folder: Path) -> None:
+    with LocalStack(apply_meshhook=False):
+        (template,) = templates(folder)
+    if damage == "a missing file":
+        next((template / "data" / "base").rglob("1255")).unlink()
+    elif damage == "a file cut short":
+        os.truncate(template / "data" / "global" / "pg_control", 100)
+    elif damage == "emptied":
+        shutil.rmtree(template / "data")
+    else:
+        (template / "data" / "PG_VERSION").write_text("17")
 
-    assert len(paths) == 4
+    for starts in (2, 1):
+        with LocalStack(apply_meshhook=False) as stack:
+            assert starts_of(stack) == starts
+            with psycopg.connect(stack.database_url) as connection:
+                assert connection.execute("select count(*) from pgmq.meta").fetchone() == (0,)
+
+
+def test_a_start_on_a_port_in_use_keeps_the_template(folder: Path) -> None:
+    with LocalStack(apply_meshhook=False) as stack:
+        port = stack._postgres.port
+        with pytest.raises(StartError, match="could not bind"):
+            LocalStack(apply_meshhook=False, database_port=port).start()
+
+        assert len(templates(folder)) == 1
+
+
+@pytest.mark.parametrize("obstacle", ["the name is taken", "there is no cp"])
+def test_where_no_template_can_be_kept_the_server_is_not_restarted(
+    obstacle: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if obstacle == "there is no cp":
+        monkeypatch.setenv("PATH", str(folder))
+    else:
+        monkeypatch.setattr(Template, "exists", lambda _: False)
+        with LocalStack(apply_meshhook=False):
+            pass
+
+    with LocalStack(apply_meshhook=False) as stack:
+        assert starts_of(stack) == 1
+
+
+def test_a_port_that_is_taken_during_the_restart_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = PostgresServer()
+    template = server.template(["x"])
+    assert template is not None
+    server.start()
+    port = server.port
+    listeners: list[socket.socket] = []
+    monkeypatch.setattr(
+        Template, "save", lambda *_: listeners.append(socket.create_server(("127.0.0.1", port)))
+    )
+
+    server.save(template)
+
+    assert server.is_running()
+    assert server.port != port
+    server.close()
+    listeners[0].close()
+
+
+def test_other_contents_are_another_template() -> None:
+    paths = {found(*texts).path for texts in (["a", "b"], ["ab"], ["b", "a"], ["a"])}
+    paths.add(found("a", account=Account("nobody", 65534, 65534)).path)
+
+    assert len(paths) == 5
 
 
 def test_a_template_that_is_not_there_is_not_copied(folder: Path) -> None:
-    assert not find_template(["x"], None).copy_to(folder / "copy")
+    assert not found("x").copy_to(folder / "copy")
     assert not (folder / "copy").exists()
 
 
+@pytest.mark.as_root
+def test_the_account_of_postgres_cannot_reach_the_template(folder: Path) -> None:
+    with LocalStack(apply_meshhook=False):
+        (template,) = templates(folder)
+
+    assert template.stat().st_uid == os.geteuid()
+    assert (template / "data").stat().st_uid != os.geteuid()
+    assert template.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("trap", ["open to others", "a link", "of another user"])
-def test_a_template_that_another_user_may_have_made_is_not_copied(
-    data: Path, draft: Path, folder: Path, trap: str
+def test_a_template_that_another_user_may_have_made_is_neither_copied_nor_replaced(
+    data: Path, draft: Path, folder: Path, trap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = saved(data, draft, "x")
     if trap == "open to others":
@@ -102,19 +190,21 @@ def test_a_template_that_another_user_may_have_made_is_not_copied(
         template.path.rename(folder / "elsewhere")
         template.path.symlink_to(folder / "elsewhere")
     else:
-        template = Template(template.path, os.geteuid() + 1)
+        stranger = os.geteuid() + 1
+        monkeypatch.setattr("os.geteuid", lambda: stranger)
 
     assert not template.copy_to(folder / "copy")
     assert not (folder / "copy").exists()
+    assert not template.is_wanted()
 
 
 def test_a_copy_that_fails_half_way_leaves_nothing(data: Path, draft: Path, folder: Path) -> None:
     template = saved(data, draft, "x")
-    (folder / "copy").mkdir(mode=0o700)
-    (folder / "copy" / "data").mkdir()
-    (folder / "copy" / template.path.name).touch()  # in the way of a folder
+    cp = folder / "cp"
+    cp.write_text('#!/bin/sh\nmkdir "$3"\ntouch "$3/half"\nexit 1\n')
+    cp.chmod(0o700)
 
-    assert not template.copy_to(folder / "copy")
+    assert not attrs.evolve(template, program=str(cp)).copy_to(folder / "copy")
     assert not (folder / "copy").exists()
 
 
@@ -124,7 +214,7 @@ def test_the_first_of_two_that_save_wins(data: Path, draft: Path) -> None:
 
     template.save(data, draft)
 
-    assert not (template.path / "second").exists()
+    assert not (template.path / "data" / "second").exists()
     assert list(draft.iterdir()) == []
 
 

@@ -56,7 +56,8 @@ def test_the_wheel_holds_every_module(files: dict[str, bytes]) -> None:
     }
 
     assert {name: files.get(name) for name in expected} == expected
-    assert {"meshhook/py.typed", "meshhook_local/py.typed"} <= expected.keys()
+    packages = ("meshhook", "meshhook_local", "pytest_meshhook")
+    assert {f"{package}/py.typed" for package in packages} <= expected.keys()
 
 
 def test_the_wheel_holds_the_migration_of_this_release_alone(files: dict[str, bytes]) -> None:
