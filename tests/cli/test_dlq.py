@@ -337,11 +337,7 @@ def test_purge(shell: Shell, queue_name: str) -> None:
 )
 @pytest.mark.usefixtures("errors")
 def test_what_destroys_asks_first(
-    shell: Shell,
-    argv: tuple[str, ...],
-    keyboard: str | None,
-    code: int,
-    count: int | None,
+    shell: Shell, argv: tuple[str, ...], keyboard: str | None, code: int, count: int | None
 ) -> None:
     ended = shell.run("dlq", *argv, keyboard=keyboard)
 

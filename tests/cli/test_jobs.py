@@ -213,10 +213,7 @@ def test_retry_of_a_job_that_runs_or_is_done_fails(
 
 
 @pytest.mark.usefixtures("admin")
-def test_the_queue_may_be_an_option(
-    shell: Shell,
-    queue_name: str,
-) -> None:
+def test_the_queue_may_be_an_option(shell: Shell, queue_name: str) -> None:
     shell.env["MESHHOOK_QUEUE"] = "nowhere"
     shell.run("enqueue", job_text(), "-q", queue_name)
 

@@ -71,8 +71,7 @@ def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: 
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
-    [(None, ""), ("a\nb", "a"), ("\n a", "a"), ("x" * 200, "x" * 97 + "...")],
+    ("text", "line"), [(None, ""), ("a\nb", "a"), ("\n a", "a"), ("x" * 200, "x" * 97 + "...")]
 )
 def test_one_line_of_a_text(text: str | None, line: str) -> None:
     assert output.one_line(text) == line
@@ -293,8 +292,7 @@ def findings(**more: Any) -> dict[str, Finding]:
 
 
 @pytest.mark.parametrize(
-    ("version", "status"),
-    [("1.3.9", "problem"), ("1.4.4", "ok"), ("1.13.0", "ok"), (None, "ok")],
+    ("version", "status"), [("1.3.9", "problem"), ("1.4.4", "ok"), ("1.13.0", "ok"), (None, "ok")]
 )
 def test_an_old_pgmq_is_a_problem(version: str | None, status: str) -> None:
     assert findings(pgmq_version=version)["pgmq"].status == status

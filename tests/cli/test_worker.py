@@ -233,9 +233,7 @@ def test_a_port_that_is_taken_is_told(shell: Shell, app_dir: Path) -> None:
 
 @pytest.mark.usefixtures("queue_name")
 def test_handlers_see_the_settings_of_the_env_file(
-    bare_shell: Shell,
-    shell: Shell,
-    app_dir: Path,
+    bare_shell: Shell, shell: Shell, app_dir: Path
 ) -> None:
     shell.run("enqueue", job_text())
     settings = {**shell.env, "GREETING": "'hello # there'"}

@@ -87,10 +87,7 @@ async def test_a_worker_lives_through_a_restart_of_the_database_and_every_job_ru
 
 @pytest.mark.usefixtures("pauses")
 async def test_a_worker_lives_through_a_restart_of_the_gateway_and_every_job_runs_once(
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
+    stack: LocalStack, safe_queue: SyncQueueService, events: Events, make_worker: MakeWorker
 ) -> None:
     jobs = [job_data() for _ in range(200)]
     runs: Counter[str] = Counter()

@@ -109,11 +109,7 @@ PUT_OFF: dict[str, BaseException] = {"snoozed": Snooze(3600), "retried": Retry(a
 
 @pytest.mark.parametrize("kind", PUT_OFF)
 async def test_an_extension_that_arrives_after_the_settle_does_not_undo_it(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    kind: str,
+    proxy: Proxy, safe_queue: SyncQueueService, events: Events, make_worker: MakeWorker, kind: str
 ) -> None:
     data = job_data()
     safe_queue.enqueue(data)

@@ -102,10 +102,7 @@ async def test_a_stop_does_not_take_as_long_as_a_call_that_gets_no_answer(
 
 
 async def test_handlers_have_no_more_than_the_grace_period_while_a_claim_gets_no_answer(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
+    proxy: Proxy, safe_queue: SyncQueueService, events: Events, make_worker: MakeWorker
 ) -> None:
     safe_queue.enqueue(job_data())
     cancelled = anyio.Event()

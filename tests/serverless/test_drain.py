@@ -66,10 +66,7 @@ async def test_an_empty_queue_takes_one_call(
 @pytest.mark.usefixtures("quick_pauses")
 @pytest.mark.parametrize("break_next", [FaultInjector.refuse, FaultInjector.lose_answer])
 async def test_a_queue_that_did_not_answer_is_not_empty(
-    client: AsyncClient,
-    queue: QueueService,
-    faults: FaultInjector,
-    break_next: Callable[..., None],
+    client: AsyncClient, queue: QueueService, faults: FaultInjector, break_next: Callable[..., None]
 ) -> None:
     await queue.enqueue(job_data())
     break_next(faults, "meshhook_dequeue", 3)

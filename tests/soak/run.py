@@ -14,13 +14,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from meshhook import (
-    DatabaseError,
-    OutageError,
-    QueueService,
-    UnexpectedAnswerError,
-    connect,
-)
+from meshhook import DatabaseError, OutageError, QueueService, UnexpectedAnswerError, connect
 from meshhook.local import LocalStack
 from tests.network.proxy import Proxy
 from tests.soak.accounting import Accountant, Accounts

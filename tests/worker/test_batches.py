@@ -95,10 +95,7 @@ async def test_a_limited_drain_claims_no_more_than_its_limit(
 
 
 async def test_jobs_behind_a_slow_one_are_handed_back(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
+    queue: QueueService, events: Events, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)

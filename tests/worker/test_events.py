@@ -139,10 +139,7 @@ async def test_a_hook_that_hangs_does_no_harm_and_is_switched_off(
 
 
 async def test_logs_carry_fields_and_no_payload(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    caplog: pytest.LogCaptureFixture,
+    queue: QueueService, events: Events, make_worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="meshhook")
     data = job_data(metadata={"card": "4111-1111"})
@@ -163,10 +160,7 @@ async def test_logs_carry_fields_and_no_payload(
 
 
 async def test_a_worker_is_quiet_by_default(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    capfd: pytest.CaptureFixture[str],
+    queue: QueueService, events: Events, make_worker: MakeWorker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await queue.enqueue(job_data())
 

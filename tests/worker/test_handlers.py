@@ -319,12 +319,7 @@ async def test_answers_work_from_within_groups_at_any_depth(
 
 @pytest.mark.parametrize("grouped", [False, True])
 async def test_fatal_exceptions_need_no_second_attempt(
-    queue: QueueService,
-    dlq: DLQService,
-    events: Events,
-    make_worker: MakeWorker,
-    *,
-    grouped: bool,
+    queue: QueueService, dlq: DLQService, events: Events, make_worker: MakeWorker, *, grouped: bool
 ) -> None:
     await queue.enqueue(job_data())
 
@@ -471,11 +466,7 @@ async def test_a_plain_function_may_return_something_to_await(
 
 
 async def test_a_message_without_its_ids_goes_to_the_dead_letter_queue(
-    queue: QueueService,
-    dlq: DLQService,
-    events: Events,
-    make_worker: MakeWorker,
-    clock: Clock,
+    queue: QueueService, dlq: DLQService, events: Events, make_worker: MakeWorker, clock: Clock
 ) -> None:
     clock.admin.execute(
         "select pgmq.send(%s, %s::jsonb)", [queue.queue_name, '{"run_id": "r", "workflow_id": 7}']

@@ -71,10 +71,7 @@ async def test_a_worker_that_stops_is_alive_but_not_ready(
 
 
 async def test_a_blocked_event_loop_is_not_alive(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
+    queue: QueueService, events: Events, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshhook.monitoring.LOOP_SECONDS", 0.05)
     await queue.enqueue(job_data())

@@ -99,10 +99,7 @@ async def test_jobs_of_a_claim_whose_answer_was_lost_are_handed_out_again(
 
 
 async def test_an_outage_is_told_once_and_so_is_its_end(
-    faults: FaultInjector,
-    events: Events,
-    make_worker: MakeWorker,
-    caplog: pytest.LogCaptureFixture,
+    faults: FaultInjector, events: Events, make_worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def handler(_: JobMessage) -> None: ...
 

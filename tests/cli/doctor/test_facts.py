@@ -25,10 +25,7 @@ from meshhook.cli.doctor.settings import examine_key, examine_url
 from tests.properties.profiles import thorough
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
-EXPECTED = Expected(
-    functions={"public.f": "1"},
-    relations=frozenset({"meshhook.t"}),
-)
+EXPECTED = Expected(functions={"public.f": "1"}, relations=frozenset({"meshhook.t"}))
 
 
 def table() -> dict[str, Any]:
