@@ -60,9 +60,9 @@ async def client(proxy: Proxy, stack: LocalStack) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def direct_client(stack: LocalStack) -> Iterator[Client]:
-    """A client that reaches the stack directly, for looking at what came of broken calls."""
+    """A client that reaches the module's stack directly, to see what broken calls have done."""
     with connect_sync(stack.url, stack.secret_key) as client:
         yield client
 

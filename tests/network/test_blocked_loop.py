@@ -22,7 +22,7 @@ from meshhook.worker import drain
 from tests.jobs import job_data
 from tests.network import faults
 from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 # Long enough for an extension to come in time on a machine that is busy with other things.
 LEASE_SECONDS = 2.4
@@ -109,23 +109,24 @@ async def in_a_loop_of_its_own(
         yield result
 
 
+@pytest.fixture
 def works(
-    url: str, key: str, queue_name: str, handler: Any, jobs: int, **settings: Any
-) -> Callable[[], Awaitable[list[WorkerEvent]]]:
-    """Return what works until so many jobs have succeeded or were lost, and returns its events."""
+    proxy: Proxy, stack: LocalStack, queue_name: str, handler: Handler
+) -> Callable[..., Callable[[], Awaitable[list[WorkerEvent]]]]:
+    """Make a worker that runs until so many jobs have succeeded or were lost; gives its events."""
 
-    async def main() -> list[WorkerEvent]:
+    async def main(jobs: int, settings: dict[str, Any]) -> list[WorkerEvent]:
         events = Events()
         defaults = {"visibility_timeout_seconds": LEASE_SECONDS, "on_event": events}
         async with (
-            connect(url, key) as client,
-            Worker(client, handler, queue_name, **{**defaults, **settings}),
+            connect(proxy.url, stack.secret_key) as client,
+            Worker(client, handler.make_thumbnail, queue_name, **{**defaults, **settings}),
         ):
             with anyio.fail_after(PATIENCE_SECONDS):
                 await events.wait("succeeded", "lost", times=jobs)
         return events.all
 
-    return main
+    return lambda jobs, **settings: functools.partial(main, jobs, settings)
 
 
 def kinds(events: list[WorkerEvent], kind: str) -> list[WorkerEvent]:
@@ -134,7 +135,7 @@ def kinds(events: list[WorkerEvent], kind: str) -> list[WorkerEvent]:
 
 async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     proxy: Proxy,
-    stack: LocalStack,
+    works: Any,
     safe_queue: SyncQueueService,
     make_worker: MakeWorker,
     handler: Handler,
@@ -149,10 +150,6 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
         others.append(message.run_id)
 
     blocked = works(
-        proxy.url,
-        stack.secret_key,
-        safe_queue.queue_name,
-        handler.make_thumbnail,
         jobs=3,
         concurrency=2,
         prefetch=1,
@@ -236,7 +233,7 @@ async def test_a_drain_keeps_its_jobs_too_and_leaves_no_thread(
 
 async def test_extensions_that_fail_are_logged_once_and_tried_again(
     proxy: Proxy,
-    stack: LocalStack,
+    works: Any,
     safe_queue: SyncQueueService,
     handler: Handler,
     warnings: Warnings,
@@ -244,9 +241,7 @@ async def test_extensions_that_fail_are_logged_once_and_tried_again(
 ) -> None:
     safe_queue.enqueue(job_data())
     proxy.lay(faults.answer(503), "meshhook_extend", times=2)
-    blocked = works(
-        proxy.url, stack.secret_key, safe_queue.queue_name, handler.make_thumbnail, jobs=1
-    )
+    blocked = works(jobs=1)
 
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await proxy.wait_forwarded("meshhook_extend")
@@ -260,8 +255,7 @@ async def test_extensions_that_fail_are_logged_once_and_tried_again(
 
 
 async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long_ago(
-    proxy: Proxy,
-    stack: LocalStack,
+    works: Any,
     safe_queue: SyncQueueService,
     events: Events,
     make_worker: MakeWorker,
@@ -271,10 +265,6 @@ async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long
 ) -> None:
     first, second = safe_queue.enqueue_many([job_data(), job_data()]).msg_ids
     blocked = works(
-        proxy.url,
-        stack.secret_key,
-        safe_queue.queue_name,
-        handler.make_thumbnail,
         jobs=2,
         concurrency=1,
         prefetch=1,
@@ -282,11 +272,9 @@ async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long
         job_timeout_seconds=0.1,
     )
 
-    async def other_handler(_: JobMessage) -> None: ...
-
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await set_in_thread(handler.blocks)
-        async with make_worker(other_handler):
+        async with make_worker(do_nothing):
             # Both: the second one has no better prospects behind a handler that does not end.
             await events.wait("succeeded", times=2)
         handler.may_go_on.set()

@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 from supabase import AsyncClient, Client
 
-from meshhook import JobMessage, QueueService, SyncQueueService, connect_sync
+from meshhook import JobMessage, QueueService, SyncQueueService
 from meshhook.local import LocalStack
 from tests.jobs import job_data
 from tests.network import faults
@@ -28,13 +28,6 @@ def stack() -> Iterator[LocalStack]:
         yield stack
 
 
-@pytest.fixture(scope="session")
-def direct_client(stack: LocalStack) -> Iterator[Client]:
-    """A client of that stack."""
-    with connect_sync(stack.url, stack.secret_key) as client:
-        yield client
-
-
 @pytest.fixture
 def queue_name(direct_client: Client) -> str:
     """A queue of the test's own; it goes away with the stack."""
@@ -43,26 +36,15 @@ def queue_name(direct_client: Client) -> str:
     return queue.queue_name
 
 
-def stop_and_start(stack: LocalStack) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what stops the database in order, and what starts it again."""
-    return stack.stop_database, stack.start_database
-
-
-def kill_and_start(stack: LocalStack) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what kills the database as a crash would, and what starts it again."""
-    return stack.kill_database, stack.start_database
-
-
-@pytest.mark.parametrize("ways", [stop_and_start, kill_and_start])
+@pytest.mark.parametrize("end", [LocalStack.stop_database, LocalStack.kill_database])
 async def test_a_worker_lives_through_a_restart_of_the_database_and_every_job_runs_once(
     stack: LocalStack,
     safe_queue: SyncQueueService,
     events: Events,
     pauses: Pauses,
     make_worker: MakeWorker,
-    ways: Callable[[LocalStack], tuple[Callable[[], None], Callable[[], None]]],
+    end: Callable[[LocalStack], None],
 ) -> None:
-    stop, start = ways(stack)
     jobs = [job_data() for _ in range(200)]
     runs: Counter[str] = Counter()
     safe_queue.enqueue_many(jobs)
@@ -73,10 +55,10 @@ async def test_a_worker_lives_through_a_restart_of_the_database_and_every_job_ru
 
     async with make_worker(handler, concurrency=5, grace_seconds=5) as worker:
         await events.wait("succeeded", times=20)
-        await anyio.to_thread.run_sync(stop)
+        await anyio.to_thread.run_sync(end, stack)
         await events.wait("outage")
         await pauses.wait(3)
-        await anyio.to_thread.run_sync(start)
+        await anyio.to_thread.run_sync(stack.start_database)
         await events.wait("recovered")
         await events.wait("succeeded", times=200)
 

@@ -15,7 +15,7 @@ from tests.network import faults
 from tests.network.conftest import CEILING_SECONDS, IMPATIENT, PATIENT, Pauses
 from tests.network.outages import OUTAGES, Outage
 from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 EACH_OUTAGE = pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
 
@@ -78,9 +78,7 @@ async def test_an_outage_is_waited_out_and_every_job_runs_once(
 async def test_pauses_grow_to_the_ceiling_and_begin_anew_after_a_success(
     proxy: Proxy, events: Events, pauses: Pauses, make_worker: MakeWorker
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         await proxy.wait_forwarded("meshhook_dequeue")
         proxy.refuse()
         await pauses.wait(8)
@@ -99,10 +97,8 @@ async def test_pauses_grow_to_the_ceiling_and_begin_anew_after_a_success(
 async def test_a_pause_that_the_server_asks_for_is_kept_to_up_to_the_ceiling(
     proxy: Proxy, pauses: Pauses, make_worker: MakeWorker
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     proxy.lay(faults.answer(429, retry_after="600"), "meshhook_dequeue")
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         await proxy.wait_forwarded("meshhook_dequeue")
 
     assert pauses.all == [CEILING_SECONDS]
@@ -179,10 +175,8 @@ async def test_a_worker_that_starts_in_an_outage_begins_when_it_ends(
 ) -> None:
     safe_queue.enqueue(job_data())
 
-    async def handler(_: JobMessage) -> None: ...
-
     proxy.refuse()
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         await pauses.wait(3)
         proxy.accept()
         await events.wait("succeeded")
@@ -228,10 +222,8 @@ async def test_a_worker_that_cannot_settle_does_not_go_on_claiming(
 ) -> None:
     safe_queue.enqueue_many([job_data() for _ in range(60)])
 
-    async def handler(_: JobMessage) -> None: ...
-
     proxy.lay_for_good(faults.answer(503), "meshhook_settle")
-    async with make_worker(handler, concurrency=5):
+    async with make_worker(do_nothing, concurrency=5):
         await pauses.wait(12)
         begun = len(events.of("started"))
         proxy.clear()

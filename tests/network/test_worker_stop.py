@@ -9,14 +9,14 @@ import anyio
 import pytest
 from supabase import AsyncClient
 
-from meshhook import JobMessage, Retry, Snooze, StopReport, SyncQueueService, Worker
+from meshhook import JobMessage, JobRecord, Retry, Snooze, StopReport, SyncQueueService, Worker
 from tests.clock import Clock
 from tests.jobs import job_data
 from tests.network import faults
 from tests.network.conftest import IMPATIENT, Pauses
 from tests.network.outages import OUTAGES, Outage
 from tests.network.proxy import Exchange, Fault, Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 SETTLE_SECONDS = 0.3
 
@@ -31,6 +31,13 @@ async def stop_timed(worker: Worker) -> tuple[StopReport, float]:
     with anyio.fail_after(30):
         report = await worker.stop()
     return report, time.monotonic() - begin
+
+
+def record_of(queue: SyncQueueService, msg_id: int) -> JobRecord:
+    """Return what the database knows of a job."""
+    record = queue.get_job(msg_id)
+    assert record is not None
+    return record
 
 
 # On trio, httpx leaves the body of a request whose sending was broken off to the garbage collector.
@@ -56,7 +63,7 @@ async def test_a_stop_in_an_outage_ends_in_time_and_says_what_was_given_up(
         else:
             await anyio.sleep_forever()
 
-    finished = safe_queue.get_job(batch.msg_ids[0]).run_id  # type: ignore[union-attr]
+    finished = record_of(safe_queue, batch.msg_ids[0]).run_id
     worker = make_worker(handler, settle_seconds=SETTLE_SECONDS, grace_seconds=0.2)
     await worker.start()
     await events.wait("started", times=3)
@@ -138,10 +145,8 @@ async def test_handlers_have_no_more_than_the_grace_period_while_a_claim_gets_no
 async def test_jobs_of_a_claim_that_is_answered_during_the_stop_are_handed_back(
     proxy: Proxy, safe_queue: SyncQueueService, events: Events, make_worker: MakeWorker
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     may_be_answered = anyio.Event()
-    worker = make_worker(handler)
+    worker = make_worker(do_nothing)
     proxy.lay(faults.hold_answer(may_be_answered), "meshhook_dequeue")
     (msg_id,) = safe_queue.enqueue_many([job_data()]).msg_ids
     await worker.start()
@@ -151,8 +156,7 @@ async def test_jobs_of_a_claim_that_is_answered_during_the_stop_are_handed_back(
         await events.wait("worker_stopping")
         may_be_answered.set()
 
-    record = safe_queue.get_job(msg_id)
-    assert record is not None
+    record = record_of(safe_queue, msg_id)
     assert (record.state, record.attempt, record.read_ct) == ("available", 1, 1)
     assert events.of("started") == []
     assert len(events.of("released")) == 1
@@ -168,10 +172,8 @@ async def test_jobs_of_a_claim_whose_answer_is_lost_during_the_stop_come_back_by
     clock: Clock,
     fault: Fault,
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     (msg_id,) = safe_queue.enqueue_many([job_data()]).msg_ids
-    worker = make_worker(handler)
+    worker = make_worker(do_nothing)
     proxy.lay_for_good(fault, "meshhook_dequeue")
     await worker.start()
     await pauses.wait(1)
@@ -180,8 +182,7 @@ async def test_jobs_of_a_claim_whose_answer_is_lost_during_the_stop_come_back_by
 
     assert report.given_up == ()
     assert events.of("started") == []
-    record = safe_queue.get_job(msg_id)
-    assert record is not None
+    record = record_of(safe_queue, msg_id)
     assert record.state == "available"
 
 
@@ -192,7 +193,7 @@ ENDS: dict[str, Callable[[Proxy], None]] = {
 
 
 @pytest.mark.parametrize("kind", ENDS)
-async def test_a_stop_settles_what_it_can_when_the_outage_ends_meanwhile(
+async def test_a_stop_settles_what_it_can_when_the_outage_ends(
     proxy: Proxy,
     safe_queue: SyncQueueService,
     events: Events,
@@ -224,10 +225,8 @@ async def test_a_stop_settles_what_it_can_when_the_outage_ends_meanwhile(
     report = await worker.wait()
 
     assert (report.finished, report.released, report.given_up) == (1, 1, ())
-    first, second = safe_queue.get_job(done), safe_queue.get_job(unfinished)
-    assert first is not None
-    assert second is not None
-    assert first.state == "completed"
+    second = record_of(safe_queue, unfinished)
+    assert record_of(safe_queue, done).state == "completed"
     assert (second.state, second.attempt) == ("available", 1)
 
 
@@ -235,7 +234,7 @@ PUT_OFF: dict[str, BaseException] = {"retried": Retry(after_seconds=3600), "snoo
 
 
 @pytest.mark.parametrize("kind", PUT_OFF)
-async def test_what_a_claim_settled_whose_answer_was_lost_is_told_as_settled_by_a_stop(
+async def test_what_a_claim_settled_whose_answer_was_lost_is_reported_as_settled_by_a_stop(
     proxy: Proxy,
     safe_queue: SyncQueueService,
     events: Events,
@@ -255,16 +254,10 @@ async def test_what_a_claim_settled_whose_answer_was_lost_is_told_as_settled_by_
     await pauses.wait(1)
     report, _ = await stop_timed(worker)
 
-    put_off = [id_ for id_ in batch.msg_ids if is_scheduled(safe_queue, id_)]
+    put_off = [id_ for id_ in batch.msg_ids if record_of(safe_queue, id_).state == "scheduled"]
     assert len(put_off) > 0
     assert sorted(event.msg_id or 0 for event in events.of(kind)) == put_off
     assert (len(events.of("lost")), report.given_up) == (0, ())
-
-
-def is_scheduled(queue: SyncQueueService, msg_id: int) -> bool:
-    """Tell whether a job is put off."""
-    record = queue.get_job(msg_id)
-    return record is not None and record.state == "scheduled"
 
 
 async def test_a_stop_does_not_sleep_through_the_end_of_an_outage(
@@ -280,10 +273,8 @@ async def test_a_stop_does_not_sleep_through_the_end_of_an_outage(
         monkeypatch.setattr(f"meshhook.worker.health.{name}", 30.0)
     (msg_id,) = safe_queue.enqueue_many([job_data()]).msg_ids
 
-    async def handler(_: JobMessage) -> None: ...
-
     proxy.lay(faults.answer(503), "meshhook_settle")
-    worker = make_worker(handler, poll_interval_ms=60_000)
+    worker = make_worker(do_nothing, poll_interval_ms=60_000)
     await worker.start()
     await events.wait("started")
     await pauses.wait(1)
@@ -291,6 +282,5 @@ async def test_a_stop_does_not_sleep_through_the_end_of_an_outage(
 
     assert (report.finished, report.given_up) == (1, ())
     assert seconds < SLACK_SECONDS
-    record = safe_queue.get_job(msg_id)
-    assert record is not None
+    record = record_of(safe_queue, msg_id)
     assert record.state == "completed"

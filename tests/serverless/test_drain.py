@@ -27,9 +27,7 @@ from meshhook.serverless import drain_from_environment, drain_sync
 from meshhook.worker import drain
 from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
-
-
-async def do_nothing(_: JobMessage) -> None: ...
+from tests.worker.conftest import do_nothing
 
 
 @pytest.fixture

@@ -9,11 +9,15 @@ import anyio
 import pytest
 from supabase import AsyncClient
 
-from meshhook import Worker, WorkerEvent
+from meshhook import JobMessage, Worker, WorkerEvent
 
 MakeWorker = Callable[..., Worker]
 
 SETTLED = ("succeeded", "retried", "dead_lettered", "snoozed", "released")
+
+
+async def do_nothing(_: JobMessage) -> None:
+    """Handle a job, at once."""
 
 
 class Events:

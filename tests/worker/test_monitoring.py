@@ -14,10 +14,7 @@ from meshhook import JobMessage, QueueService
 from meshhook.monitoring import MonitoringServer
 from tests.faults import FaultInjector
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
-
-
-async def do_nothing(_: JobMessage) -> None: ...
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 
 async def get(server: MonitoringServer, path: str) -> httpx.Response:
