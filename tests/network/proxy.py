@@ -110,7 +110,6 @@ class Proxy:
         self._connection_fault: ConnectionFault | None = None
         self._attempted: Counter[str] = Counter()
         self._forwarded: Counter[str] = Counter()
-        self._connections = 0
         self._news = anyio.Event()
         self.port = int(self._port_holder.getsockname()[1])
         self.requests: list[Message] = []
@@ -202,10 +201,6 @@ class Proxy:
         """Wait until the gateway has answered so many requests for a function."""
         await self._wait(lambda: self._forwarded[function] >= times)
 
-    async def wait_connections(self, times: int) -> None:
-        """Wait until so many connections were accepted in all."""
-        await self._wait(lambda: self._connections >= times)
-
     async def dawdle(self) -> None:
         """Take one half of the time that slowness costs: on the way there, or on the way back.
 
@@ -241,8 +236,6 @@ class Proxy:
                     self._group.start_soon(self._serve, client)
 
     async def _serve(self, client: Wire) -> None:
-        self._connections += 1
-        self._tell()
         try:
             if self._connection_fault is not None:
                 await self._connection_fault(client)

@@ -76,20 +76,6 @@ async def test_a_drain_claims_by_the_load_too(
     assert len(faults.calls) <= 3000 * 0.02
 
 
-async def test_a_limited_drain_claims_no_more_than_its_limit(
-    queue: QueueService, faults: FaultInjector, client: Any
-) -> None:
-    from meshhook.worker import drain  # noqa: PLC0415 - as an app would
-
-    await queue.enqueue_many([job_data() for _ in range(60)])
-    faults.calls.clear()
-
-    report = await drain(client, do_nothing, queue_name=queue.queue_name, max_jobs=45)
-
-    assert (report.succeeded, report.reason) == (45, "max_jobs")
-    assert max(quantities(faults)) <= 10
-
-
 async def test_jobs_behind_a_slow_one_are_handed_back(
     queue: QueueService, events: Events, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

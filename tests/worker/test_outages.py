@@ -182,17 +182,6 @@ async def test_what_stops_a_worker_lets_running_handlers_finish_first(
     assert worker.get_stats().succeeded == 1
 
 
-async def test_a_key_that_expires_is_waited_for_a_while(
-    queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
-) -> None:
-    async with make_worker(do_nothing):
-        await faults.wait_answered("meshhook_dequeue")
-        faults.answer(401, postgrest("PGRST303"), "meshhook_dequeue", times=5)
-        await events.wait("recovered")
-        await queue.enqueue(job_data())
-        await events.wait("succeeded")
-
-
 async def test_a_key_that_stays_expired_stops_the_worker_in_the_end(
     faults: FaultInjector, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
