@@ -1,4 +1,4 @@
-"""The whole way, on a database that is somebody's: results come out, and nothing stays behind."""
+"""The whole way, on a database that is in use: results come out, and nothing stays behind."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_the_table_has_a_row_for_each_job(shell: Shell) -> None:
     assert row.split()[:4] == ["1", run_id, "available", "1"]
 
 
-def test_an_empty_list_says_so_beside_the_output(shell: Shell, queue_name: str) -> None:
+def test_an_empty_list_says_so_next_to_the_output(shell: Shell, queue_name: str) -> None:
     ended = shell.run("jobs", "list")
 
     assert (ended.code, ended.out) == (0, "")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         (1_000_000, "11 d 13 h"),
     ],
 )
-def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
+def test_an_age_has_two_units(seconds: float | None, text: str) -> None:
     assert output.age(seconds) == text
 
 
@@ -59,7 +59,7 @@ def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
         (123_456_789, "job", "123456789 jobs"),
     ],
 )
-def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: str) -> None:
+def test_a_number_has_the_right_plural(number: float, what: str, text: str) -> None:
     assert output.counted(number, what) == text
     assert output.counted(number, what, "are") == f"{text} {'is' if number == 1 else 'are'}"
 

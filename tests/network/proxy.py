@@ -25,7 +25,7 @@ _BACKLOG = 128
 
 @attrs.define
 class Exchange:
-    """A request on its way, and what has become of it so far.
+    """A request on its way, and what has happened to it so far.
 
     Attributes:
         request: The request.
@@ -80,7 +80,7 @@ class Proxy:
 
     It listens on a port of its own, which stays the same when it refuses connections for a while.
     Each request is forwarded on a connection of its own, so what one client suffers does no harm to
-    another. It lives in the event loop of whoever opens it::
+    another. It lives in the event loop that opens it::
 
         async with Proxy(stack.url) as proxy:
             proxy.lay(lose_answer, "meshhook_enqueue")
@@ -242,7 +242,7 @@ class Proxy:
             while client.is_open and (request := await client.read_message()) is not None:
                 await self._handle(Exchange(request, client, proxy=self))
         except (OSError, anyio.ClosedResourceError):
-            client.reset()  # One of the two ends is gone, or this proxy is told to refuse.
+            client.reset()  # One of the two ends is gone, or this proxy refuses connections now.
         finally:
             client.close()
             self._wires.discard(client)

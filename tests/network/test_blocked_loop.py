@@ -96,7 +96,7 @@ async def set_in_thread(event: threading.Event) -> None:
 async def in_a_loop_of_its_own(
     main: Callable[[], Awaitable[Any]], backend: str
 ) -> AsyncIterator[list[Any]]:
-    """Run something in a thread beside the block, and wait for what it returns at the end."""
+    """Run something in a thread next to the block, and wait for what it returns at the end."""
     result: list[Any] = []
 
     async def run() -> None:
@@ -157,7 +157,7 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await set_in_thread(handler.blocks)
         async with make_worker(other_handler):
-            # Four thirds of the visibility timeout, and all the time somebody else asks for jobs.
+            # Four thirds of the visibility timeout, and all the time another worker asks for jobs.
             await proxy.wait_forwarded("meshhook_extend", 4)
         handler.may_go_on.set()
     (events,) = result

@@ -46,7 +46,7 @@ async def test_a_worker_waits_until_there_is_a_connection_to_the_database(
     def enqueue() -> None:
         safe_queue.enqueue(job_data())
 
-    # The claim waits until somebody else's call has the only connection, and keeps it.
+    # The claim waits until another call has the only connection, and keeps it.
     may_claim = anyio.Event()
     proxy.lay(faults.hold(may_claim), "meshhook_dequeue")
     async with make_worker(do_nothing), anyio.create_task_group() as group:

@@ -1,4 +1,4 @@
-"""P7, its other half: a worker stops at what no waiting mends, with an error that names the fix."""
+"""P7, its other half: a worker stops where waiting does not help, and its error names the fix."""
 
 from __future__ import annotations
 

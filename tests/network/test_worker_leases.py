@@ -177,7 +177,7 @@ async def test_a_settle_that_arrives_twice_counts_once(net: Net, settings: dict[
     assert attrs.asdict(record_of(net.queue, data["run_id"])) == attrs.asdict(settled)
 
 
-async def test_a_handler_whose_job_somebody_else_had_in_between_is_not_taken_up_again(
+async def test_a_handler_whose_job_another_worker_had_in_between_is_not_taken_up_again(
     net: Net, clock: Clock
 ) -> None:
     data = job_data()
@@ -189,7 +189,7 @@ async def test_a_handler_whose_job_somebody_else_had_in_between_is_not_taken_up_
 
     async with net.make_worker(handler) as worker:
         await net.events.wait("started")
-        # The worker stands still for longer than its lease, and somebody else tries the job.
+        # The worker stands still for longer than its lease, and another worker tries the job.
         claims = net.proxy.attempted("meshhook_dequeue")
         net.proxy.lay(faults.hold(may_claim), "meshhook_dequeue")
         await net.proxy.wait_attempted("meshhook_dequeue", claims + 1)
@@ -202,7 +202,7 @@ async def test_a_handler_whose_job_somebody_else_had_in_between_is_not_taken_up_
         may_end.set()
         await net.events.wait("lost", "succeeded")
 
-    # What this handler did it did beside the other attempt, of which it knows nothing.
+    # What this handler did it did next to the other attempt, of which it knows nothing.
     assert len(net.events.of("lost")) == 1
     assert worker.get_stats().succeeded == 0
     assert record_of(net.queue, data["run_id"]).state != "completed"

@@ -67,7 +67,7 @@ async def test_an_outage_is_waited_out_and_every_job_runs_once(
     assert told(caplog) == ["waiting for Supabase", "Supabase is back aft"]
 
 
-async def test_pauses_grow_to_the_ceiling_and_begin_anew_after_a_success(
+async def test_pauses_grow_to_the_ceiling_and_begin_again_after_a_success(
     net: Net, pauses: Pauses
 ) -> None:
     async with net.make_worker(do_nothing):
@@ -124,7 +124,7 @@ ALONE_IN_AN_OUTAGE = {"extensions": "meshhook_extend", "settles": "meshhook_sett
 
 @pytest.mark.usefixtures("pauses")
 @pytest.mark.parametrize("function", ALONE_IN_AN_OUTAGE.values(), ids=ALONE_IN_AN_OUTAGE)
-async def test_an_outage_that_no_claim_notices_is_told_too(
+async def test_an_outage_that_no_claim_notices_is_reported_too(
     net: Net, caplog: pytest.LogCaptureFixture, function: str
 ) -> None:
     net.queue.enqueue(job_data())
@@ -141,12 +141,12 @@ async def test_an_outage_that_no_claim_notices_is_told_too(
         if function == "meshhook_settle":
             may_end.set()
         await net.proxy.wait_forwarded(function)
-        told_meanwhile, last_error = told(caplog), worker.get_stats().last_error
+        told_during_it, last_error = told(caplog), worker.get_stats().last_error
         may_end.set()
         await net.events.wait("succeeded")
 
     assert last_error is not None
-    assert told_meanwhile[:1] == ["waiting for Supabase"]
+    assert told_during_it[:1] == ["waiting for Supabase"]
 
 
 async def test_a_worker_that_starts_in_an_outage_begins_when_it_ends(

@@ -235,7 +235,7 @@ async def test_a_handler_can_name_the_time_instead(
     ],
     ids=["Retry for both", "Snooze for both", "Snooze for nothing", "Snooze for a naive time"],
 )
-def test_a_handler_that_names_no_time_or_two_is_told_so(ask: Callable[[], object]) -> None:
+def test_a_handler_that_names_no_time_or_two_gets_an_error(ask: Callable[[], object]) -> None:
     with pytest.raises(InvalidInputError, match=r"run_at|time zone"):
         ask()
 
@@ -409,7 +409,7 @@ async def test_a_plain_handler_runs_in_a_thread_and_blocks_nobody(
     assert all(thread.daemon for thread in threads)
 
 
-async def test_a_plain_handler_that_times_out_is_not_run_again_beside_itself(
+async def test_a_plain_handler_that_times_out_is_not_run_again_next_to_itself(
     queue: QueueService, events: Events, make_worker: MakeWorker, clock: Clock
 ) -> None:
     data = job_data()
