@@ -21,8 +21,9 @@ from meshhook.serverless import DrainReport, drain_sync
 from meshhook.worker import drain
 from tests.jobs import job_data
 from tests.network import faults
+from tests.network.conftest import Net
 from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker, do_nothing
+from tests.worker.conftest import Events, do_nothing
 
 # Long enough for an extension to come in time on a machine that is busy with other things.
 LEASE_SECONDS = 2.4
@@ -134,16 +135,10 @@ def kinds(events: list[WorkerEvent], kind: str) -> list[WorkerEvent]:
 
 
 async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
-    proxy: Proxy,
-    works: Any,
-    safe_queue: SyncQueueService,
-    make_worker: MakeWorker,
-    handler: Handler,
-    warnings: Warnings,
-    anyio_backend_name: str,
+    net: Net, works: Any, handler: Handler, warnings: Warnings, anyio_backend_name: str
 ) -> None:
     batch = [job_data() for _ in range(3)]
-    first, *_ = safe_queue.enqueue_many(batch).msg_ids
+    first, *_ = net.queue.enqueue_many(batch).msg_ids
     others: list[str] = []
 
     async def other_handler(message: JobMessage) -> None:
@@ -156,9 +151,9 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     )
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await set_in_thread(handler.blocks)
-        async with make_worker(other_handler):
+        async with net.make_worker(other_handler):
             # Four thirds of the visibility timeout, and all the time another worker asks for jobs.
-            await proxy.wait_forwarded("meshhook_extend", 4)
+            await net.proxy.wait_forwarded("meshhook_extend", 4)
         handler.may_go_on.set()
     (events,) = result
 
@@ -166,7 +161,7 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     assert len(kinds(events, "succeeded")) == 3
     assert kinds(events, "lost") == []
     assert warnings.about("lost the lease") == []
-    records = [record for data in batch for record in safe_queue.find_jobs(data["run_id"])]
+    records = [record for data in batch for record in net.queue.find_jobs(data["run_id"])]
     assert [(record.state, record.attempts) for record in records] == [("completed", ())] * 3
     line = Handler.make_thumbnail.__code__.co_firstlineno + 4
     culprit = f"the handler Handler.make_thumbnail at {__file__}:{line}, with job "
@@ -177,7 +172,7 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     (summary, *_) = warnings.about("the event loop moves again")
     assert culprit in summary
     event, *_ = kinds(events, "blocked")
-    assert (event.queue_name, event.attempt) == (safe_queue.queue_name, 1)
+    assert (event.queue_name, event.attempt) == (net.queue.queue_name, 1)
     assert event.msg_id in {first, first + 1, first + 2}
     assert event.seconds is not None
     assert event.seconds > LEASE_SECONDS
@@ -255,15 +250,9 @@ async def test_extensions_that_fail_are_logged_once_and_tried_again(
 
 
 async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long_ago(
-    works: Any,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    handler: Handler,
-    warnings: Warnings,
-    anyio_backend_name: str,
+    net: Net, works: Any, handler: Handler, warnings: Warnings, anyio_backend_name: str
 ) -> None:
-    first, second = safe_queue.enqueue_many([job_data(), job_data()]).msg_ids
+    first, second = net.queue.enqueue_many([job_data(), job_data()]).msg_ids
     blocked = works(
         jobs=2,
         concurrency=1,
@@ -274,15 +263,15 @@ async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long
 
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await set_in_thread(handler.blocks)
-        async with make_worker(do_nothing):
+        async with net.make_worker(do_nothing):
             # Both: the second one has no better prospects behind a handler that does not end.
-            await events.wait("succeeded", times=2)
+            await net.events.wait("succeeded", times=2)
         handler.may_go_on.set()
     (lost,) = result
 
     assert {event.msg_id for event in kinds(lost, "lost")} == {first, second}
     (warning,) = warnings.about("extended no longer")
-    assert f"the lease of job {first} in {safe_queue.queue_name}, and of 1 more," in warning
+    assert f"the lease of job {first} in {net.queue.queue_name}, and of 1 more," in warning
 
 
 async def test_what_blocks_the_loop_outside_of_a_handler_is_no_handlers_fault(

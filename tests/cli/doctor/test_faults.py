@@ -174,14 +174,7 @@ def warning(check: str, message: str, fix: str) -> Finding:
 
 @attrs.frozen
 class Fault:
-    """A fault.
-
-    Attributes:
-        name: What it is.
-        plant: The SQL that makes it, run by the superuser.
-        found: What the doctor finds.
-        undo: What takes away what the advice does not.
-    """
+    """A fault."""
 
     name: str
     plant: str
