@@ -238,7 +238,7 @@ class LeftOut:
 
 
 def _shares_the_stack(item: pytest.Item) -> bool:
-    """Tell whether a test runs on the stack that all share, and not on one of its own."""
+    """Return whether a test runs on the stack that all share, and not on one of its own."""
     if not isinstance(item, pytest.Function):
         return False
     parameters = item.callspec.params if hasattr(item, "callspec") else {}

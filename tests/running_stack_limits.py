@@ -23,7 +23,7 @@ class Limit:
     paths: tuple[str, ...]
 
     def covers(self, node_id: str) -> bool:
-        """Tell whether a test is one of them."""
+        """Return whether a test is one of them."""
         return any(
             node_id == path or node_id.startswith((f"{path}/", f"{path}::", f"{path}["))
             for path in self.paths

@@ -81,9 +81,7 @@ def test_a_claim_writes_each_job_once(jobs: JobQueue) -> None:
     assert written == {"queue updated": JOBS}
 
 
-def test_a_busy_workers_call_writes_three_rows_for_each_job_and_one_for_all(
-    jobs: JobQueue,
-) -> None:
+def test_a_busy_workers_call_writes_three_rows_for_each_job_and_one_for_all(jobs: JobQueue) -> None:
     """The next job is claimed, the last one deleted and its history written."""
     jobs.send(*[job_data()] * JOBS * 2)
     outcomes = [outcome("complete", job) for job in jobs.claim(JOBS)]

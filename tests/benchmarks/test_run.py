@@ -1,4 +1,4 @@
-"""The whole way, on a database that is somebody's: results come out, and nothing stays behind."""
+"""The whole way, on a database that is in use: results come out, and nothing stays behind."""
 
 from __future__ import annotations
 
@@ -56,13 +56,7 @@ def test_a_scenario_with_peers_leaves_nothing_behind(
     results = _run(stack, tmp_path, "drain", "shared_pool")
 
     names = {row["series"] for row in results["results"][0]["rows"]}
-    assert names == {
-        "MeshHook",
-        "pgqueuer",
-        "pgqueuer, 5 managers",
-        "procrastinate",
-        "pgmq-py",
-    }
+    assert names == {"MeshHook", "pgqueuer", "pgqueuer, 5 managers", "procrastinate", "pgmq-py"}
     assert admin.execute(LEFT).fetchone() == before
 
 

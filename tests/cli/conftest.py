@@ -31,13 +31,7 @@ COMMAND = (sys.executable, "-m", "meshhook.cli")
 
 @attrs.frozen
 class Ended:
-    """How a command ended.
-
-    Attributes:
-        code: Its exit code.
-        out: What it wrote on standard output.
-        err: What it wrote on standard error.
-    """
+    """How a command ended."""
 
     code: int
     out: str
@@ -65,12 +59,7 @@ class _Stream(io.TextIOWrapper):
 
 
 class Shell:
-    """Runs commands: in this process, or as a process of their own.
-
-    Args:
-        monkeypatch: What replaces the streams.
-        env: The settings of the environment.
-    """
+    """Runs commands: in this process, or as a process of their own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, env: Mapping[str, str]) -> None:
         self._monkeypatch = monkeypatch
@@ -136,13 +125,7 @@ class Shell:
 
 
 class Terminal:
-    """A command whose output goes to a terminal; it does not survive the block.
-
-    Args:
-        shell: Whose settings it gets.
-        argv: Its arguments.
-        env: More of its environment.
-    """
+    """A command whose output goes to a terminal; it does not survive the block."""
 
     def __init__(self, shell: Shell, *argv: str, **env: str) -> None:
         self._end, theirs = pty.openpty()

@@ -165,39 +165,27 @@ def test_replay_tells_which_are_missing(shell: Shell) -> None:
     assert left(shell) == [2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("argv", "replayed", "pauses"),
+    [(("--all", "--rate", "2"), 6, [1, 1]), (("1", "2", "3", "--rate", "0.5"), 3, [2, 2])],
+    ids=["two a second", "one in two seconds"],
+)
 @pytest.mark.usefixtures("errors")
-def test_a_rate_spaces_the_replays(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    slept: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        slept.append(round(seconds, 3))
-        now[0] += seconds
-
-    monkeypatch.setattr("meshhook.cli.bulk.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("meshhook.cli.bulk.time.sleep", sleep)
-
-    ended = shell.run("dlq", "replay", "--all", "--rate", "2")
-
-    assert ended.out == "Replayed 6 of 6 dead letters.\n"
-    assert slept == [0.0, 1.0, 1.0]
-
-
-@pytest.mark.usefixtures("errors")
-def test_a_rate_below_one_a_second_spaces_single_replays(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+def test_a_rate_spaces_the_replays(
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: tuple[str, ...],
+    replayed: int,
+    pauses: list[float],
 ) -> None:
-    now = [100.0]
+    slept: list[float] = []
+    monkeypatch.setattr("meshhook.cli.bulk.time.monotonic", lambda: 100 + sum(slept))
+    monkeypatch.setattr("meshhook.cli.bulk.time.sleep", slept.append)
 
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
+    ended = shell.run("dlq", "replay", *argv)
 
-    monkeypatch.setattr("meshhook.cli.bulk.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("meshhook.cli.bulk.time.sleep", sleep)
-
-    shell.run("dlq", "replay", "1", "2", "3", "--rate", "0.5")
-
-    assert now[0] == pytest.approx(104)
+    assert ended.out == f"Replayed {replayed} of {replayed} dead letters.\n"
+    assert slept == pytest.approx([0, *pauses])
 
 
 @pytest.mark.usefixtures("errors")
@@ -337,11 +325,7 @@ def test_purge(shell: Shell, queue_name: str) -> None:
 )
 @pytest.mark.usefixtures("errors")
 def test_what_destroys_asks_first(
-    shell: Shell,
-    argv: tuple[str, ...],
-    keyboard: str | None,
-    code: int,
-    count: int | None,
+    shell: Shell, argv: tuple[str, ...], keyboard: str | None, code: int, count: int | None
 ) -> None:
     ended = shell.run("dlq", *argv, keyboard=keyboard)
 

@@ -6,6 +6,7 @@ import io
 import re
 import signal
 import subprocess
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from meshhook.cli.exits import CommandError
 from tests.cli.conftest import Shell, job_lines, job_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def numbers(shell: Shell) -> list[int]:
@@ -388,12 +389,20 @@ def test_a_job_of_its_metadata_alone_gets_its_ids(shell: Shell, queue_name: str)
     )
 
 
-def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
+@contextmanager
+def half_a_pipe(shell: Shell) -> Iterator[subprocess.Popen[str]]:
+    """Start an upload whose first batch is enqueued, and whose pipe stays open."""
     with shell.start("enqueue", "--batch-size", "2", stdin=subprocess.PIPE) as running:
         assert running.stdin is not None
         running.stdin.write(job_lines(2))
         running.stdin.flush()
-        wait_for(shell, 2)
+        while len(shell.run("jobs", "list", "--json").json["jobs"]) < 2:
+            pass  # the test's own time limit bounds it
+        yield running
+
+
+def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
+    with half_a_pipe(shell) as running:
         running.terminate()
         running.wait()
         assert running.stderr is not None
@@ -405,22 +414,14 @@ def test_sigterm_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
 
 
 def test_a_pipe_of_any_length_is_read_as_it_comes(shell: Shell) -> None:
-    with shell.start("enqueue", "--batch-size", "2", stdin=subprocess.PIPE) as running:
-        assert running.stdin is not None
-        running.stdin.write(job_lines(2))
-        running.stdin.flush()
-        wait_for(shell, 2)
+    with half_a_pipe(shell) as running:
         out, _ = running.communicate(job_lines(1))
 
     assert out.startswith("Enqueued 3 jobs")
 
 
 def test_ctrl_c_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
-    with shell.start("enqueue", "--batch-size", "2", stdin=subprocess.PIPE) as running:
-        assert running.stdin is not None
-        running.stdin.write(job_lines(2))
-        running.stdin.flush()
-        wait_for(shell, 2)
+    with half_a_pipe(shell) as running:
         running.send_signal(signal.SIGINT)
         running.wait()  # the pipe stays open: its end would be the upload's
         assert running.stderr is not None
@@ -434,12 +435,6 @@ def test_ctrl_c_in_the_middle_of_a_pipe_says_where(shell: Shell) -> None:
         err.rstrip(),
     )
     assert err.count("\n") == 1
-
-
-def wait_for(shell: Shell, count: int) -> None:
-    """Wait until the queue holds so many jobs; the test's own time limit bounds it."""
-    while len(shell.run("jobs", "list", "--json").json["jobs"]) < count:
-        pass
 
 
 def chunks(text: bytes, size: int = 2, first: int = 1) -> list[json_lines.Chunk]:
@@ -476,12 +471,8 @@ def test_another_place_content_or_name_makes_another_request() -> None:
     (other,) = chunks(b'{"a":2}\n')
     (later,) = chunks(b'\n{"a":1}\n')
 
-    assert (
-        len(
-            {one.request_id("x"), other.request_id("x"), later.request_id("x"), one.request_id("y")}
-        )
-        == 4
-    )
+    ids = [chunk.request_id("x") for chunk in (one, other, later)]
+    assert len({*ids, one.request_id("y")}) == 4
     assert len(one.request_id("x")) < 255
 
 

@@ -7,11 +7,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from meshhook import AttemptRecord, SyncDLQService, SyncQueueService
+from meshhook import AttemptRecord, Job, SyncDLQService, SyncQueueService
 from meshhook.cli.output import error_of
 from tests.cli.conftest import Ended, Shell, job_lines, job_text
 
 RUN = str(uuid.uuid4())
+
+
+@pytest.fixture
+def claimed(shell: Shell, service: SyncQueueService) -> Job:
+    """A job that a worker has."""
+    shell.run("enqueue", job_text())
+    job = service.dequeue()
+    assert job
+    return job
 
 
 def ids(ended: Ended) -> list[int]:
@@ -71,7 +80,7 @@ def test_the_table_has_a_row_for_each_job(shell: Shell) -> None:
     assert row.split()[:4] == ["1", run_id, "available", "1"]
 
 
-def test_an_empty_list_says_so_beside_the_output(shell: Shell, queue_name: str) -> None:
+def test_an_empty_list_says_so_next_to_the_output(shell: Shell, queue_name: str) -> None:
     ended = shell.run("jobs", "list")
 
     assert (ended.code, ended.out) == (0, "")
@@ -134,14 +143,10 @@ def test_cancel_a_waiting_job(shell: Shell, queue_name: str) -> None:
 
 
 def test_cancel_takes_a_running_job_from_its_worker(
-    shell: Shell, service: SyncQueueService
+    shell: Shell, claimed: Job, service: SyncQueueService
 ) -> None:
-    shell.run("enqueue", job_text())
-    job = service.dequeue()
-    assert job
-
     assert shell.run("jobs", "cancel", "1", "--json").json["cancelled"] is True
-    assert service.extend(job) is False
+    assert service.extend(claimed) is False
 
 
 def test_cancel_of_an_unknown_job_fails(shell: Shell) -> None:
@@ -163,12 +168,9 @@ def test_retry_makes_a_scheduled_job_due(shell: Shell, service: SyncQueueService
 
 
 def test_retry_makes_a_failed_job_due_without_using_an_attempt(
-    shell: Shell, service: SyncQueueService
+    shell: Shell, claimed: Job, service: SyncQueueService
 ) -> None:
-    shell.run("enqueue", job_text())
-    job = service.dequeue()
-    assert job
-    service.retry(job, 600, "no such customer")
+    service.retry(claimed, 600, "no such customer")
 
     assert shell.run("jobs", "retry", "1", "--json").json["msg_id"] == 1
 
@@ -184,12 +186,9 @@ def test_retry_of_a_due_job_changes_nothing(shell: Shell, queue_name: str) -> No
 
 
 def test_retry_replays_a_dead_letter(
-    shell: Shell, service: SyncQueueService, dead_letters: SyncDLQService, queue_name: str
+    shell: Shell, claimed: Job, dead_letters: SyncDLQService, queue_name: str
 ) -> None:
-    shell.run("enqueue", job_text())
-    job = service.dequeue()
-    assert job
-    dead_letters.move_to_dead_letter(job, "no such customer")
+    dead_letters.move_to_dead_letter(claimed, "no such customer")
 
     assert shell.run("jobs", "retry", "1", "--json").json == {"msg_id": 2, "queue_name": queue_name}
     assert shell.run("jobs", "show", "1", "--json").json["state"] == "replayed"
@@ -197,13 +196,10 @@ def test_retry_replays_a_dead_letter(
 
 @pytest.mark.parametrize("state", ["leased", "completed"])
 def test_retry_of_a_job_that_runs_or_is_done_fails(
-    shell: Shell, service: SyncQueueService, state: str
+    shell: Shell, claimed: Job, service: SyncQueueService, state: str
 ) -> None:
-    shell.run("enqueue", job_text())
-    job = service.dequeue()
-    assert job
     if state == "completed":
-        service.acknowledge(job)
+        service.acknowledge(claimed)
 
     ended = shell.run("jobs", "retry", "1")
 
@@ -213,10 +209,7 @@ def test_retry_of_a_job_that_runs_or_is_done_fails(
 
 
 @pytest.mark.usefixtures("admin")
-def test_the_queue_may_be_an_option(
-    shell: Shell,
-    queue_name: str,
-) -> None:
+def test_the_queue_may_be_an_option(shell: Shell, queue_name: str) -> None:
     shell.env["MESHHOOK_QUEUE"] = "nowhere"
     shell.run("enqueue", job_text(), "-q", queue_name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,16 +121,18 @@ def test_status_tells_what_is_there_and_what_is_not(bare_shell: Shell, folder: P
     )
 
 
-def test_the_version_follows_the_projects_newest(folder: Path) -> None:
-    (folder / "20280101000000_mine.sql").write_text("select 1;")
+@pytest.mark.parametrize(
+    ("mine", "version"),
+    [
+        pytest.param("20280101000000", "20280101000001", id="follows the newest"),
+        pytest.param("20240101000000", "20270301120000", id="of now"),
+        pytest.param("20281231235959", "20290101000000", id="seconds carry over"),
+    ],
+)
+def test_the_version_is_of_now_or_follows_the_newest(folder: Path, mine: str, version: str) -> None:
+    (folder / f"{mine}_mine.sql").write_text("select 1;")
 
-    assert install(folder).name == f"20280101000001_{NAME}.sql"
-
-
-def test_the_version_is_of_now_where_the_projects_are_older(folder: Path) -> None:
-    (folder / "20240101000000_mine.sql").write_text("select 1;")
-
-    assert install(folder).name == f"20270301120000_{NAME}.sql"
+    assert install(folder).name == f"{version}_{NAME}.sql"
 
 
 @pytest.mark.parametrize(
@@ -152,12 +155,6 @@ def test_the_version_follows_as_text_and_as_number(folder: Path, mine: str) -> N
     assert int(own) > int(mine.partition("_")[0])
 
 
-def test_the_seconds_carry_over(folder: Path) -> None:
-    (folder / "20281231235959_mine.sql").write_text("select 1;")
-
-    assert install(folder).name == f"20290101000000_{NAME}.sql"
-
-
 def test_files_of_other_names_count_for_nothing(folder: Path) -> None:
     (folder / "README.md").write_text("hello")
     (folder / "99999999999999.sql").write_text(text())
@@ -166,20 +163,17 @@ def test_files_of_other_names_count_for_nothing(folder: Path) -> None:
     assert install(folder).name == f"20270301120000_{NAME}.sql"
 
 
-def test_a_file_is_known_by_its_content_under_another_name(folder: Path) -> None:
-    (folder / "0001_queues.sql").write_text(text())
-
-    assert state_of(folder) == "installed"
-
-
-def test_a_file_is_known_with_more_before_and_after_it(folder: Path) -> None:
-    (folder / "0001_queues.sql").write_text(f"create table mine ();\n\n{text()}\nselect 1;\n")
-
-    assert state_of(folder) == "installed"
-
-
-def test_line_endings_do_not_make_another_content(folder: Path) -> None:
-    (folder / "0001_queues.sql").write_bytes(text().replace("\n", " \r\n").encode())
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: f"create table mine ();\n\n{text}\nselect 1;\n",
+        lambda text: text.replace("\n", " \r\n"),
+    ],
+    ids=["another name", "more around it", "other line endings"],
+)
+def test_a_file_is_known_by_its_content(folder: Path, change: Callable[[str], str]) -> None:
+    (folder / "0001_queues.sql").write_bytes(change(text()).encode())
 
     assert state_of(folder) == "installed"
 

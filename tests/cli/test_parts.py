@@ -8,18 +8,14 @@ import json
 import logging
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from meshhook import WorkerStats
 from meshhook.cli import output
-from meshhook.cli.doctor import database
-from meshhook.cli.doctor.diagnosis import diagnose
-from meshhook.cli.doctor.expected import Expected
-from meshhook.cli.doctor.facts import decode
 from meshhook.cli.options import with_options
 from meshhook.cli.redaction import hide
 from meshhook.cli.watch import Watch
@@ -32,8 +28,6 @@ from meshhook.cli.worker.status_line import StatusLine
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from meshhook.cli.doctor.findings import Finding
 
 
 @pytest.mark.parametrize(
@@ -50,7 +44,7 @@ if TYPE_CHECKING:
         (1_000_000, "11 d 13 h"),
     ],
 )
-def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
+def test_an_age_has_two_units(seconds: float | None, text: str) -> None:
     assert output.age(seconds) == text
 
 
@@ -65,14 +59,13 @@ def test_an_age_is_told_in_two_units(seconds: float | None, text: str) -> None:
         (123_456_789, "job", "123456789 jobs"),
     ],
 )
-def test_a_number_is_told_with_the_right_plural(number: float, what: str, text: str) -> None:
+def test_a_number_has_the_right_plural(number: float, what: str, text: str) -> None:
     assert output.counted(number, what) == text
     assert output.counted(number, what, "are") == f"{text} {'is' if number == 1 else 'are'}"
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
-    [(None, ""), ("a\nb", "a"), ("\n a", "a"), ("x" * 200, "x" * 97 + "...")],
+    ("text", "line"), [(None, ""), ("a\nb", "a"), ("\n a", "a"), ("x" * 200, "x" * 97 + "...")]
 )
 def test_one_line_of_a_text(text: str | None, line: str) -> None:
     assert output.one_line(text) == line
@@ -262,78 +255,3 @@ async def test_a_long_run_in_a_pipe_logs_now_and_then_what_it_has_done(
         await worker_run.run_shown(worker, logged.wait, on_terminal=False)
 
     assert told[0].startswith("2 succeeded, 1 failed, 0 running")
-
-
-def facts(**more: Any) -> dict[str, Any]:
-    """Return the facts of a project that is well."""
-    return {
-        "now": "2027-01-01T00:00:00+00:00",
-        "role": "postgres",
-        "schema_version": 1,
-        "has_schema": True,
-        "has_pgmq": True,
-        "pgmq_version": "1.5.1",
-        "statement_timeout_ms": 8000,
-        "functions": {},
-        "relations": [],
-        "open_doors": [],
-        "lost_rights": [],
-        "queues": [],
-        "history": None,
-        "oldest_history": None,
-        "prunes": 0,
-        "failed": {},
-        **more,
-    }
-
-
-def findings(**more: Any) -> dict[str, Finding]:
-    decoded = decode(facts(**more))
-    return {one.check: one for one in diagnose(decoded, Expected(), [], [])}
-
-
-@pytest.mark.parametrize(
-    ("version", "status"),
-    [("1.3.9", "problem"), ("1.4.4", "ok"), ("1.13.0", "ok"), (None, "ok")],
-)
-def test_an_old_pgmq_is_a_problem(version: str | None, status: str) -> None:
-    assert findings(pgmq_version=version)["pgmq"].status == status
-
-
-def test_pg_cron_may_prune() -> None:
-    old = {"queue_name": "a", "seconds": 100 * 86_400}
-
-    assert findings(oldest_history=old)["retention"].status == "warning"
-    assert findings(oldest_history=old, prunes=1)["retention"].status == "ok"
-
-
-@pytest.mark.parametrize(
-    ("there", "expected", "status"),
-    [
-        ({"a": "1"}, {"a": "1"}, "ok"),
-        ({}, {"a": "1"}, "problem"),
-        ({"a": "2"}, {"a": "1"}, "problem"),
-        ({"a": "1", "b": "1"}, {"a": "1"}, "warning"),
-        ({"b": "1"}, {"a": "1"}, "problem"),
-        ({"a": "2", "b": "1"}, {"a": "1"}, "problem"),
-    ],
-)
-def test_functions_are_compared_by_their_text(
-    there: dict[str, str], expected: dict[str, str], status: str
-) -> None:
-    decoded = decode(facts(functions=there))
-    (found, *_) = diagnose(decoded, Expected(functions=expected), [], [])
-
-    assert (found.check, found.status) == ("functions", status)
-
-
-def test_a_slow_answer_is_not_taken_for_a_clock_that_is_off() -> None:
-    here = datetime(2027, 1, 1, tzinfo=UTC) - timedelta(seconds=8)
-
-    quick = database.clock(decode(facts()), here, 0.1)
-    slow = database.clock(decode(facts()), here, 10.0)
-
-    assert quick
-    assert quick.status == "warning"
-    assert slow
-    assert slow.status == "ok"

@@ -49,10 +49,7 @@ def test_create_list_configure_and_drop(shell: Shell, new_name: str) -> None:
 
 
 @pytest.mark.usefixtures("admin")
-def test_a_dead_letter_queue_may_have_another_name(
-    shell: Shell,
-    new_name: str,
-) -> None:
+def test_a_dead_letter_queue_may_have_another_name(shell: Shell, new_name: str) -> None:
     created = shell.run("queues", "create", new_name, "--dlq", f"{new_name}_d", "--json")
 
     assert created.json["dlq_name"] == f"{new_name}_d"

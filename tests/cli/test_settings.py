@@ -95,9 +95,7 @@ def test_a_line_that_is_no_setting_is_wrong_usage(bare_shell: Shell) -> None:
     )
 
 
-def test_a_broken_env_file_does_no_harm_where_it_is_not_needed(
-    shell: Shell,
-) -> None:
+def test_a_broken_env_file_does_no_harm_where_it_is_not_needed(shell: Shell) -> None:
     Path(".env").write_text("this is no setting\n")
 
     assert shell.run("queues", "list").code == 0

@@ -233,9 +233,7 @@ def test_a_port_that_is_taken_is_told(shell: Shell, app_dir: Path) -> None:
 
 @pytest.mark.usefixtures("queue_name")
 def test_handlers_see_the_settings_of_the_env_file(
-    bare_shell: Shell,
-    shell: Shell,
-    app_dir: Path,
+    bare_shell: Shell, shell: Shell, app_dir: Path
 ) -> None:
     shell.run("enqueue", job_text())
     settings = {**shell.env, "GREETING": "'hello # there'"}
@@ -344,13 +342,14 @@ def test_a_setting_that_is_not_usable_is_wrong_usage(
     assert message in ended.err
 
 
-def test_what_waiting_does_not_fix_ends_the_worker(shell: Shell, app_dir: Path) -> None:
-    queue = ("--queue", "nowhere")
-
-    ended = shell.run("worker", "tasks:handle", "--app-dir", str(app_dir), *queue)
+@pytest.mark.parametrize("command", ["worker", "drain"])
+def test_what_waiting_does_not_fix_ends_the_command(
+    shell: Shell, app_dir: Path, command: str
+) -> None:
+    ended = shell.run(command, "tasks:handle", "--app-dir", str(app_dir), "--queue", "nowhere")
 
     assert ended.code == 1
-    assert ended.err.splitlines()[-1].startswith("meshhook worker: ")
+    assert ended.err.splitlines()[-1].startswith(f"meshhook {command}: ")
     assert ended.err.count('"nowhere" does not exist') == 1
     assert "Traceback" not in ended.err
 
@@ -543,15 +542,6 @@ def test_drain_keeps_its_deadline(shell: Shell, app_dir: Path, service: SyncQueu
     assert "1 handed back" in ended.out
     assert "More jobs are due." in ended.err
     assert service.dequeue() is not None
-
-
-def test_drain_of_a_queue_that_is_not_there_fails(shell: Shell, app_dir: Path) -> None:
-    argv = ("--queue", "nowhere", "--app-dir", str(app_dir))
-
-    ended = shell.run("drain", "tasks:handle", *argv)
-
-    assert ended.code == 1
-    assert '"nowhere" does not exist' in ended.err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

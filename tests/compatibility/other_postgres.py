@@ -2,8 +2,8 @@
 
 `pytest -p tests.compatibility.other_postgres` takes the folder of the programs from
 `MESHHOOK_TEST_POSTGRES`, for example /usr/lib/postgresql/15/bin. They are copied, so that
-extensions can be laid beside them and another account can run them. `python -m tests.compatibility`
-does all of it.
+extensions can be laid next to them and another account can run them.
+`python -m tests.compatibility` does all of it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def major_version(programs: Path) -> int:
 def share_of(programs: Path) -> Path:
     """Return the folder of a Postgres' shared files: where its own extensions are described."""
     places = [parent / "share" for parent in programs.resolve().parents]
-    # Debian's lie at /usr/share/postgresql/15, beside /usr/lib/postgresql/15/bin.
+    # Debian's lie at /usr/share/postgresql/15, next to /usr/lib/postgresql/15/bin.
     places += [place / "postgresql" / programs.parent.name for place in places]
     return next(place for place in places if (place / "extension" / "plpgsql.control").exists())
 
@@ -114,7 +114,7 @@ def copied(programs: Path, folder: Path) -> Path:
 
 
 def _offers_to_all(extensions: Path) -> Callable[..., None]:
-    """Return what offers a version of PGMQ: whoever creates the extension next gets that one."""
+    """Return what offers a version of PGMQ: the next extension that is created has that one."""
 
     def offer(_: Server, connection: psycopg.Connection, name: str, version: str) -> None:
         del connection, name  # the folder is that of all databases

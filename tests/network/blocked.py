@@ -1,4 +1,4 @@
-"""Holding calls up in the database: what waits for a table that somebody has locked."""
+"""Holding calls up in the database: what waits for a table that another connection has locked."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ DEADLINE_SECONDS = 20
 
 @attrs.frozen
 class Lock:
-    """A table that is locked.
-
-    Attributes:
-        table: Which.
-    """
+    """A table that is locked."""
 
     table: str
     _holder: psycopg.Connection
@@ -47,7 +43,7 @@ class Lock:
         return str(row[0])
 
     def _blocked(self) -> int:
-        # Postgres tells nobody when a connection begins to wait, so this asks again and again.
+        # Postgres does not report when a connection begins to wait, so this asks again and again.
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
             row = self._watcher.execute(
@@ -56,7 +52,7 @@ class Lock:
             ).fetchone()
             if row is not None:
                 return int(row[0])
-        message = f"nobody waits for {self.table}"
+        message = f"nothing waits for {self.table}"
         raise TimeoutError(message)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
+import attrs
 import httpx
 import pytest
 from supabase import AsyncClient, Client
@@ -15,13 +16,30 @@ from meshhook.exceptions import RequestError
 from meshhook.local import LocalStack
 from meshhook.worker.health import Backoff
 from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, quick_worker
 
 CEILING_SECONDS = 0.02
 
 # How long those wait for an answer who meet a network that gives none, and before and after that.
 IMPATIENT = httpx.Timeout(0.35, connect=5.0)
 PATIENT = httpx.Timeout(5.0)
+
+
+@attrs.frozen
+class Net:
+    """What a test of a worker over a broken network needs.
+
+    Attributes:
+        proxy: What stands between the worker and the gateway.
+        queue: The test's queue, whose calls nothing breaks.
+        events: What the workers of the test do.
+        make_worker: Makes workers of the queue that reach it through the proxy.
+    """
+
+    proxy: Proxy
+    queue: SyncQueueService
+    events: Events
+    make_worker: MakeWorker
 
 
 class Pauses:
@@ -60,9 +78,9 @@ async def client(proxy: Proxy, stack: LocalStack) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def direct_client(stack: LocalStack) -> Iterator[Client]:
-    """A client that reaches the stack directly, for looking at what came of broken calls."""
+    """A client that reaches the module's stack directly, to see what broken calls have done."""
     with connect_sync(stack.url, stack.secret_key) as client:
         yield client
 
@@ -107,13 +125,15 @@ def make_worker(
     """Make workers of the test's queue that reach it through the proxy and lose no time."""
 
     def make(handler: Any, *, settle_seconds: float = 10.0, **settings: Any) -> Worker:
-        defaults: dict[str, Any] = {
-            "queue_name": queue_name,
-            "poll_interval_ms": 20,
-            "retry_config": {"base_delay_ms": 0, "max_delay_ms": 0, "max_attempts": 3},
-            "on_event": events,
-        }
         monkeypatch.setattr("meshhook.worker.settings.SETTLE_SECONDS", settle_seconds)
-        return Worker(client, handler, **{**defaults, **settings})
+        return quick_worker(client, handler, queue_name, events, **settings)
 
     return make
+
+
+@pytest.fixture
+async def net(
+    proxy: Proxy, safe_queue: SyncQueueService, events: Events, make_worker: MakeWorker
+) -> Net:
+    """A queue, workers, and the proxy between them."""
+    return Net(proxy, safe_queue, events, make_worker)

@@ -25,7 +25,7 @@ _BACKLOG = 128
 
 @attrs.define
 class Exchange:
-    """A request on its way, and what has become of it so far.
+    """A request on its way, and what has happened to it so far.
 
     Attributes:
         request: The request.
@@ -80,7 +80,7 @@ class Proxy:
 
     It listens on a port of its own, which stays the same when it refuses connections for a while.
     Each request is forwarded on a connection of its own, so what one client suffers does no harm to
-    another. It lives in the event loop of whoever opens it::
+    another. It lives in the event loop that opens it::
 
         async with Proxy(stack.url) as proxy:
             proxy.lay(lose_answer, "meshhook_enqueue")
@@ -110,7 +110,6 @@ class Proxy:
         self._connection_fault: ConnectionFault | None = None
         self._attempted: Counter[str] = Counter()
         self._forwarded: Counter[str] = Counter()
-        self._connections = 0
         self._news = anyio.Event()
         self.port = int(self._port_holder.getsockname()[1])
         self.requests: list[Message] = []
@@ -202,10 +201,6 @@ class Proxy:
         """Wait until the gateway has answered so many requests for a function."""
         await self._wait(lambda: self._forwarded[function] >= times)
 
-    async def wait_connections(self, times: int) -> None:
-        """Wait until so many connections were accepted in all."""
-        await self._wait(lambda: self._connections >= times)
-
     async def dawdle(self) -> None:
         """Take one half of the time that slowness costs: on the way there, or on the way back.
 
@@ -241,15 +236,13 @@ class Proxy:
                     self._group.start_soon(self._serve, client)
 
     async def _serve(self, client: Wire) -> None:
-        self._connections += 1
-        self._tell()
         try:
             if self._connection_fault is not None:
                 await self._connection_fault(client)
             while client.is_open and (request := await client.read_message()) is not None:
                 await self._handle(Exchange(request, client, proxy=self))
         except (OSError, anyio.ClosedResourceError):
-            client.reset()  # One of the two ends is gone, or this proxy is told to refuse.
+            client.reset()  # One of the two ends is gone, or this proxy refuses connections now.
         finally:
             client.close()
             self._wires.discard(client)

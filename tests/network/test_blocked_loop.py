@@ -21,8 +21,9 @@ from meshhook.serverless import DrainReport, drain_sync
 from meshhook.worker import drain
 from tests.jobs import job_data
 from tests.network import faults
+from tests.network.conftest import Net
 from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, do_nothing
 
 # Long enough for an extension to come in time on a machine that is busy with other things.
 LEASE_SECONDS = 2.4
@@ -96,7 +97,7 @@ async def set_in_thread(event: threading.Event) -> None:
 async def in_a_loop_of_its_own(
     main: Callable[[], Awaitable[Any]], backend: str
 ) -> AsyncIterator[list[Any]]:
-    """Run something in a thread beside the block, and wait for what it returns at the end."""
+    """Run something in a thread next to the block, and wait for what it returns at the end."""
     result: list[Any] = []
 
     async def run() -> None:
@@ -109,23 +110,24 @@ async def in_a_loop_of_its_own(
         yield result
 
 
+@pytest.fixture
 def works(
-    url: str, key: str, queue_name: str, handler: Any, jobs: int, **settings: Any
-) -> Callable[[], Awaitable[list[WorkerEvent]]]:
-    """Return what works until so many jobs have succeeded or were lost, and returns its events."""
+    proxy: Proxy, stack: LocalStack, queue_name: str, handler: Handler
+) -> Callable[..., Callable[[], Awaitable[list[WorkerEvent]]]]:
+    """Make a worker that runs until so many jobs have succeeded or were lost; gives its events."""
 
-    async def main() -> list[WorkerEvent]:
+    async def main(jobs: int, settings: dict[str, Any]) -> list[WorkerEvent]:
         events = Events()
         defaults = {"visibility_timeout_seconds": LEASE_SECONDS, "on_event": events}
         async with (
-            connect(url, key) as client,
-            Worker(client, handler, queue_name, **{**defaults, **settings}),
+            connect(proxy.url, stack.secret_key) as client,
+            Worker(client, handler.make_thumbnail, queue_name, **{**defaults, **settings}),
         ):
             with anyio.fail_after(PATIENCE_SECONDS):
                 await events.wait("succeeded", "lost", times=jobs)
         return events.all
 
-    return main
+    return lambda jobs, **settings: functools.partial(main, jobs, settings)
 
 
 def kinds(events: list[WorkerEvent], kind: str) -> list[WorkerEvent]:
@@ -133,35 +135,25 @@ def kinds(events: list[WorkerEvent], kind: str) -> list[WorkerEvent]:
 
 
 async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
-    proxy: Proxy,
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    make_worker: MakeWorker,
-    handler: Handler,
-    warnings: Warnings,
-    anyio_backend_name: str,
+    net: Net, works: Any, handler: Handler, warnings: Warnings, anyio_backend_name: str
 ) -> None:
     batch = [job_data() for _ in range(3)]
-    first, *_ = safe_queue.enqueue_many(batch).msg_ids
+    first, *_ = net.queue.enqueue_many(batch).msg_ids
     others: list[str] = []
 
     async def other_handler(message: JobMessage) -> None:
         others.append(message.run_id)
 
     blocked = works(
-        proxy.url,
-        stack.secret_key,
-        safe_queue.queue_name,
-        handler.make_thumbnail,
         jobs=3,
         concurrency=2,
         prefetch=1,
     )
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await set_in_thread(handler.blocks)
-        async with make_worker(other_handler):
-            # Four thirds of the visibility timeout, and all the time somebody else asks for jobs.
-            await proxy.wait_forwarded("meshhook_extend", 4)
+        async with net.make_worker(other_handler):
+            # Four thirds of the visibility timeout, and all the time another worker asks for jobs.
+            await net.proxy.wait_forwarded("meshhook_extend", 4)
         handler.may_go_on.set()
     (events,) = result
 
@@ -169,7 +161,7 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     assert len(kinds(events, "succeeded")) == 3
     assert kinds(events, "lost") == []
     assert warnings.about("lost the lease") == []
-    records = [record for data in batch for record in safe_queue.find_jobs(data["run_id"])]
+    records = [record for data in batch for record in net.queue.find_jobs(data["run_id"])]
     assert [(record.state, record.attempts) for record in records] == [("completed", ())] * 3
     line = Handler.make_thumbnail.__code__.co_firstlineno + 4
     culprit = f"the handler Handler.make_thumbnail at {__file__}:{line}, with job "
@@ -180,7 +172,7 @@ async def test_jobs_of_a_blocked_loop_run_once_and_the_handler_is_named(
     (summary, *_) = warnings.about("the event loop moves again")
     assert culprit in summary
     event, *_ = kinds(events, "blocked")
-    assert (event.queue_name, event.attempt) == (safe_queue.queue_name, 1)
+    assert (event.queue_name, event.attempt) == (net.queue.queue_name, 1)
     assert event.msg_id in {first, first + 1, first + 2}
     assert event.seconds is not None
     assert event.seconds > LEASE_SECONDS
@@ -236,7 +228,7 @@ async def test_a_drain_keeps_its_jobs_too_and_leaves_no_thread(
 
 async def test_extensions_that_fail_are_logged_once_and_tried_again(
     proxy: Proxy,
-    stack: LocalStack,
+    works: Any,
     safe_queue: SyncQueueService,
     handler: Handler,
     warnings: Warnings,
@@ -244,9 +236,7 @@ async def test_extensions_that_fail_are_logged_once_and_tried_again(
 ) -> None:
     safe_queue.enqueue(job_data())
     proxy.lay(faults.answer(503), "meshhook_extend", times=2)
-    blocked = works(
-        proxy.url, stack.secret_key, safe_queue.queue_name, handler.make_thumbnail, jobs=1
-    )
+    blocked = works(jobs=1)
 
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await proxy.wait_forwarded("meshhook_extend")
@@ -260,21 +250,10 @@ async def test_extensions_that_fail_are_logged_once_and_tried_again(
 
 
 async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long_ago(
-    proxy: Proxy,
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    handler: Handler,
-    warnings: Warnings,
-    anyio_backend_name: str,
+    net: Net, works: Any, handler: Handler, warnings: Warnings, anyio_backend_name: str
 ) -> None:
-    first, second = safe_queue.enqueue_many([job_data(), job_data()]).msg_ids
+    first, second = net.queue.enqueue_many([job_data(), job_data()]).msg_ids
     blocked = works(
-        proxy.url,
-        stack.secret_key,
-        safe_queue.queue_name,
-        handler.make_thumbnail,
         jobs=2,
         concurrency=1,
         prefetch=1,
@@ -282,19 +261,17 @@ async def test_a_job_is_not_kept_without_end_by_a_handler_whose_time_was_up_long
         job_timeout_seconds=0.1,
     )
 
-    async def other_handler(_: JobMessage) -> None: ...
-
     async with in_a_loop_of_its_own(blocked, anyio_backend_name) as result:
         await set_in_thread(handler.blocks)
-        async with make_worker(other_handler):
+        async with net.make_worker(do_nothing):
             # Both: the second one has no better prospects behind a handler that does not end.
-            await events.wait("succeeded", times=2)
+            await net.events.wait("succeeded", times=2)
         handler.may_go_on.set()
     (lost,) = result
 
     assert {event.msg_id for event in kinds(lost, "lost")} == {first, second}
     (warning,) = warnings.about("extended no longer")
-    assert f"the lease of job {first} in {safe_queue.queue_name}, and of 1 more," in warning
+    assert f"the lease of job {first} in {net.queue.queue_name}, and of 1 more," in warning
 
 
 async def test_what_blocks_the_loop_outside_of_a_handler_is_no_handlers_fault(

@@ -11,14 +11,12 @@ import anyio.to_thread
 import pytest
 from supabase import AsyncClient, Client
 
-from meshhook import JobMessage, QueueService, SyncQueueService, connect_sync
+from meshhook import JobMessage, QueueService, SyncQueueService
 from meshhook.local import LocalStack
 from tests.jobs import job_data
 from tests.network import faults
 from tests.network.blocked import locked
-from tests.network.conftest import Pauses
-from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.network.conftest import Net, Pauses
 
 
 @pytest.fixture(scope="session")
@@ -26,13 +24,6 @@ def stack() -> Iterator[LocalStack]:
     """A stack of this module's own, because its database goes away."""
     with LocalStack() as stack:
         yield stack
-
-
-@pytest.fixture(scope="session")
-def direct_client(stack: LocalStack) -> Iterator[Client]:
-    """A client of that stack."""
-    with connect_sync(stack.url, stack.secret_key) as client:
-        yield client
 
 
 @pytest.fixture
@@ -43,69 +34,50 @@ def queue_name(direct_client: Client) -> str:
     return queue.queue_name
 
 
-def stop_and_start(stack: LocalStack) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what stops the database in order, and what starts it again."""
-    return stack.stop_database, stack.start_database
-
-
-def kill_and_start(stack: LocalStack) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what kills the database as a crash would, and what starts it again."""
-    return stack.kill_database, stack.start_database
-
-
-@pytest.mark.parametrize("ways", [stop_and_start, kill_and_start])
+@pytest.mark.parametrize("end", [LocalStack.stop_database, LocalStack.kill_database])
 async def test_a_worker_lives_through_a_restart_of_the_database_and_every_job_runs_once(
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
-    ways: Callable[[LocalStack], tuple[Callable[[], None], Callable[[], None]]],
+    net: Net, stack: LocalStack, pauses: Pauses, end: Callable[[LocalStack], None]
 ) -> None:
-    stop, start = ways(stack)
     jobs = [job_data() for _ in range(200)]
     runs: Counter[str] = Counter()
-    safe_queue.enqueue_many(jobs)
+    net.queue.enqueue_many(jobs)
 
     async def handler(message: JobMessage) -> None:
         runs[message.run_id] += 1
         await anyio.lowlevel.checkpoint()
 
-    async with make_worker(handler, concurrency=5, grace_seconds=5) as worker:
-        await events.wait("succeeded", times=20)
-        await anyio.to_thread.run_sync(stop)
-        await events.wait("outage")
+    async with net.make_worker(handler, concurrency=5, grace_seconds=5) as worker:
+        await net.events.wait("succeeded", times=20)
+        await anyio.to_thread.run_sync(end, stack)
+        await net.events.wait("outage")
         await pauses.wait(3)
-        await anyio.to_thread.run_sync(start)
-        await events.wait("recovered")
-        await events.wait("succeeded", times=200)
+        await anyio.to_thread.run_sync(stack.start_database)
+        await net.events.wait("recovered")
+        await net.events.wait("succeeded", times=200)
 
     assert runs == Counter(job["run_id"] for job in jobs)
     assert (worker.get_stats().lost, worker.get_stats().failed) == (0, 0)
-    assert safe_queue.get_queue_metrics().queue_length == 0
+    assert net.queue.get_queue_metrics().queue_length == 0
 
 
 @pytest.mark.usefixtures("pauses")
 async def test_a_worker_lives_through_a_restart_of_the_gateway_and_every_job_runs_once(
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
+    net: Net, stack: LocalStack
 ) -> None:
     jobs = [job_data() for _ in range(200)]
     runs: Counter[str] = Counter()
-    safe_queue.enqueue_many(jobs)
+    net.queue.enqueue_many(jobs)
 
     async def handler(message: JobMessage) -> None:
         runs[message.run_id] += 1
 
-    async with make_worker(handler, concurrency=5):
-        await events.wait("succeeded", times=20)
+    async with net.make_worker(handler, concurrency=5):
+        await net.events.wait("succeeded", times=20)
         await anyio.to_thread.run_sync(stack.restart_gateway)
-        await events.wait("succeeded", times=200)
+        await net.events.wait("succeeded", times=200)
 
     assert runs == Counter(job["run_id"] for job in jobs)
-    assert events.of("lost", "failed") == []
+    assert net.events.of("lost", "failed") == []
 
 
 def terminate_blocked(stack: LocalStack, table: str, then: Callable[[], None]) -> str:
@@ -125,45 +97,36 @@ def terminate_blocked(stack: LocalStack, table: str, then: Callable[[], None]) -
 
 
 async def test_a_claim_whose_connection_to_the_database_is_ended_is_repeated(
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
-    proxy: Proxy,
+    net: Net, stack: LocalStack, pauses: Pauses
 ) -> None:
     runs: Counter[str] = Counter()
     jobs = [job_data() for _ in range(10)]
-    safe_queue.enqueue_many(jobs)
+    net.queue.enqueue_many(jobs)
     locked = anyio.Event()
 
     async def handler(message: JobMessage) -> None:
         runs[message.run_id] += 1
 
     # The claim has its jobs, and waits for the table in which it is remembered.
-    proxy.lay(faults.hold(locked), "meshhook_dequeue")
-    async with make_worker(handler, concurrency=10):
+    net.proxy.lay(faults.hold(locked), "meshhook_dequeue")
+    async with net.make_worker(handler, concurrency=10):
         query = await anyio.to_thread.run_sync(
             terminate_blocked, stack, "requests", lambda: anyio.from_thread.run_sync(locked.set)
         )
-        await events.wait("succeeded", times=10)
+        await net.events.wait("succeeded", times=10)
 
     assert "meshhook_dequeue" in query
     assert len(pauses.all) >= 1
     assert runs == Counter(job["run_id"] for job in jobs)
-    assert [event.attempt for event in events.of("started")] == [1] * 10
+    assert [event.attempt for event in net.events.of("started")] == [1] * 10
 
 
 async def test_a_settle_whose_connection_to_the_database_is_ended_is_repeated(
-    stack: LocalStack,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
+    net: Net, stack: LocalStack, pauses: Pauses
 ) -> None:
     runs: Counter[str] = Counter()
     jobs = [job_data() for _ in range(10)]
-    safe_queue.enqueue_many(jobs)
+    net.queue.enqueue_many(jobs)
     locked = anyio.Event()
 
     async def handler(message: JobMessage) -> None:
@@ -171,17 +134,17 @@ async def test_a_settle_whose_connection_to_the_database_is_ended_is_repeated(
         await locked.wait()
 
     # The settle has deleted its jobs, and waits for the table in which they are counted.
-    async with make_worker(handler, concurrency=10):
-        await events.wait("started", times=10)
+    async with net.make_worker(handler, concurrency=10):
+        await net.events.wait("started", times=10)
         query = await anyio.to_thread.run_sync(
             terminate_blocked, stack, "totals", lambda: anyio.from_thread.run_sync(locked.set)
         )
-        await events.wait("succeeded", times=10)
+        await net.events.wait("succeeded", times=10)
 
     assert "meshhook_settle" in query
     assert len(pauses.all) >= 1
     assert runs == Counter(job["run_id"] for job in jobs)
-    assert events.of("lost", "failed") == []
+    assert net.events.of("lost", "failed") == []
 
 
 async def test_a_service_gets_through_though_its_connection_to_the_database_is_ended(

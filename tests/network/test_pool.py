@@ -10,14 +10,13 @@ import anyio.to_thread
 import pytest
 from supabase import Client
 
-from meshhook import JobMessage, SyncQueueService, connect_sync
+from meshhook import SyncQueueService
 from meshhook.local import LocalStack
 from tests.jobs import job_data
 from tests.network import faults
 from tests.network.blocked import locked
-from tests.network.conftest import Pauses
-from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.network.conftest import Net, Pauses
+from tests.worker.conftest import do_nothing
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +24,6 @@ def stack() -> Iterator[LocalStack]:
     """A stack whose gateway has one connection to the database, and waits for it but briefly."""
     with LocalStack(pool_size=1, pool_timeout_seconds=0.3) as stack:
         yield stack
-
-
-@pytest.fixture(scope="session")
-def direct_client(stack: LocalStack) -> Iterator[Client]:
-    """A client of that stack."""
-    with connect_sync(stack.url, stack.secret_key) as client:
-        yield client
 
 
 @pytest.fixture
@@ -43,30 +35,23 @@ def queue_name(direct_client: Client) -> str:
 
 
 async def test_a_worker_waits_until_there_is_a_connection_to_the_database(
-    stack: LocalStack,
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
+    net: Net, stack: LocalStack, pauses: Pauses
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     def enqueue() -> None:
-        safe_queue.enqueue(job_data())
+        net.queue.enqueue(job_data())
 
-    # The claim waits until somebody else's call has the only connection, and keeps it.
+    # The claim waits until another call has the only connection, and keeps it.
     may_claim = anyio.Event()
-    proxy.lay(faults.hold(may_claim), "meshhook_dequeue")
-    async with make_worker(handler), anyio.create_task_group() as group:
-        await proxy.wait_attempted("meshhook_dequeue")
+    net.proxy.lay(faults.hold(may_claim), "meshhook_dequeue")
+    async with net.make_worker(do_nothing), anyio.create_task_group() as group:
+        await net.proxy.wait_attempted("meshhook_dequeue")
         with locked(stack, "requests") as lock:
             group.start_soon(anyio.to_thread.run_sync, enqueue)
             query = await anyio.to_thread.run_sync(lock.wait_for_blocked)
             may_claim.set()
             await pauses.wait(3)
-        await events.wait("recovered")
-        await events.wait("succeeded")
+        await net.events.wait("recovered")
+        await net.events.wait("succeeded")
 
     assert "meshhook_enqueue" in query
-    assert "PGRST003" in str(events.of("outage")[0].error_message)
+    assert "PGRST003" in str(net.events.of("outage")[0].error_message)

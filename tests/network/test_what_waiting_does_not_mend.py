@@ -1,4 +1,4 @@
-"""P7, its other half: a worker stops at what no waiting mends, with an error that names the fix."""
+"""P7, its other half: a worker stops where waiting does not help, and its error names the fix."""
 
 from __future__ import annotations
 
@@ -28,13 +28,10 @@ from meshhook import (
 from meshhook.local import LocalStack
 from tests.jobs import job_data
 from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 WRONG_KEY = "sb_secret_00000000000000000000000000000000"
 PROJECT = Path(__file__).parents[2]
-
-
-async def do_nothing(_: JobMessage) -> None: ...
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,12 @@ import anyio
 import pytest
 from supabase import AsyncClient
 
-from meshhook import JobMessage, SyncQueueService
+from meshhook import JobMessage
 from tests.jobs import job_data
 from tests.network import faults
-from tests.network.conftest import CEILING_SECONDS, IMPATIENT, PATIENT, Pauses
+from tests.network.conftest import CEILING_SECONDS, IMPATIENT, PATIENT, Net, Pauses
 from tests.network.outages import OUTAGES, Outage
-from tests.network.proxy import Proxy
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import do_nothing
 
 EACH_OUTAGE = pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
 
@@ -30,65 +29,56 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
 @EACH_OUTAGE
 async def test_an_outage_is_waited_out_and_every_job_runs_once(
-    client: AsyncClient,
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
-    caplog: pytest.LogCaptureFixture,
-    outage: Outage,
+    net: Net, client: AsyncClient, pauses: Pauses, caplog: pytest.LogCaptureFixture, outage: Outage
 ) -> None:
     client.postgrest.session.timeout = PATIENT
     runs: Counter[str] = Counter()
     before, during = [job_data() for _ in range(3)], [job_data() for _ in range(3)]
-    safe_queue.enqueue_many(before)
+    net.queue.enqueue_many(before)
 
     async def handler(message: JobMessage) -> None:
         runs[message.run_id] += 1
         if message.run_id in {job["run_id"] for job in before}:
-            await events.wait("outage")
+            await net.events.wait("outage")
 
-    async with make_worker(handler) as worker:
-        await events.wait("started", times=3)
-        outage.begin(proxy)
+    async with net.make_worker(handler) as worker:
+        await net.events.wait("started", times=3)
+        outage.begin(net.proxy)
         if outage.is_silent:
             client.postgrest.session.timeout = IMPATIENT
-        await events.wait("outage")
-        safe_queue.enqueue_many(during)
+        await net.events.wait("outage")
+        net.queue.enqueue_many(during)
         await pauses.wait(2 if outage.is_silent else 8)
         client.postgrest.session.timeout = PATIENT
-        proxy.clear()
+        net.proxy.clear()
         pauses_before = len(pauses.all)
-        await events.wait("succeeded", times=6)
-        await events.wait("recovered")
+        await net.events.wait("succeeded", times=6)
+        await net.events.wait("recovered")
         pauses_after = len(pauses.all) - pauses_before
 
     assert runs == Counter(job["run_id"] for job in (*before, *during))
     stats = worker.get_stats()
     assert (stats.succeeded, stats.failed, stats.lost) == (6, 0, 0)
     assert stats.unhealthy_since is None
-    assert safe_queue.get_queue_metrics().queue_length == 0
+    assert net.queue.get_queue_metrics().queue_length == 0
     # A claim and a settle may have been under way when it ended, and each makes one pause more.
     assert pauses_after <= 2
-    assert [len(events.of(kind)) for kind in ("outage", "recovered")] == [1, 1]
+    assert [len(net.events.of(kind)) for kind in ("outage", "recovered")] == [1, 1]
     assert told(caplog) == ["waiting for Supabase", "Supabase is back aft"]
 
 
-async def test_pauses_grow_to_the_ceiling_and_begin_anew_after_a_success(
-    proxy: Proxy, events: Events, pauses: Pauses, make_worker: MakeWorker
+async def test_pauses_grow_to_the_ceiling_and_begin_again_after_a_success(
+    net: Net, pauses: Pauses
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler):
-        await proxy.wait_forwarded("meshhook_dequeue")
-        proxy.refuse()
+    async with net.make_worker(do_nothing):
+        await net.proxy.wait_forwarded("meshhook_dequeue")
+        net.proxy.refuse()
         await pauses.wait(8)
         first = pauses.all[:8]
-        proxy.accept()
-        await events.wait("recovered")
+        net.proxy.accept()
+        await net.events.wait("recovered")
         pauses.all.clear()
-        proxy.refuse()
+        net.proxy.refuse()
         await pauses.wait(1)
 
     expected = [min(CEILING_SECONDS, CEILING_SECONDS / 8 * 2**n) for n in range(8)]
@@ -97,13 +87,11 @@ async def test_pauses_grow_to_the_ceiling_and_begin_anew_after_a_success(
 
 
 async def test_a_pause_that_the_server_asks_for_is_kept_to_up_to_the_ceiling(
-    proxy: Proxy, pauses: Pauses, make_worker: MakeWorker
+    net: Net, pauses: Pauses
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    proxy.lay(faults.answer(429, retry_after="600"), "meshhook_dequeue")
-    async with make_worker(handler):
-        await proxy.wait_forwarded("meshhook_dequeue")
+    net.proxy.lay(faults.answer(429, retry_after="600"), "meshhook_dequeue")
+    async with net.make_worker(do_nothing):
+        await net.proxy.wait_forwarded("meshhook_dequeue")
 
     assert pauses.all == [CEILING_SECONDS]
 
@@ -111,28 +99,24 @@ async def test_a_pause_that_the_server_asks_for_is_kept_to_up_to_the_ceiling(
 @pytest.mark.usefixtures("pauses")
 @pytest.mark.parametrize("function", ["meshhook_dequeue", "meshhook_settle", "meshhook_extend"])
 async def test_a_key_that_expires_is_waited_for_whichever_call_meets_it_first(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    function: str,
+    net: Net, function: str
 ) -> None:
-    safe_queue.enqueue(job_data())
+    net.queue.enqueue(job_data())
     expired = faults.answer(401, {"code": "PGRST303", "message": "JWT expired"})
 
     async def handler(_: JobMessage) -> None:
-        before = proxy.attempted(function)
-        proxy.lay(expired, function, times=3)
+        before = net.proxy.attempted(function)
+        net.proxy.lay(expired, function, times=3)
         if function != "meshhook_settle":
-            await proxy.wait_attempted(function, before + 4)
+            await net.proxy.wait_attempted(function, before + 4)
 
     # A settle meets it by itself here; a claim that takes it along would meet it as a claim.
     rarely = {"poll_interval_ms": 3_600_000} if function == "meshhook_settle" else {}
-    async with make_worker(handler, visibility_timeout_seconds=3, grace_seconds=1, **rarely):
-        await events.wait("succeeded")
+    async with net.make_worker(handler, visibility_timeout_seconds=3, grace_seconds=1, **rarely):
+        await net.events.wait("succeeded")
 
-    assert len(events.of("started")) == 1
-    assert events.of("lost", "failed", "released") == []
+    assert len(net.events.of("started")) == 1
+    assert net.events.of("lost", "failed", "released") == []
 
 
 ALONE_IN_AN_OUTAGE = {"extensions": "meshhook_extend", "settles": "meshhook_settle"}
@@ -140,15 +124,10 @@ ALONE_IN_AN_OUTAGE = {"extensions": "meshhook_extend", "settles": "meshhook_sett
 
 @pytest.mark.usefixtures("pauses")
 @pytest.mark.parametrize("function", ALONE_IN_AN_OUTAGE.values(), ids=ALONE_IN_AN_OUTAGE)
-async def test_an_outage_that_no_claim_notices_is_told_too(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    caplog: pytest.LogCaptureFixture,
-    function: str,
+async def test_an_outage_that_no_claim_notices_is_reported_too(
+    net: Net, caplog: pytest.LogCaptureFixture, function: str
 ) -> None:
-    safe_queue.enqueue(job_data())
+    net.queue.enqueue(job_data())
     may_end = anyio.Event()
 
     async def handler(_: JobMessage) -> None:
@@ -156,50 +135,39 @@ async def test_an_outage_that_no_claim_notices_is_told_too(
 
     # The queue is not asked again for an hour; extensions and settles are all that is sent.
     settings = {"visibility_timeout_seconds": 3, "poll_interval_ms": 3_600_000}
-    async with make_worker(handler, **settings) as worker:
-        await events.wait("started")
-        proxy.lay(faults.reset, function, times=3)
+    async with net.make_worker(handler, **settings) as worker:
+        await net.events.wait("started")
+        net.proxy.lay(faults.reset, function, times=3)
         if function == "meshhook_settle":
             may_end.set()
-        await proxy.wait_forwarded(function)
-        told_meanwhile, last_error = told(caplog), worker.get_stats().last_error
+        await net.proxy.wait_forwarded(function)
+        told_during_it, last_error = told(caplog), worker.get_stats().last_error
         may_end.set()
-        await events.wait("succeeded")
+        await net.events.wait("succeeded")
 
     assert last_error is not None
-    assert told_meanwhile[:1] == ["waiting for Supabase"]
+    assert told_during_it[:1] == ["waiting for Supabase"]
 
 
 async def test_a_worker_that_starts_in_an_outage_begins_when_it_ends(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
+    net: Net, pauses: Pauses
 ) -> None:
-    safe_queue.enqueue(job_data())
+    net.queue.enqueue(job_data())
 
-    async def handler(_: JobMessage) -> None: ...
-
-    proxy.refuse()
-    async with make_worker(handler):
+    net.proxy.refuse()
+    async with net.make_worker(do_nothing):
         await pauses.wait(3)
-        proxy.accept()
-        await events.wait("succeeded")
+        net.proxy.accept()
+        await net.events.wait("succeeded")
 
-    assert [len(events.of(kind)) for kind in ("outage", "recovered")] == [1, 1]
+    assert [len(net.events.of(kind)) for kind in ("outage", "recovered")] == [1, 1]
 
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_claim_whose_answers_are_lost_claims_no_more_than_it_asked_for(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
-    times: int,
+    net: Net, pauses: Pauses, times: int
 ) -> None:
-    safe_queue.enqueue_many([job_data() for _ in range(5)])
+    net.queue.enqueue_many([job_data() for _ in range(5)])
     at_work = anyio.Event()
     may_end = anyio.Event()
 
@@ -207,36 +175,30 @@ async def test_a_claim_whose_answers_are_lost_claims_no_more_than_it_asked_for(
         at_work.set()
         await may_end.wait()
 
-    proxy.lay(faults.lose_answer, "meshhook_dequeue", times)
-    async with make_worker(handler, concurrency=2):
+    net.proxy.lay(faults.lose_answer, "meshhook_dequeue", times)
+    async with net.make_worker(handler, concurrency=2):
         await at_work.wait()
-        claimed = safe_queue.get_queue_metrics().invisible_jobs
+        claimed = net.queue.get_queue_metrics().invisible_jobs
         may_end.set()
-        await events.wait("succeeded", times=5)
+        await net.events.wait("succeeded", times=5)
 
     assert claimed == 2
     assert len(pauses.all) == times
-    assert [event.attempt for event in events.of("started")] == [1] * 5
+    assert [event.attempt for event in net.events.of("started")] == [1] * 5
 
 
 async def test_a_worker_that_cannot_settle_does_not_go_on_claiming(
-    proxy: Proxy,
-    safe_queue: SyncQueueService,
-    events: Events,
-    pauses: Pauses,
-    make_worker: MakeWorker,
+    net: Net, pauses: Pauses
 ) -> None:
-    safe_queue.enqueue_many([job_data() for _ in range(60)])
+    net.queue.enqueue_many([job_data() for _ in range(60)])
 
-    async def handler(_: JobMessage) -> None: ...
-
-    proxy.lay_for_good(faults.answer(503), "meshhook_settle")
-    async with make_worker(handler, concurrency=5):
+    net.proxy.lay_for_good(faults.answer(503), "meshhook_settle")
+    async with net.make_worker(do_nothing, concurrency=5):
         await pauses.wait(12)
-        begun = len(events.of("started"))
-        proxy.clear()
-        await events.wait("succeeded", times=60)
+        begun = len(net.events.of("started"))
+        net.proxy.clear()
+        await net.events.wait("succeeded", times=60)
 
     # All that was done and not settled is done again if this worker dies now.
     assert begun <= 4 * 5
-    assert events.of("lost") == []
+    assert net.events.of("lost") == []

@@ -19,12 +19,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 @attrs.frozen
 class Message:
-    """A request or an answer.
-
-    Attributes:
-        head: The first line and the headers, with the empty line.
-        body: The body.
-    """
+    """A request or an answer."""
 
     head: bytes
     body: bytes = attrs.field(repr=False)
@@ -106,7 +101,7 @@ class Wire:
             data = data[self._socket.send(data) :]
 
     def close(self) -> None:
-        """Close in order: the other end reads what was sent, and then the end."""
+        """Close cleanly: the other end reads what was sent, and then the end."""
         if self.is_open:
             self.is_open = False
             anyio.notify_closing(self._socket)
@@ -135,7 +130,7 @@ async def connect(address: tuple[str, int]) -> Wire:
         address: Host and port.
 
     Raises:
-        OSError: There is nobody.
+        OSError: Nothing listens there.
     """
     connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     connecting.setblocking(False)

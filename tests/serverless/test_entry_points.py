@@ -18,6 +18,7 @@ from meshhook import ConfigurationError, JobMessage, QueueNotFoundError
 from meshhook.serverless import asgi_app, http, lambda_handler, wsgi_app
 from tests.jobs import job_data
 from tests.serverless.conftest import SECRET
+from tests.worker.conftest import do_nothing
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -31,7 +32,8 @@ def one_job(admin: psycopg.Connection, queue_name: str) -> str:
     return queue_name
 
 
-async def do_nothing(_: JobMessage) -> None: ...
+async def hang(_: JobMessage) -> None:
+    await anyio.sleep_forever()
 
 
 async def fail(_: JobMessage) -> None:
@@ -83,9 +85,6 @@ def test_lambda_without_a_context_drains_without_a_deadline_of_its_own(
 
 
 def test_lambda_hands_back_what_takes_too_long(one_job: str) -> None:
-    async def hang(_: JobMessage) -> None:
-        await anyio.sleep_forever()
-
     answer = lambda_handler(hang, queue_name=one_job)({}, Context(1_000))
 
     assert (answer["released"], answer["more_waiting"]) == (1, True)
@@ -93,9 +92,6 @@ def test_lambda_hands_back_what_takes_too_long(one_job: str) -> None:
 
 
 def test_lambda_keeps_to_a_deadline_that_is_shorter(one_job: str) -> None:
-    async def hang(_: JobMessage) -> None:
-        await anyio.sleep_forever()
-
     entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=timedelta(milliseconds=500))
 
     assert entry({}, Context(900_000))["seconds"] < 0.5
@@ -115,9 +111,7 @@ Ask = Callable[..., httpx.Response]
 Headers = dict[str, str] | None
 
 
-def ask_asgi(
-    app: Any, method: str = "POST", headers: dict[str, str] | None = None
-) -> httpx.Response:
+def ask_asgi(app: Any, method: str = "POST", headers: Headers = None) -> httpx.Response:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://function") as http:
@@ -126,9 +120,7 @@ def ask_asgi(
     return anyio.run(ask)
 
 
-def ask_wsgi(
-    app: Any, method: str = "POST", headers: dict[str, str] | None = None
-) -> httpx.Response:
+def ask_wsgi(app: Any, method: str = "POST", headers: Headers = None) -> httpx.Response:
     transport = httpx.WSGITransport(app)
     with httpx.Client(transport=transport, base_url="http://function") as http:
         return http.request(method, "/", headers=headers)
@@ -213,7 +205,7 @@ def test_an_app_logs_what_fails(
     assert_failure_logged(caplog)
 
 
-def test_what_must_be_mended_is_told(make_app: Any, ask: Ask) -> None:
+def test_what_must_be_fixed_is_reported(make_app: Any, ask: Ask) -> None:
     answer = ask(make_app(do_nothing, queue_name="never_created"), headers=AUTHORIZED)
 
     assert answer.status_code == 500
@@ -230,7 +222,7 @@ def test_a_secret_that_is_none_is_refused(
         make_app(do_nothing)
 
 
-async def test_the_asgi_app_minds_the_lifespan() -> None:
+async def test_the_asgi_app_handles_the_lifespan() -> None:
     incoming = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent: list[Any] = []
 
@@ -256,9 +248,7 @@ def test_a_plain_handler_of_the_wsgi_app_runs_in_a_thread(one_job: str) -> None:
 
 
 def test_a_token_of_any_bytes_is_compared_and_refused() -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    endpoint = http.Endpoint(handler, SECRET, {})
+    endpoint = http.Endpoint(do_nothing, SECRET, {})
 
     assert endpoint.refusal("POST", "Bearer \xfc\u0431") == http.UNAUTHORIZED
     assert endpoint.refusal("POST", f"Bearer {SECRET}") is None

@@ -1,4 +1,4 @@
-"""Accounting for every job: what became of it, how often it was executed, and why."""
+"""Accounting for every job: its outcome, how often it was executed, and why."""
 
 from __future__ import annotations
 
@@ -25,13 +25,7 @@ STOP_SECONDS = 2 + 5 + 10 + 5
 
 @attrs.frozen
 class Accounts:
-    """The outcome of a soak.
-
-    Attributes:
-        rows: The table: what was counted, and how much.
-        problems: What is unaccounted for.
-        strikes: How often which kind of strike hit.
-    """
+    """The outcome of a soak."""
 
     rows: list[tuple[str, object]]
     problems: list[str]
@@ -39,14 +33,7 @@ class Accounts:
 
 
 class Accountant:
-    """Goes through the books.
-
-    Args:
-        kinds: The jobs that were enqueued, with how they behave.
-        records: What the database says.
-        story: What the journal tells.
-        ledger: What the proxies saw.
-    """
+    """Goes through the books."""
 
     def __init__(
         self, kinds: dict[int, str], records: Records, story: Story, ledger: Ledger
@@ -88,7 +75,7 @@ class Accountant:
         for msg_id in self._kinds.keys() - finished - queued:
             self._problem(msg_id, "lost: neither finished nor queued")
         for msg_id in (finished | queued) - self._kinds.keys():
-            self._problem(msg_id, "nobody enqueued it, or it was enqueued twice")
+            self._problem(msg_id, "not enqueued, or it was enqueued twice")
         for msg_id in queued:
             self._problem(msg_id, "stuck: still queued")
         for msg_id in finished & queued:
@@ -111,21 +98,21 @@ class Accountant:
         expected = "dead_lettered" if kind in DEAD else "completed"
         if state == expected:
             return
-        if expected == "completed" and self._was_buried(msg_id):
+        if expected == "completed" and self._was_dead_lettered_by_a_claim(msg_id):
             self._early_deaths += 1  # Its lapses used up its attempts, and each is looked at.
         elif kind == "over time" and self._returned_before_its_clock_went_on(msg_id):
             self._late_successes += 1
         else:
             self._problem(msg_id, f"{state} instead of {expected}")
 
-    def _was_buried(self, msg_id: int) -> bool:
-        """Tell whether it was a claim that moved the job to the dead letter queue."""
+    def _was_dead_lettered_by_a_claim(self, msg_id: int) -> bool:
+        """Return whether it was a claim that moved the job to the dead letter queue."""
         last = self._records.failed.get(msg_id, [])[-1:]
         is_dead = self._records.finished[msg_id].state == "dead_lettered"
         return is_dead and bool(last) and last[0].outcome == "lapsed"
 
     def _returned_before_its_clock_went_on(self, msg_id: int) -> bool:
-        """Tell whether a handler that works too long had ended when its frozen worker woke up."""
+        """Return whether a handler that works too long had ended when its frozen worker woke up."""
         return any(
             self._story.was_frozen(e.worker, e.began + JOB_TIMEOUT_SECONDS, e.ended)
             for e in self._returned(msg_id)
@@ -146,7 +133,7 @@ class Accountant:
     def _check_endings(self, msg_id: int) -> None:
         """One settle, and no more, has finished the job; or a claim that found it past its last."""
         endings = self._endings.get(msg_id, [])
-        expected = 0 if self._was_buried(msg_id) else 1
+        expected = 0 if self._was_dead_lettered_by_a_claim(msg_id) else 1
         unheard = not endings and msg_id in self._ledger.unheard_settles
         if len(endings) != expected and not unheard:
             self._problem(msg_id, f"finished {len(endings)} times, not {expected}: {endings}")
@@ -229,11 +216,11 @@ class Accountant:
         return went_on or self._why_for_nothing(first) is not None
 
     def _went_on_until_its_process_ended(self, first: Execution, second: Execution) -> bool:
-        """Tell whether a thread outlived its attempt's time, and could not write down its end.
+        """Return whether a thread outlived its attempt's time, and could not write down its end.
 
         Only the thread of a plain handler may do that, only if its time was up before the second
         began and its attempt is known to have failed of that, and only until its process is gone.
-        An async handler writes its end before its time-out is told to anybody.
+        An async handler writes its end before its time-out is reported.
         """
         return (
             first.is_plain
@@ -244,7 +231,7 @@ class Accountant:
         )
 
     def _timed_out(self, receipt: Receipt) -> bool:
-        """Tell whether the database was told that an attempt ran out of time."""
+        """Return whether the database received that an attempt ran out of time."""
         msg_id, read_ct = receipt
         failed = self._records.failed.get(msg_id, ())
         return any(a.read_ct == read_ct and a.error_type == "JobTimeoutError" for a in failed)
@@ -278,7 +265,7 @@ class Accountant:
                 self._problem(None, f"statistics say {name} {said[name]}, and it is {value}")
 
     def _check_workers(self) -> None:
-        """Workers end because they are killed, or are told to, and then in time."""
+        """Workers end because they are killed, or are asked to stop, and then in time."""
         story = self._story
         for worker, (code, at) in story.exits.items():
             if worker in story.killed or self._ended_early(worker, code):
@@ -291,10 +278,10 @@ class Accountant:
                 self._problem(None, f"worker {worker} took {seconds:.1f} s to stop")
 
     def _ended_early(self, worker: str, code: int) -> bool:
-        """Tell whether a worker was asked to stop before it, or after it, minded signals."""
+        """Return whether a worker was asked to stop before it, or after it, handled signals."""
         story = self._story
-        minds = worker in story.began and worker not in story.given_up
-        return code == -signal.SIGTERM and worker in story.asked and not minds
+        handles = worker in story.began and worker not in story.given_up
+        return code == -signal.SIGTERM and worker in story.asked and not handles
 
     def _rows(self) -> list[tuple[str, object]]:
         states = Counter(job.state for job in self._records.finished.values())
@@ -306,7 +293,7 @@ class Accountant:
         return [
             ("jobs enqueued", len(self._kinds)),
             ("succeeded", states["completed"]),
-            ("  of them too late, but frozen meanwhile", self._late_successes),
+            ("  of them too late, but frozen at the time", self._late_successes),
             ("dead-lettered", states["dead_lettered"]),
             ("  of them expected to", expected_dead),
             ("  of them out of attempts by lapses", self._early_deaths),

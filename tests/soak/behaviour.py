@@ -1,4 +1,4 @@
-"""What the jobs of a soak do, and what must become of them."""
+"""What the jobs of a soak do, and how they must end."""
 
 from __future__ import annotations
 

@@ -104,14 +104,7 @@ class Lot:
 
 
 class Chaos:
-    """Strikes, and writes down each strike's beginning and end.
-
-    Args:
-        stack: The stack.
-        crew: The workers.
-        others: The networks of others than workers.
-        journal: Where strikes are written down.
-    """
+    """Strikes, and writes down each strike's beginning and end."""
 
     def __init__(
         self, stack: LocalStack, crew: Crew, others: list[Proxy], journal: Journal
@@ -182,7 +175,7 @@ class Chaos:
             if hand:
                 self._send(hand, "term", signal.SIGTERM)
                 await anyio.sleep(lot.seconds / 10)
-                self._send(hand, "hurry", signal.SIGTERM)
+                self._send(hand, "stop now", signal.SIGTERM)
                 await hand.process.wait()
 
     def _send(self, hand: Hand, what: str, number: signal.Signals) -> None:
@@ -210,7 +203,7 @@ class Chaos:
                     post.proxy.lay(delayed(lot.seconds / 8), None, 20)
                 post.proxy.lay_for_good(FAULTS[lot.fault], lot.function)
                 await anyio.sleep(lot.seconds)
-                mend(post.proxy)
+                restore(post.proxy)
 
     async def _slow_down(self, lot: Lot, _: Post) -> None:
         proxies = [post.proxy for post in self._crew.posts] + self._others
@@ -294,10 +287,10 @@ async def cut_off(proxy: Proxy, lot: Lot) -> None:
     """Break everything that goes through a proxy for some time."""
     OUTAGES[lot.cut].begin(proxy)
     await anyio.sleep(lot.seconds)
-    mend(proxy)
+    restore(proxy)
 
 
-def mend(proxy: Proxy) -> None:
+def restore(proxy: Proxy) -> None:
     """Let everything pass again, and let go of what is stalled."""
     proxy.clear()
     proxy.reset_all()

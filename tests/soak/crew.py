@@ -29,12 +29,7 @@ PROJECT = Path(__file__).parents[2]
 
 @attrs.frozen
 class Hand:
-    """A worker.
-
-    Attributes:
-        name: Its name, which no other has.
-        process: Its process.
-    """
+    """A worker."""
 
     name: str
     process: anyio.abc.Process
@@ -94,14 +89,7 @@ class Post:
 
 
 class Crew:
-    """Keeps every post manned.
-
-    Args:
-        stack: What they work on.
-        queue_name: The queue.
-        journal_path: Where the workers write down what they do.
-        journal: Where the crew does.
-    """
+    """Keeps every post manned."""
 
     def __init__(
         self, stack: LocalStack, queue_name: str, journal_path: Path, journal: Journal

@@ -21,12 +21,7 @@ TOLERANCE_SECONDS = 0.5
 
 @attrs.frozen
 class Explainer:
-    """Looks for what was done to whoever had a delivery.
-
-    Attributes:
-        story: What the journal tells.
-        ledger: What the proxies saw.
-    """
+    """Looks for what was done to the worker that had a delivery."""
 
     story: Story
     ledger: Ledger
@@ -51,7 +46,7 @@ class Explainer:
         return later[0].at if later else math.inf
 
     def came_too_early(self, receipt: Receipt) -> bool:
-        """Tell whether a job was delivered again though its lease lived and nobody settled it."""
+        """Return whether a job was delivered again though its lease lived and nobody settled it."""
         msg_id, read_ct = receipt
         before = (msg_id, read_ct - 1)
         if before not in self.ledger.held or self.ledger.settled(before):
@@ -70,8 +65,8 @@ class Explainer:
             yield "given up at a stop in an outage"
         if not delivery.passed and is_struck:
             yield "claimed, and the answer lost in an outage"
-        if story.hurried.get(worker, math.inf) < until:
-            yield "held by a worker that was told to hurry"
+        if story.stopped_now.get(worker, math.inf) < until:
+            yield "held by a worker that was asked to stop now"
         if is_struck and delivery.passed:
             yield "lease not extended in an outage"
 

@@ -37,33 +37,19 @@ class Entry:
 
 
 class Journal:
-    """Writes lines.
-
-    Args:
-        path: The file, the same for all.
-        who: Who writes.
-    """
+    """Writes lines."""
 
     def __init__(self, path: Path, who: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._who = who
 
     def note(self, what: str, **more: Any) -> None:
-        """Write a line.
-
-        Args:
-            what: What happened.
-            more: What else is to be said.
-        """
+        """Write a line."""
         line = json.dumps([time.monotonic(), self._who, what, more], default=str)
         os.write(self._file, f"{line}\n".encode())
 
     def woke(self, since: float) -> None:
-        """Write down that this process got no time, if it slept for much longer than a beat.
-
-        Args:
-            since: When it went to sleep.
-        """
+        """Write down that this process got no time, if it slept for much longer than a beat."""
         if time.monotonic() - since > BEAT_SECONDS + STANDSTILL_SECONDS:
             self.note("standstill", begin=since)
 

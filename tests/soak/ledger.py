@@ -25,14 +25,7 @@ Receipt = tuple[int, int]
 
 @attrs.frozen
 class Delivery:
-    """A job in an answer to a claim.
-
-    Attributes:
-        at: When the answer came.
-        worker: Who had asked.
-        attempt: Which attempt the database said it is.
-        passed: Whether the answer got to the worker.
-    """
+    """A job in an answer to a claim."""
 
     at: float
     worker: str
@@ -42,15 +35,7 @@ class Delivery:
 
 @attrs.frozen
 class Settle:
-    """An outcome that the database has answered.
-
-    Attributes:
-        at: When the answer came.
-        worker: Who had sent it.
-        outcome: What was to become of the job.
-        status: What the database said.
-        request_id: The request, the same for repeats.
-    """
+    """An outcome that the database has answered."""
 
     at: float
     worker: str

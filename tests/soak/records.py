@@ -11,12 +11,7 @@ from psycopg import sql
 
 @attrs.frozen
 class Finished:
-    """A finished job.
-
-    Attributes:
-        state: What became of it.
-        attempts: At which attempt.
-    """
+    """A finished job."""
 
     state: str
     attempts: int
@@ -24,14 +19,7 @@ class Finished:
 
 @attrs.frozen
 class FailedAttempt:
-    """A failed attempt in the history.
-
-    Attributes:
-        read_ct: Which delivery it was.
-        attempt: Which attempt.
-        outcome: ``retried``, ``dead_lettered`` or ``lapsed``.
-        error_type: The class of the error.
-    """
+    """A failed attempt in the history."""
 
     read_ct: int
     attempt: int
@@ -61,12 +49,7 @@ class Records:
 
 
 def read_records(url: str, queue_name: str) -> Records:
-    """Read what the database says of a queue.
-
-    Args:
-        url: Of the database, for a role that may look at everything.
-        queue_name: The queue.
-    """
+    """Read what the database says of a queue."""
     with psycopg.connect(url, autocommit=True) as admin:
         return Records(
             finished=_finished(admin, queue_name),

@@ -14,13 +14,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from meshhook import (
-    DatabaseError,
-    OutageError,
-    QueueService,
-    UnexpectedAnswerError,
-    connect,
-)
+from meshhook import DatabaseError, OutageError, QueueService, UnexpectedAnswerError, connect
 from meshhook.local import LocalStack
 from tests.network.proxy import Proxy
 from tests.soak.accounting import Accountant, Accounts
@@ -165,4 +159,4 @@ async def wait_until_empty(plan: Plan, stack: LocalStack) -> None:
             before, since = length, time.monotonic()
         elif time.monotonic() - since > plan.settle_seconds:
             return
-        await anyio.sleep(0.3)  # Nobody tells when a queue is empty.
+        await anyio.sleep(0.3)  # Nothing reports when a queue is empty.

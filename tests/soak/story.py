@@ -11,8 +11,8 @@ import attrs
 from tests.soak.journal import Entry
 from tests.soak.ledger import Receipt
 
-# How long after a strike its consequences may last: pauses, and whoever must find out first that
-# the others are there again. Connections that are ended are replaced at once.
+# How long after a strike its consequences may last: pauses, and until both ends know that the
+# other is there again. Connections that are ended are replaced at once.
 AFTERMATH_SECONDS = 1.5
 SHORT_AFTERMATH_SECONDS = 0.5
 
@@ -28,7 +28,7 @@ class Execution:
     Attributes:
         worker: Whose.
         receipt: The delivery.
-        attempt: Which attempt it was told it is.
+        attempt: Which attempt it is, as the handler sees it.
         began: When.
         is_plain: Whether the handler runs in a thread, which nothing can stop.
         ended: When; infinity if never.
@@ -68,7 +68,7 @@ class Window:
     end: float
 
     def concerns(self, worker: str, begin: float, end: float, aftermath: float = 0) -> bool:
-        """Tell whether it was done to a worker during some time, or so shortly before."""
+        """Return whether it was done to a worker during some time, or so shortly before."""
         is_his = self.whom is None or worker == self.whom or self._is_his_post(worker)
         return is_his and self.begin <= end and self.end + aftermath >= begin
 
@@ -87,7 +87,7 @@ class Story:
         strikes: Times during which the network or the database was struck.
         told: What workers' hooks told, by kind, worker and job: when.
         given_up: The jobs that workers gave up when they stopped.
-        hurried: When workers were told to hurry.
+        stopped_now: When workers were asked to stop now.
         exits: Exit codes, by worker, with when.
         asked: When workers were asked to stop.
         began: Workers that got as far as to begin work.
@@ -105,7 +105,7 @@ class Story:
         factory=lambda: defaultdict(list)
     )
     given_up: dict[str, set[int]] = attrs.field(factory=dict)
-    hurried: dict[str, float] = attrs.field(factory=dict)
+    stopped_now: dict[str, float] = attrs.field(factory=dict)
     exits: dict[str, tuple[int, float]] = attrs.field(factory=dict)
     asked: dict[str, float] = attrs.field(factory=dict)
     began: set[str] = attrs.field(factory=set)
@@ -122,11 +122,11 @@ class Story:
         return jobs
 
     def was_frozen(self, worker: str, begin: float, end: float) -> bool:
-        """Tell whether a worker was frozen, or got no time, during some time."""
+        """Return whether a worker was frozen, or got no time, during some time."""
         return any(window.concerns(worker, begin, end) for window in self.frozen)
 
     def was_struck(self, worker: str, begin: float, end: float) -> bool:
-        """Tell whether a worker's network or the database was struck during some time."""
+        """Return whether a worker's network or the database was struck during some time."""
         return any(
             window.concerns(worker, begin, end, _aftermath(window.what)) for window in self.strikes
         )
@@ -193,8 +193,8 @@ def _tell_order(story: Story, entry: Entry) -> None:
             story.killed.setdefault(entry.more["worker"], entry.at)
         case "term":
             story.asked.setdefault(entry.more["worker"], entry.at)
-        case "hurry":
-            story.hurried.setdefault(entry.more["worker"], entry.at)
+        case "stop now":
+            story.stopped_now.setdefault(entry.more["worker"], entry.at)
         case "exit":
             story.exits[entry.more["worker"]] = entry.more["code"], entry.at
 

@@ -16,13 +16,7 @@ import anyio
 
 from meshhook import JobMessage, MeshHookError, Worker, WorkerEvent, connect, current_job
 from meshhook.worker.control import JobControl
-from tests.soak.behaviour import (
-    JOB_TIMEOUT_SECONDS,
-    LEASE_SECONDS,
-    RETRY_CONFIG,
-    Act,
-    act_of,
-)
+from tests.soak.behaviour import JOB_TIMEOUT_SECONDS, LEASE_SECONDS, RETRY_CONFIG, Act, act_of
 from tests.soak.journal import BEAT_SECONDS, Journal
 from tests.soak.ledger import WORKER_HEADER
 

@@ -43,9 +43,7 @@ async def test_a_lease_ends(
 
 
 async def test_a_job_goes_through_all_its_attempts(
-    meshhook_queue: QueueUnderTest,
-    meshhook_queue_service: QueueService,
-    meshhook_clock: QueueClock,
+    meshhook_queue: QueueUnderTest, meshhook_queue_service: QueueService, meshhook_clock: QueueClock
 ) -> None:
     def fail(_: JobMessage) -> None:
         message = "always"
@@ -140,8 +138,7 @@ def test_the_quota_of_a_user_is_there_again(
 
 
 def test_a_queue_that_is_gone_has_no_time(
-    meshhook_sync_queue_service: SyncQueueService,
-    meshhook_clock: QueueClock,
+    meshhook_sync_queue_service: SyncQueueService, meshhook_clock: QueueClock
 ) -> None:
     assert meshhook_sync_queue_service.drop_queue(drop_dlq=True)
 

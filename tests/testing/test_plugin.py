@@ -32,9 +32,7 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.run(sys.executable, "-Xdev", "-mpytest", *STRICT, *arguments, timeout=100)
 
 
-def test_nothing_of_meshhook_is_imported_until_a_fixture_is_used(
-    pytester: pytest.Pytester,
-) -> None:
+def test_nothing_of_meshhook_is_imported_until_a_fixture_is_used(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import sys

@@ -9,11 +9,15 @@ import anyio
 import pytest
 from supabase import AsyncClient
 
-from meshhook import Worker, WorkerEvent
+from meshhook import JobMessage, Worker, WorkerEvent
 
 MakeWorker = Callable[..., Worker]
 
 SETTLED = ("succeeded", "retried", "dead_lettered", "snoozed", "released")
+
+
+async def do_nothing(_: JobMessage) -> None:
+    """Handle a job, at once."""
 
 
 class Events:
@@ -55,17 +59,26 @@ async def events() -> Events:
     return Events()
 
 
+def quick_worker(
+    client: AsyncClient, handler: Any, queue_name: str, events: Events, **settings: Any
+) -> Worker:
+    """Make a worker that loses no time and reports its events."""
+    defaults: dict[str, Any] = {
+        "queue_name": queue_name,
+        "poll_interval_ms": 20,
+        "retry_config": {"base_delay_ms": 0, "max_delay_ms": 0, "max_attempts": 3},
+        "on_event": events,
+    }
+    return Worker(client, handler, **{**defaults, **settings})
+
+
 @pytest.fixture
 def make_worker(client: AsyncClient, queue_name: str, events: Events) -> MakeWorker:
     """Make workers of the test's queue that lose no time."""
 
     def make(handler: Any, **settings: Any) -> Worker:
-        defaults: dict[str, Any] = {
-            "queue_name": queue_name,
-            "poll_interval_ms": 20,
-            "retry_config": {"base_delay_ms": 0, "max_delay_ms": 0, "max_attempts": 3},
-            "on_event": events,
-        }
-        return Worker(client, handler, **{**defaults, **settings})
+        return quick_worker(
+            client, handler, **{"queue_name": queue_name, **settings}, events=events
+        )
 
     return make

@@ -16,7 +16,7 @@ from meshhook.worker.prefetch import MAX_PREFETCH, Prefetch
 from tests.clock import Clock
 from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 pytestmark = pytest.mark.anyio
 
@@ -35,17 +35,13 @@ async def fill(queue: QueueService, faults: FaultInjector) -> None:
     faults.calls.clear()
 
 
-async def no_op(_: JobMessage) -> None:
-    """Do nothing, and do not wait for it either."""
-
-
 async def test_claims_grow_with_a_backlog_of_quick_jobs(
     queue: QueueService, events: Events, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(4000)])
     faults.calls.clear()
 
-    async with make_worker(no_op, concurrency=10):
+    async with make_worker(do_nothing, concurrency=10):
         await events.wait("succeeded", times=4000)
 
     asked = quantities(faults)
@@ -58,7 +54,7 @@ async def test_claims_grow_with_a_backlog_of_quick_jobs(
 async def test_a_quiet_queue_is_asked_for_no_more_than_handlers_are_free(
     queue: QueueService, events: Events, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    async with make_worker(no_op, concurrency=10):
+    async with make_worker(do_nothing, concurrency=10):
         for done in range(1, 6):
             await queue.enqueue(job_data())
             await events.wait("succeeded", times=done)
@@ -73,32 +69,15 @@ async def test_a_drain_claims_by_the_load_too(
 
     await fill(queue, faults)
 
-    report = await drain(client, no_op, queue_name=queue.queue_name)
+    report = await drain(client, do_nothing, queue_name=queue.queue_name)
 
     assert (report.succeeded, report.reason) == (3000, "empty")
     assert max(quantities(faults)) == MAX_CLAIM
     assert len(faults.calls) <= 3000 * 0.02
 
 
-async def test_a_limited_drain_claims_no_more_than_its_limit(
-    queue: QueueService, faults: FaultInjector, client: Any
-) -> None:
-    from meshhook.worker import drain  # noqa: PLC0415 - as an app would
-
-    await queue.enqueue_many([job_data() for _ in range(60)])
-    faults.calls.clear()
-
-    report = await drain(client, no_op, queue_name=queue.queue_name, max_jobs=45)
-
-    assert (report.succeeded, report.reason) == (45, "max_jobs")
-    assert max(quantities(faults)) <= 10
-
-
 async def test_jobs_behind_a_slow_one_are_handed_back(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
+    queue: QueueService, events: Events, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
@@ -139,7 +118,7 @@ async def test_what_a_dead_worker_left_is_not_claimed_ahead(
     left_ids = {job.msg_id for job in left}
     faults.calls.clear()
 
-    async with make_worker(no_op, concurrency=5):
+    async with make_worker(do_nothing, concurrency=5):
         await events.wait("succeeded", times=360)
 
     done, released = events.of("succeeded"), events.of("released")
@@ -181,7 +160,7 @@ async def test_what_failed_and_was_then_left_by_a_dead_worker_is_not_claimed_ahe
             assert await settle(job)
     faults.calls.clear()
 
-    async with make_worker(no_op, concurrency=5):
+    async with make_worker(do_nothing, concurrency=5):
         await events.wait("succeeded", times=60)
 
     assert (max(quantities(faults)[:10]) > 5) is (claims_ahead == "yes")
@@ -211,7 +190,7 @@ async def test_a_second_claim_is_on_its_way_while_there_is_a_backlog(
 ) -> None:
     await fill(queue, faults)
 
-    async with make_worker(no_op, prefetch=2000):
+    async with make_worker(do_nothing, prefetch=2000):
         await faults.wait_answered("meshhook_dequeue", 1)
         may_answer = faults.hold_answer("meshhook_dequeue", 2)
         with anyio.fail_after(10):
@@ -228,7 +207,7 @@ async def test_one_handler_gets_the_jobs_in_order(
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(2500)])
 
-    async with make_worker(no_op, concurrency=1):
+    async with make_worker(do_nothing, concurrency=1):
         await events.wait("succeeded", times=2500)
 
     started = [event.msg_id or 0 for event in events.of("started")]
@@ -241,7 +220,7 @@ async def test_both_claims_are_sent_again_until_they_are_answered(
 ) -> None:
     await fill(queue, faults)
 
-    async with make_worker(no_op, prefetch=2000):
+    async with make_worker(do_nothing, prefetch=2000):
         await faults.wait_answered("meshhook_dequeue", 1)
         faults.lose_answer("meshhook_dequeue", 4)
         await events.wait("succeeded", times=3000)
@@ -260,7 +239,7 @@ async def test_a_stop_hands_back_what_both_claims_bring(
 ) -> None:
     await fill(queue, faults)
 
-    async with make_worker(no_op, prefetch=2000) as worker:
+    async with make_worker(do_nothing, prefetch=2000) as worker:
         await faults.wait_answered("meshhook_dequeue", 1)
         may_answer = faults.hold_answer("meshhook_dequeue", 2)
         await faults.wait_attempted("meshhook_dequeue", 3)
@@ -280,7 +259,7 @@ async def test_what_waiting_does_not_mend_ends_both_lanes(
     queue: QueueService, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
     await fill(queue, faults)
-    worker = make_worker(no_op, prefetch=2000)
+    worker = make_worker(do_nothing, prefetch=2000)
     await worker.start()
     await faults.wait_answered("meshhook_dequeue", 1)
     faults.answer(401, {"code": "PGRST301", "message": "no"}, "meshhook_dequeue", times=1_000_000)

@@ -11,7 +11,7 @@ from meshhook import JobMessage, QueueNotFoundError, QueueService
 from tests.clock import Clock
 from tests.faults import FaultInjector
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 
 async def test_a_worker_of_a_paused_queue_goes_on_with_what_it_runs_and_claims_no_more(
@@ -84,9 +84,7 @@ async def test_a_worker_follows_a_change_of_the_queues_settings(
 async def test_a_worker_is_seen_without_a_call_of_its_own(
     queue: QueueService, faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, name="mill", concurrency=7):
+    async with make_worker(do_nothing, name="mill", concurrency=7):
         await faults.wait_answered("meshhook_dequeue")
         (seen,) = await queue.list_workers()
 
@@ -102,9 +100,7 @@ async def test_a_worker_is_seen_without_a_call_of_its_own(
 async def test_a_worker_that_an_error_stopped_is_still_listed(
     queue: QueueService, faults: FaultInjector, make_worker: MakeWorker, clock: Clock
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    worker = make_worker(handler)
+    worker = make_worker(do_nothing)
     await worker.start()
     await faults.wait_answered("meshhook_dequeue")
     clock.admin.execute("select public.meshhook_drop_queue(%s)", [queue.queue_name])
@@ -123,9 +119,7 @@ async def test_a_stop_does_not_wait_long_for_a_last_heartbeat_that_gets_no_answe
     monkeypatch.setattr("meshhook.worker.supervisor.LAST_HEARTBEAT_SECONDS", 0.05)
     faults.hold("meshhook_extend")
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler) as worker:
+    async with make_worker(do_nothing) as worker:
         await faults.wait_answered("meshhook_dequeue")
 
     assert not worker.is_running
@@ -167,11 +161,9 @@ async def test_a_worker_deletes_history_that_its_queue_keeps_no_longer(
     await queue.acknowledge_many(jobs)
     clock.advance(8 * 86_400)
 
-    async def handler(_: JobMessage) -> None: ...
-
     # The first is refused: it is tried again after the next pause.
     faults.refuse("meshhook_prune")
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         while await queue.list_jobs("completed"):
             await faults.wait_next_answer("meshhook_prune")
 

@@ -12,7 +12,7 @@ import pytest
 from meshhook import JobMessage, QueueService, Snooze, WorkerEvent
 from tests.faults import FaultInjector
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 
 async def test_a_job_is_told_from_its_claim_to_its_end(
@@ -56,9 +56,7 @@ async def test_a_plain_hook_runs_in_a_thread(queue: QueueService, make_worker: M
         if event.kind == "succeeded":
             succeeded.set()
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, on_event=hook):
+    async with make_worker(do_nothing, on_event=hook):
         assert await anyio.to_thread.run_sync(succeeded.wait, 10)
 
     assert threading.main_thread() not in threads
@@ -82,9 +80,7 @@ async def test_a_hook_that_raises_does_no_harm_and_is_logged_in_full_once(
     async def hook_async(event: WorkerEvent) -> None:
         hook(event)
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, on_event=hook if kind == "def" else hook_async) as worker:
+    async with make_worker(do_nothing, on_event=hook if kind == "def" else hook_async) as worker:
         await faults.wait_answered("meshhook_settle")
 
     assert worker.get_stats().succeeded == 4
@@ -125,9 +121,7 @@ async def test_a_hook_that_hangs_does_no_harm_and_is_switched_off(
         asked.append(event.kind)
         never.wait(10)
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, on_event=hang if kind == "async def" else block) as worker:
+    async with make_worker(do_nothing, on_event=hang if kind == "async def" else block) as worker:
         await faults.wait_answered("meshhook_settle")
         await faults.wait_answered("meshhook_dequeue", 3)
     never.set()
@@ -139,18 +133,13 @@ async def test_a_hook_that_hangs_does_no_harm_and_is_switched_off(
 
 
 async def test_logs_carry_fields_and_no_payload(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    caplog: pytest.LogCaptureFixture,
+    queue: QueueService, events: Events, make_worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="meshhook")
     data = job_data(metadata={"card": "4111-1111"})
     result = await queue.enqueue(data)
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, name="me"):
+    async with make_worker(do_nothing, name="me"):
         await events.wait("succeeded")
 
     records = [r for r in caplog.records if r.name.startswith("meshhook")]
@@ -163,16 +152,11 @@ async def test_logs_carry_fields_and_no_payload(
 
 
 async def test_a_worker_is_quiet_by_default(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    capfd: pytest.CaptureFixture[str],
+    queue: QueueService, events: Events, make_worker: MakeWorker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await queue.enqueue(job_data())
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         await events.wait("succeeded")
 
     assert capfd.readouterr() == ("", "")

@@ -13,6 +13,7 @@ import pytest
 
 from meshhook import (
     DeadLetter,
+    DLQService,
     InvalidInputError,
     Job,
     JobMessage,
@@ -144,6 +145,10 @@ async def test_an_outage_does_not_delay_the_log(
     assert len([r for r in failures.records if "boom" in r.getMessage()]) == 1
 
 
+async def fail(_: JobMessage) -> None:
+    raise ValueError("boom")
+
+
 async def raise_retry(_: JobMessage) -> None:
     raise Retry(600)
 
@@ -205,17 +210,27 @@ async def test_whatever_fails_an_attempt_is_logged_and_a_bare_answer_has_no_trac
         assert shown in failures.traceback(record)
 
 
-async def test_a_message_without_its_ids_is_a_failed_attempt_too(
-    events: Events, make_worker: MakeWorker, failures: Failures, clock: Clock, queue_name: str
+async def test_a_message_without_its_ids_is_a_failed_attempt_that_no_handler_sees(
+    dlq: DLQService,
+    events: Events,
+    make_worker: MakeWorker,
+    failures: Failures,
+    clock: Clock,
+    queue_name: str,
 ) -> None:
-    clock.admin.execute("select pgmq.send(%s, '{}'::jsonb)", [queue_name])
+    message = '{"run_id": "r", "workflow_id": 7}'
+    clock.admin.execute("select pgmq.send(%s, %s::jsonb)", [queue_name, message])
+    called: list[JobMessage] = []
 
-    async with make_worker(print, on_error=failures):
+    async with make_worker(called.append, on_error=failures):
         await events.wait("dead_lettered")
 
+    assert called == []
     (record,) = failures.records
-    assert "failed: MalformedMessage: run_id is missing; it goes to" in record.getMessage()
+    assert "failed: MalformedMessage: workflow_id is not a text; it goes to" in record.getMessage()
     assert [type(error).__name__ for error, _ in failures.calls] == ["MalformedMessage"]
+    (dead,) = await dlq.list_dead_letter_jobs()
+    assert dead.message.error_message == "MalformedMessage: workflow_id is not a text"
 
 
 async def test_neither_success_nor_a_snooze_is_a_failure(
@@ -262,15 +277,12 @@ async def test_a_queue_without_dead_letters_is_not_said_to_have_them(
     await queue.configure_queue(has_dead_letters=False)
     await queue.enqueue(job_data(max_attempts=1))
 
-    async def fail(_: JobMessage) -> None:
-        raise ValueError
-
     async with make_worker(fail):
         await events.wait("dead_lettered")
 
     (record,) = failures.records
     assert record.getMessage().endswith(
-        "failed: ValueError; it goes to the archive, since the queue has no dead letters"
+        "failed: ValueError: boom; it goes to the archive, since the queue has no dead letters"
     )
 
 
@@ -278,9 +290,6 @@ async def test_tracebacks_can_be_switched_off(
     queue: QueueService, events: Events, make_worker: MakeWorker, failures: Failures
 ) -> None:
     await queue.enqueue(job_data(max_attempts=1))
-
-    async def fail(_: JobMessage) -> None:
-        raise ValueError("boom")
 
     async with make_worker(fail, log_tracebacks=False):
         await events.wait("dead_lettered")
@@ -298,9 +307,6 @@ async def test_a_plain_on_error_that_raises_does_no_harm(
     def on_error(error: BaseException, job: Job) -> None:
         message = f"{type(error).__name__} {job.attempt}"
         raise OSError(message)
-
-    async def fail(_: JobMessage) -> None:
-        raise ValueError("boom")
 
     async with make_worker(fail, on_error=on_error):
         await events.wait("dead_lettered")

@@ -235,7 +235,7 @@ async def test_a_handler_can_name_the_time_instead(
     ],
     ids=["Retry for both", "Snooze for both", "Snooze for nothing", "Snooze for a naive time"],
 )
-def test_a_handler_that_names_no_time_or_two_is_told_so(ask: Callable[[], object]) -> None:
+def test_a_handler_that_names_no_time_or_two_gets_an_error(ask: Callable[[], object]) -> None:
     with pytest.raises(InvalidInputError, match=r"run_at|time zone"):
         ask()
 
@@ -281,61 +281,47 @@ async def test_snooze_puts_a_job_off_without_an_attempt(
     assert (stats.snoozed, stats.processed, stats.released) == (1, 0, 0)
 
 
-async def test_dead_letter_gives_a_job_up_whatever_its_maximum(
-    queue: QueueService, dlq: DLQService, events: Events, make_worker: MakeWorker
-) -> None:
-    await queue.enqueue(job_data(max_attempts=100))
-
-    async def hopeless(_: JobMessage) -> None:
+async def raise_in_groups(depth: int) -> None:
+    """Give a job up from a task of a task of a handler's task."""
+    if not depth:
         raise DeadLetter("no such customer")
-
-    await work_off(make_worker(hopeless), events)
-
-    (dead,) = await dlq.list_dead_letter_jobs()
-    assert dead.message.error_message == "no such customer"
-    assert dead.message.attempt == 1
+    async with anyio.create_task_group() as group:
+        group.start_soon(raise_in_groups, depth - 1)
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-async def test_answers_work_from_within_groups_at_any_depth(
-    queue: QueueService, dlq: DLQService, events: Events, make_worker: MakeWorker, depth: int
-) -> None:
-    await queue.enqueue(job_data())
+GONE = LookupError("gone")
 
-    async def deep(left: int) -> None:
-        if not left:
-            raise DeadLetter("from below")
-        async with anyio.create_task_group() as group:
-            group.start_soon(deep, left - 1)
-
-    async def handler(_: JobMessage) -> None:
-        await deep(depth)
-
-    await work_off(make_worker(handler), events)
-
-    (dead,) = await dlq.list_dead_letter_jobs()
-    assert dead.message.error_message == "from below"
+GIVEN_UP: dict[str, tuple[Callable[[], object], str]] = {
+    "DeadLetter": (lambda: raise_(DeadLetter("no such customer")), "no such customer"),
+    "DeadLetter in a group": (lambda: raise_in_groups(1), "no such customer"),
+    "DeadLetter in groups": (lambda: raise_in_groups(3), "no such customer"),
+    "a fatal exception": (lambda: raise_(GONE), "gone"),
+    "a fatal exception in a group": (
+        lambda: raise_(ExceptionGroup("many", [ValueError(), GONE])),
+        "gone",
+    ),
+}
 
 
-@pytest.mark.parametrize("grouped", [False, True])
-async def test_fatal_exceptions_need_no_second_attempt(
+@pytest.mark.parametrize(("fail", "text"), GIVEN_UP.values(), ids=GIVEN_UP)
+async def test_a_job_that_is_given_up_has_no_second_attempt(
     queue: QueueService,
     dlq: DLQService,
     events: Events,
     make_worker: MakeWorker,
-    *,
-    grouped: bool,
+    fail: Callable[[], Any],
+    text: str,
 ) -> None:
-    await queue.enqueue(job_data())
+    await queue.enqueue(job_data(max_attempts=100))
 
     async def handler(_: JobMessage) -> None:
-        error = LookupError("gone")
-        raise ExceptionGroup("many", [ValueError(), error]) if grouped else error
+        await fail()
 
     await work_off(make_worker(handler, fatal_exceptions=[LookupError]), events)
 
     (dead,) = await dlq.list_dead_letter_jobs()
-    assert "gone" in dead.message.error_message
+    assert text in dead.message.error_message
+    assert dead.message.attempt == 1
 
 
 async def test_the_last_attempt_ends_in_the_dead_letter_queue_with_all_attempts(
@@ -423,7 +409,7 @@ async def test_a_plain_handler_runs_in_a_thread_and_blocks_nobody(
     assert all(thread.daemon for thread in threads)
 
 
-async def test_a_plain_handler_that_times_out_is_not_run_again_beside_itself(
+async def test_a_plain_handler_that_times_out_is_not_run_again_next_to_itself(
     queue: QueueService, events: Events, make_worker: MakeWorker, clock: Clock
 ) -> None:
     data = job_data()
@@ -468,25 +454,6 @@ async def test_a_plain_function_may_return_something_to_await(
     await work_off(worker, events)
 
     assert len(awaited) == 1
-
-
-async def test_a_message_without_its_ids_goes_to_the_dead_letter_queue(
-    queue: QueueService,
-    dlq: DLQService,
-    events: Events,
-    make_worker: MakeWorker,
-    clock: Clock,
-) -> None:
-    clock.admin.execute(
-        "select pgmq.send(%s, %s::jsonb)", [queue.queue_name, '{"run_id": "r", "workflow_id": 7}']
-    )
-    called: list[JobMessage] = []
-
-    await work_off(make_worker(called.append), events)
-
-    (dead,) = await dlq.list_dead_letter_jobs()
-    assert dead.message.error_message == "MalformedMessage: workflow_id is not a text"
-    assert called == []
 
 
 def test_current_job_is_for_handlers() -> None:

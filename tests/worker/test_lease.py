@@ -15,7 +15,7 @@ from meshhook.local import LocalStack
 from tests.clock import Clock
 from tests.faults import FaultInjector
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 LEASE_SECONDS = 2.4
 """Short, and yet longer than a busy machine keeps a worker waiting."""
@@ -239,11 +239,9 @@ async def test_jobs_of_an_answer_that_is_read_too_late_are_asked_for_again(
     data = job_data()
     await queue.enqueue(data)
 
-    async def handler(_: JobMessage) -> None: ...
-
     # As when the loop is blocked while the answer to a claim comes in.
     may_be_read = faults.hold_answer("meshhook_dequeue")
-    async with make_worker(handler, visibility_timeout_seconds=0.3):
+    async with make_worker(do_nothing, visibility_timeout_seconds=0.3):
         await faults.wait_attempted("meshhook_dequeue")
         await wait_state(queue, data["run_id"], "leased")
         await wait_state(queue, data["run_id"], "available")

@@ -14,7 +14,7 @@ from meshhook import InvalidInputError, JobMessage, QueueService, Worker
 from meshhook.worker.queues import Turns, WorkedQueue
 from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 
 def quantities(faults: FaultInjector) -> list[int]:
@@ -73,10 +73,8 @@ async def test_never_more_handlers_run_than_concurrency_allows(
 async def test_an_idle_worker_asks_once_in_a_poll_interval(
     faults: FaultInjector, make_worker: MakeWorker
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     begin = time.monotonic()
-    async with make_worker(handler, poll_interval_ms=50):
+    async with make_worker(do_nothing, poll_interval_ms=50):
         await faults.wait_answered("meshhook_dequeue", 6)
     elapsed = time.monotonic() - begin
 
@@ -89,10 +87,8 @@ async def test_a_busy_queue_is_asked_again_at_once(
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(9)])
 
-    async def handler(_: JobMessage) -> None: ...
-
     # An hour between polls, so only a full claim can be followed by another.
-    async with make_worker(handler, concurrency=3, poll_interval_ms=3_600_000):
+    async with make_worker(do_nothing, concurrency=3, poll_interval_ms=3_600_000):
         await events.wait("succeeded", times=9)
 
     assert faults.count("meshhook_dequeue") <= 4
@@ -103,9 +99,7 @@ async def test_quick_handlers_are_settled_in_few_calls(
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(500)])
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, concurrency=500):
+    async with make_worker(do_nothing, concurrency=500):
         await events.wait("succeeded", times=500)
 
     assert faults.count("meshhook_settle") <= 10
@@ -135,9 +129,7 @@ async def test_several_queues_are_worked_on_by_one_worker(
     await queue.enqueue(job_data())
     await other.enqueue(job_data())
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler, queue_name=[queue.queue_name, other.queue_name]):
+    async with make_worker(do_nothing, queue_name=[queue.queue_name, other.queue_name]):
         await events.wait("succeeded", times=2)
 
     assert {event.queue_name for event in events.of("succeeded")} == {
@@ -155,10 +147,8 @@ async def test_a_low_queue_is_not_starved_by_a_high_one(
     await queue.enqueue_many([job_data() for _ in range(40)])
     await low.enqueue_many([job_data() for _ in range(10)])
 
-    async def handler(_: JobMessage) -> None: ...
-
     weights = {queue.queue_name: 3, low.queue_name: 1}
-    async with make_worker(handler, queue_name=weights, concurrency=1):
+    async with make_worker(do_nothing, queue_name=weights, concurrency=1):
         await events.wait("started", times=40)
         share = Counter(event.queue_name for event in events.of("started")[:40])
 
@@ -208,7 +198,5 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
 async def test_a_bad_setting_is_refused_by_name(
     client: AsyncClient, settings: dict[str, Any], text: str
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     with pytest.raises(InvalidInputError, match=text):
-        Worker(client, handler, **{"queue_name": "q", **settings})
+        Worker(client, do_nothing, **{"queue_name": "q", **settings})

@@ -14,10 +14,7 @@ from meshhook import JobMessage, QueueService
 from meshhook.monitoring import MonitoringServer
 from tests.faults import FaultInjector
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
-
-
-async def do_nothing(_: JobMessage) -> None: ...
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 
 async def get(server: MonitoringServer, path: str) -> httpx.Response:
@@ -71,10 +68,7 @@ async def test_a_worker_that_stops_is_alive_but_not_ready(
 
 
 async def test_a_blocked_event_loop_is_not_alive(
-    queue: QueueService,
-    events: Events,
-    make_worker: MakeWorker,
-    monkeypatch: pytest.MonkeyPatch,
+    queue: QueueService, events: Events, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshhook.monitoring.LOOP_SECONDS", 0.05)
     await queue.enqueue(job_data())

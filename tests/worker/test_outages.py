@@ -20,7 +20,7 @@ from meshhook import (
 )
 from tests.faults import FaultInjector, verbs
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 HTML = "<html><body>Bad gateway</body></html>"
 
@@ -85,10 +85,8 @@ async def test_jobs_of_a_claim_whose_answer_was_lost_are_handed_out_again(
 ) -> None:
     await queue.enqueue(job_data())
 
-    async def handler(_: JobMessage) -> None: ...
-
     faults.lose_answer("meshhook_dequeue")
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         await events.wait("succeeded")
 
     assert events.of("started")[0].attempt == 1
@@ -99,14 +97,9 @@ async def test_jobs_of_a_claim_whose_answer_was_lost_are_handed_out_again(
 
 
 async def test_an_outage_is_told_once_and_so_is_its_end(
-    faults: FaultInjector,
-    events: Events,
-    make_worker: MakeWorker,
-    caplog: pytest.LogCaptureFixture,
+    faults: FaultInjector, events: Events, make_worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler) as worker:
+    async with make_worker(do_nothing) as worker:
         await faults.wait_answered("meshhook_dequeue")
         faults.refuse("meshhook_dequeue", times=5)
         await events.wait("outage")
@@ -166,11 +159,9 @@ async def test_what_waiting_does_not_mend_stops_the_worker(
     error: type[Exception],
     fix: str,
 ) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
     faults.answer(status, body, "meshhook_dequeue", times=1000)
     with pytest.raises(error, match=fix):
-        await make_worker(handler).run()
+        await make_worker(do_nothing).run()
 
     assert faults.count("meshhook_dequeue") == 1
 
@@ -191,27 +182,12 @@ async def test_what_stops_a_worker_lets_running_handlers_finish_first(
     assert worker.get_stats().succeeded == 1
 
 
-async def test_a_key_that_expires_is_waited_for_a_while(
-    queue: QueueService, faults: FaultInjector, events: Events, make_worker: MakeWorker
-) -> None:
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler):
-        await faults.wait_answered("meshhook_dequeue")
-        faults.answer(401, postgrest("PGRST303"), "meshhook_dequeue", times=5)
-        await events.wait("recovered")
-        await queue.enqueue(job_data())
-        await events.wait("succeeded")
-
-
 async def test_a_key_that_stays_expired_stops_the_worker_in_the_end(
     faults: FaultInjector, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshhook.worker.health.EXPIRED_KEY_SECONDS", 0.05)
 
-    async def handler(_: JobMessage) -> None: ...
-
-    worker = make_worker(handler)
+    worker = make_worker(do_nothing)
     await worker.start()
     await faults.wait_answered("meshhook_dequeue")
     faults.answer(401, postgrest("PGRST303"), "meshhook_dequeue", times=10_000)
@@ -260,10 +236,8 @@ async def test_outcomes_of_a_claim_whose_answer_was_lost_are_settled_once(
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(6)])
 
-    async def handler(_: JobMessage) -> None: ...
-
     faults.lose_answer("meshhook_settle_and_dequeue", times=2)
-    async with make_worker(handler, concurrency=3) as worker:
+    async with make_worker(do_nothing, concurrency=3) as worker:
         await events.wait("succeeded", times=6)
 
     assert faults.count("meshhook_settle_and_dequeue") >= 3
@@ -276,10 +250,8 @@ async def test_outcomes_that_a_claim_has_taken_along_are_settled_by_a_stop(
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(3)])
 
-    async def handler(_: JobMessage) -> None: ...
-
     faults.refuse("meshhook_settle_and_dequeue", times=10_000)
-    worker = make_worker(handler, concurrency=3)
+    worker = make_worker(do_nothing, concurrency=3)
     await worker.start()
     await faults.wait_attempted("meshhook_settle_and_dequeue", 2)
     await worker.stop()

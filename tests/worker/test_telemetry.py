@@ -24,7 +24,7 @@ from opentelemetry.util._once import Once
 from meshhook import DLQService, JobMessage, QueueService, Snooze, SyncQueueService, connect_sync
 from meshhook.local import LocalStack
 from tests.jobs import job_data
-from tests.worker.conftest import Events, MakeWorker
+from tests.worker.conftest import Events, MakeWorker, do_nothing
 
 
 class Recorder:
@@ -197,9 +197,7 @@ async def test_messages_and_durations_are_measured(
 ) -> None:
     await queue.enqueue_many([job_data() for _ in range(3)])
 
-    async def handler(_: JobMessage) -> None: ...
-
-    async with make_worker(handler):
+    async with make_worker(do_nothing):
         await events.wait("succeeded", times=3)
 
     name = queue.queue_name

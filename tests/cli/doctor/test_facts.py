@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,10 +25,7 @@ from meshhook.cli.doctor.settings import examine_key, examine_url
 from tests.properties.profiles import thorough
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
-EXPECTED = Expected(
-    functions={"public.f": "1"},
-    relations=frozenset({"meshhook.t"}),
-)
+EXPECTED = Expected(functions={"public.f": "1"}, relations=frozenset({"meshhook.t"}))
 
 
 def table() -> dict[str, Any]:
@@ -230,6 +227,7 @@ def test_a_count_of_lapsed_jobs_among_the_first_due_ones_is_said_to_be_a_part() 
     (whole,) = look(facts(lapsed_jobs=1000, visible_jobs=1000))
 
     assert found.message == "at least 1000 jobs were left unfinished by workers that are gone"
+    assert (whole.check, whole.status) == ("stuck orders", "problem")
     assert whole.message == "1000 jobs were left unfinished by workers that are gone"
 
 
@@ -281,6 +279,52 @@ def test_the_course_of_a_queue_that_is_not_meshhook_s_is_none_of_its_business() 
     answer["queues"].append(facts()["queues"][0])
 
     assert look(answer) == []
+
+
+def findings(**more: Any) -> dict[str, Finding]:
+    """Return what is found, with other facts of the project, by what was looked at."""
+    decoded = decode({**facts(), **more})
+    return {one.check: one for one in diagnose(decoded, EXPECTED, [], [])}
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("1.3.9", "problem"), ("1.4.4", "ok"), ("1.13.0", "ok"), (None, "ok")],
+)
+def test_an_old_pgmq_is_a_problem(version: str | None, status: str) -> None:
+    assert findings(pgmq_version=version)["pgmq"].status == status
+
+
+def test_pg_cron_may_prune() -> None:
+    old = {"queue_name": "a", "seconds": 100 * 86_400}
+
+    assert findings(oldest_history=old)["retention"].status == "warning"
+    assert findings(oldest_history=old, prunes=1)["retention"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("there", "status"),
+    [
+        ({"public.f": "1"}, "ok"),
+        ({}, "problem"),
+        ({"public.f": "2"}, "problem"),
+        ({"public.f": "1", "b": "1"}, "warning"),
+        ({"b": "1"}, "problem"),
+        ({"public.f": "2", "b": "1"}, "problem"),
+    ],
+)
+def test_functions_are_compared_by_their_text(there: dict[str, str], status: str) -> None:
+    assert findings(functions=there)["functions"].status == status
+
+
+@pytest.mark.parametrize(("answer_seconds", "status"), [(0.1, "warning"), (10.0, "ok")])
+def test_a_slow_answer_is_not_taken_for_a_clock_that_is_off(
+    answer_seconds: float, status: str
+) -> None:
+    found = database.clock(decode(facts()), NOW - timedelta(seconds=8), answer_seconds)
+
+    assert found
+    assert found.status == status
 
 
 def test_advice_for_a_partitioned_table_can_be_followed() -> None:

@@ -174,14 +174,7 @@ def warning(check: str, message: str, fix: str) -> Finding:
 
 @attrs.frozen
 class Fault:
-    """A fault.
-
-    Attributes:
-        name: What it is.
-        plant: The SQL that makes it, run by the superuser.
-        found: What the doctor finds.
-        undo: What takes away what the advice does not.
-    """
+    """A fault."""
 
     name: str
     plant: str
@@ -202,23 +195,56 @@ def gone(tables: str, queue: str = QUEUE) -> Finding:
     return problem(f"queue {queue}", message, f"meshhook queues create {QUEUE}")
 
 
-FAULTS = [
-    fault(
-        "function dropped",
+CHANGED = "changed, or of another version: "
+
+# What the SQL that MeshHook installs has and this project has not, or has differently.
+REPAIRED: list[tuple[str, str, str]] = [
+    (
         "drop function public.meshhook_pause_queue(text)",
-        problem("functions", "missing: public.meshhook_pause_queue", REPAIR),
+        *("functions", "missing: public.meshhook_pause_queue"),
     ),
-    fault(
-        "helper dropped",
-        "drop function meshhook._age(timestamptz)",
-        problem("functions", "missing: meshhook._age", REPAIR),
-    ),
-    fault(
-        "helper of the doctor dropped",
+    ("drop function meshhook._age(timestamptz)", "functions", "missing: meshhook._age"),
+    (
         "drop function meshhook._doctor_functions()",
-        problem(
-            "functions", "missing: function meshhook._doctor_functions() does not exist", REPAIR
+        *("functions", "missing: function meshhook._doctor_functions() does not exist"),
+    ),
+    (
+        (
+            "create or replace function meshhook._dlq_name(p_queue_name text) returns text"
+            " language sql immutable set search_path = '' as 'select p_queue_name'"
         ),
+        *("functions", f"{CHANGED}meshhook._dlq_name"),
+    ),
+    (
+        (
+            "create or replace function public.meshhook_version() returns jsonb language sql"
+            " as $$ select '[null]'::jsonb $$"
+        ),
+        *("functions", f"{CHANGED}public.meshhook_version"),
+    ),
+    ("drop view public.job_statistics", "tables", "missing: public.job_statistics"),
+    (
+        "drop table meshhook.requests",
+        *("tables", "missing: meshhook.requests, meshhook.requests_by_expiry"),
+    ),
+    ("drop index meshhook.jobs_by_age", "tables", "missing: meshhook.jobs_by_age"),
+]
+
+LOST = {
+    "execute on function public.meshhook_enqueue": "function public.meshhook_enqueue(*)",
+    "execute on function public.meshhook_dequeue": "function public.meshhook_dequeue(*)",
+    "execute on function public.meshhook_list_workers(text)": (
+        "function public.meshhook_list_workers(text)"
+    ),
+    "select on public.queue_monitoring": "view public.queue_monitoring",
+    "execute on function meshhook._job_statistics()": "function meshhook._job_statistics()",
+}
+
+FAULTS = [
+    *(fault(sql, sql, problem(check, found, REPAIR)) for sql, check, found in REPAIRED),
+    *(
+        fault(f"revoke {right}", f"revoke {right} from service_role", lost(what))
+        for right, what in LOST.items()
     ),
     fault(
         "the doctor dropped",
@@ -228,18 +254,6 @@ FAULTS = [
             "those in this project are older (schema version 1), or meshhook_doctor was dropped",
             REPAIR,
         ),
-    ),
-    fault(
-        "body of a function changed",
-        "create or replace function meshhook._dlq_name(p_queue_name text) returns text"
-        " language sql immutable set search_path = '' as 'select p_queue_name'",
-        problem("functions", "changed, or of another version: meshhook._dlq_name", REPAIR),
-    ),
-    fault(
-        "meshhook_version answers otherwise",
-        "create or replace function public.meshhook_version() returns jsonb language sql"
-        " as $$ select '[null]'::jsonb $$",
-        problem("functions", "changed, or of another version: public.meshhook_version", REPAIR),
     ),
     fault(
         "meshhook_doctor answers otherwise",
@@ -259,46 +273,6 @@ FAULTS = [
             "the schema meshhook is gone; the jobs in the queues are still there",
             REPAIR,
         ),
-    ),
-    fault(
-        "view dropped",
-        "drop view public.job_statistics",
-        problem("tables", "missing: public.job_statistics", REPAIR),
-    ),
-    fault(
-        "table dropped",
-        "drop table meshhook.requests",
-        problem("tables", "missing: meshhook.requests, meshhook.requests_by_expiry", REPAIR),
-    ),
-    fault(
-        "index of the history dropped",
-        "drop index meshhook.jobs_by_age",
-        problem("tables", "missing: meshhook.jobs_by_age", REPAIR),
-    ),
-    fault(
-        "right to enqueue lost",
-        "revoke execute on function public.meshhook_enqueue from service_role",
-        lost("function public.meshhook_enqueue(*)"),
-    ),
-    fault(
-        "right to dequeue lost",
-        "revoke execute on function public.meshhook_dequeue from service_role",
-        lost("function public.meshhook_dequeue(*)"),
-    ),
-    fault(
-        "right to see workers lost",
-        "revoke execute on function public.meshhook_list_workers(text) from service_role",
-        lost("function public.meshhook_list_workers(text)"),
-    ),
-    fault(
-        "right to a view lost",
-        "revoke select on public.queue_monitoring from service_role",
-        lost("view public.queue_monitoring"),
-    ),
-    fault(
-        "right to what a view calls lost",
-        "revoke execute on function meshhook._job_statistics() from service_role",
-        lost("function meshhook._job_statistics()"),
     ),
     fault(
         "right to the doctor lost",
@@ -480,11 +454,6 @@ FAULTS = [
         ),
         undo="alter role service_role reset statement_timeout; notify pgrst, 'reload config'",
     ),
-    fault(
-        "queue paused",
-        "select public.meshhook_pause_queue('orders')",
-        warning("queue orders", "paused since *, with 0 jobs due", "meshhook queues resume orders"),
-    ),
 ]
 
 
@@ -537,41 +506,49 @@ def url(text: str) -> Callable[[LocalStack], dict[str, str]]:
     return lambda stack: {"SUPABASE_URL": text.format(url=stack.url)}
 
 
+def empty(name: str) -> Callable[[LocalStack], dict[str, str]]:
+    return lambda _: {name: ""}
+
+
+NOT_SECRET: dict[str, tuple[Callable[[LocalStack], str], str]] = {
+    "key of anon": (
+        lambda stack: stack.anon_key,
+        "is a key of the role anon, not service_role",
+    ),
+    "key of authenticated": (
+        lambda stack: stack.token("authenticated"),
+        "is a key of the role authenticated, not service_role",
+    ),
+    "publishable key": (
+        lambda stack: stack.publishable_key,
+        "is a publishable key, which may call nothing",
+    ),
+    "garbage": (lambda _: "my-password", "is neither a secret key nor a token"),
+    "key that has expired": (
+        lambda stack: stack.token("service_role", exp=int(time.time()) - 60),
+        "has expired at *",
+    ),
+}
+
 SETTINGS = [
-    setting(
-        "key of anon",
-        key(lambda stack: stack.anon_key),
-        *("key", "SUPABASE_KEY is a key of the role anon, not service_role", SECRET),
+    *(
+        setting(name, key(made), "key", f"SUPABASE_KEY {message}", SECRET)
+        for name, (made, message) in NOT_SECRET.items()
     ),
-    setting(
-        "key of authenticated",
-        key(lambda stack: stack.token("authenticated")),
-        *("key", "SUPABASE_KEY is a key of the role authenticated, not service_role", SECRET),
+    *(
+        setting(name, key(made), "key", "*HTTP 401*", OF_THE_PROJECT)
+        for name, made in {
+            "token of another secret": lambda stack: stack.service_role_key[:-8] + "AAAAAAAA",
+            "unknown secret key": lambda _: "sb_secret_of_another_project",
+        }.items()
     ),
-    setting(
-        "publishable key",
-        key(lambda stack: stack.publishable_key),
-        *("key", "SUPABASE_KEY is a publishable key, which may call nothing", SECRET),
+    *(
+        setting(f"no {name}", empty(name), "settings", f"{name} is not set", IN_ENVIRONMENT)
+        for name in ("SUPABASE_URL", "SUPABASE_KEY")
     ),
-    setting(
-        "garbage",
-        key(lambda _: "my-password"),
-        *("key", "SUPABASE_KEY is neither a secret key nor a token", SECRET),
-    ),
-    setting(
-        "key that has expired",
-        key(lambda stack: stack.token("service_role", exp=int(time.time()) - 60)),
-        *("key", "SUPABASE_KEY has expired at *", SECRET),
-    ),
-    setting(
-        "token of another secret",
-        key(lambda stack: stack.service_role_key[:-8] + "AAAAAAAA"),
-        *("key", "*HTTP 401*", OF_THE_PROJECT),
-    ),
-    setting(
-        "unknown secret key",
-        key(lambda _: "sb_secret_of_another_project"),
-        *("key", "*HTTP 401*", OF_THE_PROJECT),
+    *(
+        setting(text, url(text), "connection", "meshhook_doctor: no connection *", NETWORK)
+        for text in ("http://127.0.0.1:9", "http://nowhere.invalid")
     ),
     setting(
         "key of another project",
@@ -589,16 +566,6 @@ SETTINGS = [
         "key",
         "SUPABASE_KEY has quotes as a part of its value",
         "drop the quotes around the value of SUPABASE_KEY",
-    ),
-    setting(
-        "no URL",
-        lambda _: {"SUPABASE_URL": ""},
-        *("settings", "SUPABASE_URL is not set", IN_ENVIRONMENT),
-    ),
-    setting(
-        "no key",
-        lambda _: {"SUPABASE_KEY": ""},
-        *("settings", "SUPABASE_KEY is not set", IN_ENVIRONMENT),
     ),
     setting(
         "URL in quotes",
@@ -640,21 +607,11 @@ SETTINGS = [
         url("{url}/rest/v1"),
         *("settings", "SUPABASE_URL ends in /rest/v1, which is added to it", "drop it: *"),
     ),
-    setting(
-        "dead port",
-        url("http://127.0.0.1:9"),
-        *("connection", "meshhook_doctor: no connection *", NETWORK),
-    ),
-    setting(
-        "unknown host",
-        url("http://nowhere.invalid"),
-        *("connection", "meshhook_doctor: no connection *", NETWORK),
-    ),
 ]
 
 
 @pytest.mark.parametrize(("given", "found"), SETTINGS)
-def test_a_setting_that_is_wrong_is_told(
+def test_a_setting_that_is_wrong_is_found(
     given: Callable[[LocalStack], dict[str, str]], found: Finding, project: Project
 ) -> None:
     right = dict(project.shell.env)
@@ -791,7 +748,7 @@ def before(text: str, function: str) -> str:
     return text[: text.index(f"create or replace function public.{function}(")]
 
 
-def test_one_cause_is_told_once_and_a_worker_that_is_started_takes_it_away(
+def test_one_cause_is_reported_once_and_a_worker_that_is_started_takes_it_away(
     project: Project, clock: Clock, app_dir: Path
 ) -> None:
     project.shell.run("enqueue", stdin=job_lines(3))
