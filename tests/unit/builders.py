@@ -98,33 +98,19 @@ DEAD_ROW = {
     "vt": TIME_TEXT,
     "message": job_data(error_message="boom", _meshhook={"queue": "q"}),
 }
-ERROR_COUNTS_ROW = {
-    "total_jobs": 7,
-    "total_errors": 2,
-    "errors": [
-        {
-            "error": "boom",
-            "jobs": 4,
-            "first_moved_at": TIME_TEXT,
-            "last_moved_at": TIME_TEXT,
-            "msg_id": 9,
-            "error_message": "boom\nat once",
-        }
-    ],
+ERROR_COUNT_ROW: dict[str, Any] = {
+    "error": "boom",
+    "jobs": 4,
+    "first_moved_at": TIME_TEXT,
+    "last_moved_at": TIME_TEXT,
+    "msg_id": 9,
+    "error_message": "boom\nat once",
 }
+ERROR_COUNTS_ROW = {"total_jobs": 7, "total_errors": 2, "errors": [ERROR_COUNT_ROW]}
 ERROR_COUNTS = ErrorCounts(
     total_jobs=7,
     total_errors=2,
-    errors=(
-        ErrorCount(
-            error="boom",
-            jobs=4,
-            first_moved_at=TIME,
-            last_moved_at=TIME,
-            msg_id=9,
-            error_message="boom\nat once",
-        ),
-    ),
+    errors=(ErrorCount(**{**ERROR_COUNT_ROW, "first_moved_at": TIME, "last_moved_at": TIME}),),
 )
 DEAD = DeadLetterJob(
     dlq_name="q_dlq",
@@ -133,7 +119,7 @@ DEAD = DeadLetterJob(
     message=DeadLetterMessage(job_data(error_message="boom")),
 )
 
-RECORD_ROW = {
+RECORD_ROW: dict[str, Any] = {
     "queue_name": "q",
     "msg_id": 7,
     "run_id": RUN,
@@ -142,11 +128,9 @@ RECORD_ROW = {
     "enqueued_at": TIME_TEXT,
     "attempts": [],
 }
-RECORD = JobRecord(
-    queue_name="q", msg_id=7, run_id=RUN, state="completed", attempt=1, enqueued_at=TIME
-)
+RECORD = JobRecord(**{**RECORD_ROW, "enqueued_at": TIME, "attempts": ()})
 
-QUEUE_ROW = {
+QUEUE_ROW: dict[str, Any] = {
     "queue_name": "q",
     "dlq_name": "q_dlq",
     "vt_seconds": 30,
@@ -156,16 +140,7 @@ QUEUE_ROW = {
     "keeps_history": True,
     "created_at": TIME_TEXT,
 }
-QUEUE = QueueInfo(
-    queue_name="q",
-    dlq_name="q_dlq",
-    vt_seconds=30,
-    max_attempts=5,
-    base_delay_ms=1000,
-    max_delay_ms=300_000,
-    keeps_history=True,
-    created_at=TIME,
-)
+QUEUE = QueueInfo(**{**QUEUE_ROW, "created_at": TIME})
 
 WORKER_ROW: dict[str, Any] = {
     "worker_id": "w",
@@ -176,15 +151,7 @@ WORKER_ROW: dict[str, Any] = {
     "seen_at": TIME_TEXT,
     "is_alive": True,
 }
-WORKER = WorkerInfo(
-    worker_id="w",
-    queue_names=("q",),
-    host="h",
-    interval_seconds=10,
-    started_at=TIME,
-    seen_at=TIME,
-    is_alive=True,
-)
+WORKER = WorkerInfo(**{**WORKER_ROW, "queue_names": ("q",), "started_at": TIME, "seen_at": TIME})
 PRUNED: dict[str, Any] = {"jobs": 1, "attempts": 2, "archived": 3, "requests": 4, "more": True}
 
 REPLAYED_ROW = {"msg_id": 9, "status": "replayed", "new_msg_id": 12, "target_queue": "q"}
