@@ -7,7 +7,7 @@ gone, however it went. Should the guard itself be killed, a death signal (PR_SET
 child; that exists on Linux only, and it fires when the *thread* that forked ends, so the parent,
 which starts stacks from any thread, cannot rely on it alone.
 
-Commands: `stop` stops the child in order, `kill` kills it and all of its children at once. When the
+Commands: `stop` stops the child cleanly, `kill` kills it and all of its children at once. When the
 child has ended, the guard ends with the child's exit code.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # A process that the parent forked without exec keeps a copy of the pipe open; the parent's id
-# tells of its death even so.
+# shows its death all the same.
 _PARENT_CHECK_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 

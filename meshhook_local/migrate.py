@@ -68,7 +68,7 @@ def _apply(connection: psycopg.Connection, path: Path) -> bool:
 
 
 def _record(connection: psycopg.Connection, path: Path, text: str) -> bool:
-    """Record the file, or tell that it was recorded; two runs at once wait for each other here."""
+    """Record the file; return whether it is new. Two runs at once wait for each other here."""
     name = FILE_NAME.fullmatch(path.name)
     if name is None:
         raise MigrationFailedError(path, "its name is not of the form <version>_<name>.sql")

@@ -175,11 +175,6 @@ class PostgresServer:
             self._process = None
             self._was_killed = True
 
-    def restart(self) -> None:
-        """Stop the server in order and start it again on the same port."""
-        self.stop()
-        self.start()
-
     def close(self) -> None:
         """Stop the server, remove what was ephemeral and let go of the data folder."""
         self.stop()
@@ -307,7 +302,7 @@ class PostgresServer:
         return tail_of(self._log, start) or "(its log is empty)"
 
     def _answers(self) -> bool:
-        # Over the socket, which nobody else can have: on the port another program may listen.
+        # Over the socket, which no other program can have; another one may listen on the port.
         return pq.PGconn.ping(self.conninfo(ADMIN_ROLE).encode()) == pq.Ping.OK
 
     def _command(self) -> Command:

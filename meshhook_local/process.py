@@ -92,7 +92,7 @@ class GuardedProcess:
         return self._guard.poll() is None
 
     def stop(self) -> None:
-        """Stop the child in order, with escalation, and wait for its end."""
+        """Stop the child cleanly, with escalation, and wait for its end."""
         self._end_with(b"stop\n")
 
     def kill(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import anyio.to_thread
+import attrs
 
 from meshhook.migrations import migration_file
 from meshhook_local.binaries import pgmq_sql
@@ -189,7 +190,7 @@ class LocalStack:
         return sign_token(self.jwt_secret, role, **claims)
 
     def stop_database(self) -> None:
-        """Stop Postgres alone, in order; the data stays for `start_database`."""
+        """Stop Postgres alone, cleanly; the data stays for `start_database`."""
         self._database.stop()
 
     def kill_database(self) -> None:
@@ -201,7 +202,7 @@ class LocalStack:
         self._database.start()
 
     def restart_gateway(self) -> None:
-        """Stop the gateway and start it again on its port; requests meanwhile are refused."""
+        """Stop the gateway and start it again on its port; until then requests are refused."""
         self._running.stop()
         self._running.launch()
         self._running.serve(self._gateway_settings())
@@ -234,14 +235,9 @@ class LocalStack:
             self._postgres.save(template)
 
     def _gateway_settings(self) -> GatewaySettings:
-        keys = self._secrets
         return GatewaySettings(
+            **attrs.asdict(self._secrets),
             database=self._postgres.conninfo("authenticator"),
-            jwt_secret=keys.jwt_secret,
-            anon_key=keys.anon_key,
-            service_role_key=keys.service_role_key,
-            publishable_key=keys.publishable_key,
-            secret_key=keys.secret_key,
             max_rows=self._max_rows,
             pool_size=self._pool_size,
             pool_timeout_seconds=self._pool_timeout_seconds,

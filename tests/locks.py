@@ -14,7 +14,7 @@ DEADLINE_SECONDS = 10
 def wait_until_blocked(admin: psycopg.Connection, pid: int) -> None:
     """Return as soon as a connection waits for a lock.
 
-    Postgres tells nobody when that happens, so this asks again and again.
+    Postgres gives no notice of it, so this asks again and again.
 
     Args:
         admin: The connection to ask through.
@@ -28,5 +28,5 @@ def wait_until_blocked(admin: psycopg.Connection, pid: int) -> None:
         row = admin.execute("select cardinality(pg_blocking_pids(%s)) > 0", [pid]).fetchone()
         if row is not None and row[0]:
             return
-    message = f"backend {pid} waits for nobody"
+    message = f"backend {pid} does not wait for a lock"
     raise TimeoutError(message)

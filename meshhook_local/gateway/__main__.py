@@ -1,7 +1,7 @@
 """The process of the gateway: `python -m meshhook_local.gateway`.
 
 The first line of standard input holds the settings; its end means that the parent is gone and that
-the gateway must go too. One line on standard output tells that requests are answered.
+the gateway must go too. One line on standard output says that requests are answered.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 READY = "ready"
 
 _GRACE_SECONDS = 2
-# Longer than clients keep an idle connection, so that they close it, not we under their hands.
+# Longer than clients keep an idle connection, so that the client is the one that closes it.
 _KEEP_ALIVE_SECONDS = 75
 # A process that the parent forked without exec keeps a copy of the pipe open; see _guard.
 _PARENT_CHECK_SECONDS = 1.0

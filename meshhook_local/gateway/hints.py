@@ -1,6 +1,6 @@
 """The guess at what a misspelt name was meant to be, chosen as PostgREST's fuzzy set does.
 
-A candidate is found by its trigrams, or failing those by its bigrams, and ranked by its edit
+A candidate is found by its trigrams, or else by its bigrams, and ranked by its edit
 distance relative to the longer of the two texts.
 """
 

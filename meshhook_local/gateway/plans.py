@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from meshhook_local.gateway.query_string import ALL_ROWS, RowRange
+from meshhook_local.gateway.request import OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ class Plan:
         settings: Settings of the function that hold for the whole transaction.
         isolation: The isolation level that the function asks for, or None.
         media_type: The media type of the answer.
-        wants_one: Whether the answer must have exactly one row.
         is_void: Whether there is nothing to answer with.
         is_head: Whether the answer goes without its body.
         rows: The range that was asked for.
@@ -36,11 +36,15 @@ class Plan:
     settings: Mapping[str, str] = attrs.Factory(dict)
     isolation: str | None = None
     media_type: str
-    wants_one: bool = False
     is_void: bool = False
     is_head: bool = False
     rows: RowRange = ALL_ROWS.rows
     headers: Mapping[str, str] = attrs.Factory(dict)
+
+    @property
+    def wants_one(self) -> bool:
+        """Whether the answer must have exactly one row."""
+        return self.media_type == OBJECT
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """Connections to the database, made when a request needs one, as PostgREST's pool makes them.
 
-psycopg_pool connects in the background and lets requests wait meanwhile; with the database down it
+psycopg_pool connects in the background and lets requests wait for it; with the database down it
 would answer late and with the wrong error. Here the request that needs a connection makes it, so it
 fails at once and with the reason.
 """
@@ -84,7 +84,7 @@ class ConnectionPool:
 
     async def _take_back(self, connection: Connection, generation: int) -> None:
         if connection.closed:
-            # One broken connection tells of a restart, which broke the others too.
+            # One broken connection means a restart, which broke the others too.
             await self.flush()
         is_idle = connection.info.transaction_status == pq.TransactionStatus.IDLE
         if is_idle and generation == self._generation:

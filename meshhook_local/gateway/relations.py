@@ -6,7 +6,7 @@ from meshhook_local.gateway import hints
 from meshhook_local.gateway.errors import relation_not_found
 from meshhook_local.gateway.plans import Plan
 from meshhook_local.gateway.query_string import canonical, read_row_query
-from meshhook_local.gateway.request import OBJECT, ApiRequest
+from meshhook_local.gateway.request import JSON, ApiRequest
 from meshhook_local.gateway.schema_cache import Relation, SchemaCache, Shape
 from meshhook_local.gateway.statements import (
     SOURCE,
@@ -51,7 +51,7 @@ def plan_read(relation: Relation, request: ApiRequest, max_rows: int | None) -> 
     Raises:
         ApiError: If the request is malformed.
     """
-    told = request.answer_headers(relation.schema)
+    followed = request.answer_headers(relation.schema)
     query = read_row_query(request.query, request.headers.get("range"))
     media_type = request.media_type()
     table = quoted(relation.schema, relation.name)
@@ -66,16 +66,16 @@ def plan_read(relation: Relation, request: ApiRequest, max_rows: int | None) -> 
         arguments=arguments.values,
         is_read_only=True,
         media_type=media_type,
-        wants_one=media_type == OBJECT,
         is_head=request.method == "HEAD",
         rows=query.rows,
-        headers={"content-location": location, **told},
+        headers={"content-location": location, **followed},
     )
 
 
 def plan_privilege_check(relation: Relation, request: ApiRequest) -> Plan:
     """Plan the question whether the role might write; its body is `true` or `false`."""
     request.answer_headers(relation.schema)
+    request.media_type()  # It may be one that cannot be had.
     arguments = Arguments()
     table = arguments.add(quoted(relation.schema, relation.name))
     privilege = arguments.add(WRITES[request.method])
@@ -84,5 +84,5 @@ def plan_privilege_check(relation: Relation, request: ApiRequest) -> Plan:
         f" has_table_privilege({table}, {privilege})::text, null, null",
         arguments=arguments.values,
         is_read_only=True,
-        media_type=request.media_type(),
+        media_type=JSON,
     )

@@ -112,7 +112,7 @@ class ApiRequest:
         return self.method in {"GET", "HEAD"}
 
     def answer_headers(self, schema: str) -> dict[str, str]:
-        """Build the headers by which the answer tells what of the request was followed.
+        """Build the headers that say which parts of the request the answer follows.
 
         Args:
             schema: The exposed schema.
@@ -162,7 +162,7 @@ class ApiRequest:
         return preferences
 
     def database_settings(self) -> dict[str, str]:
-        """Tell functions of the request, as PostgREST does."""
+        """Return the settings that describe the request to functions, as PostgREST does."""
         headers = {name: text for name, text in self.headers.items() if name != "cookie"}
         return {
             "request.method": self.method,

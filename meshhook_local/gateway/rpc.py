@@ -15,7 +15,7 @@ from meshhook_local.gateway.query_string import (
     read_row_query,
     split_arguments,
 )
-from meshhook_local.gateway.request import JSON, OBJECT, ApiRequest
+from meshhook_local.gateway.request import JSON, ApiRequest
 from meshhook_local.gateway.resolution import Wanted, resolve
 from meshhook_local.gateway.schema_cache import Function, Parameter, Shape
 from meshhook_local.gateway.statements import (
@@ -67,7 +67,6 @@ def plan_call(
         settings=dict(function.settings),
         isolation=function.isolation,
         media_type=request.media_type(),
-        wants_one=request.media_type() == OBJECT,
         is_void=function.shape is Shape.VOID,
         is_head=request.method == "HEAD",
         rows=query.rows,

@@ -110,12 +110,12 @@ class SchemaCache:
     role_settings: Mapping[str, Mapping[str, str]]
 
     def settings_of(self, role: str) -> Mapping[str, str]:
-        """Tell what is set for a transaction of *role*, without its isolation level."""
+        """Return what is set for a transaction of *role*, without its isolation level."""
         settings = self.role_settings.get(role, {})
         return {name: value for name, value in settings.items() if name != _ISOLATION}
 
     def isolation_of(self, role: str) -> str | None:
-        """Tell the isolation level that *role* asks for."""
+        """Return the isolation level that *role* asks for."""
         return self.role_settings.get(role, {}).get(_ISOLATION)
 
 

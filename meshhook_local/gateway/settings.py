@@ -6,18 +6,15 @@ import json
 
 import attrs
 
+from meshhook_local.keys import StackKeys
+
 
 @attrs.frozen(kw_only=True)
-class GatewaySettings:
+class GatewaySettings(StackKeys):
     """The settings of a gateway; they travel over its standard input, never its command line.
 
     Attributes:
         database: The connection string for the role `authenticator`.
-        jwt_secret: What tokens are signed with (HS256).
-        anon_key: The legacy key of the role `anon`.
-        service_role_key: The legacy key of the role `service_role`.
-        publishable_key: The key that stands for `anon`.
-        secret_key: The key that stands for `service_role`.
         listen_fd: The listening socket, inherited.
         schema: The exposed schema.
         extra_search_path: Schemas that functions find unqualified names in, after the exposed one.
@@ -27,11 +24,6 @@ class GatewaySettings:
     """
 
     database: str
-    jwt_secret: str = attrs.field(repr=False)
-    anon_key: str = attrs.field(repr=False)
-    service_role_key: str = attrs.field(repr=False)
-    publishable_key: str = attrs.field(repr=False)
-    secret_key: str = attrs.field(repr=False)
     listen_fd: int = -1
     schema: str = "public"
     extra_search_path: tuple[str, ...] = attrs.field(

@@ -105,7 +105,7 @@ def select_rows(
 
 
 def count_rows(source: str, qualifier: str, query: RowQuery, arguments: Arguments) -> str:
-    """Count the rows that the filters let pass, whatever the range."""
+    """Count the rows that the filters let pass, in any range."""
     return f"(select count(*) from {source}{_where(qualifier, query, arguments)})"
 
 

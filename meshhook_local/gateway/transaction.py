@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from meshhook_local.gateway.schema_cache import SchemaCache
     from meshhook_local.gateway.settings import GatewaySettings
 
-# One statement for whatever settings a request has, so that it is prepared once. They are made in
+# One statement for any settings of a request, so that it is prepared once. They are made in
 # the order of the keys: what the role sets for itself before the role is taken on.
 _MAKE_SETTINGS = (
     "select count(set_config(setting.key, setting.value, true))"
