@@ -155,10 +155,10 @@ async def test_what_is_not_finished_before_the_deadline_is_handed_back(
 
     begin = time.monotonic()
     report = await drain(
-        client, hang, queue_name=queue.queue_name, deadline_seconds=1, concurrency=2
+        client, hang, queue_name=queue.queue_name, deadline_seconds=3, concurrency=2
     )
 
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 3
     assert len(begun) == 2
     assert (report.processed, report.released, report.more_waiting) == (0, 2, True)
     assert report.reason == "the time is nearly up"
@@ -174,12 +174,12 @@ async def test_a_plain_handler_is_not_waited_for_beyond_the_deadline(
     may_end = threading.Event()
 
     report = await drain(
-        client, lambda _: may_end.wait(10), queue_name=queue.queue_name, deadline_seconds=1
+        client, lambda _: may_end.wait(10), queue_name=queue.queue_name, deadline_seconds=3
     )
     may_end.set()
 
     assert (report.released, report.more_waiting) == (1, True)
-    assert report.seconds < 1
+    assert report.seconds < 3
 
 
 async def test_no_job_is_claimed_that_would_not_be_done_in_time(
@@ -188,10 +188,10 @@ async def test_no_job_is_claimed_that_would_not_be_done_in_time(
     await queue.enqueue_many([job_data() for _ in range(10)])
 
     async def take_a_while(_: JobMessage) -> None:
-        await anyio.sleep(0.3)
+        await anyio.sleep(0.9)
 
     report = await drain(
-        client, take_a_while, queue_name=queue.queue_name, deadline_seconds=1, concurrency=1
+        client, take_a_while, queue_name=queue.queue_name, deadline_seconds=3, concurrency=1
     )
 
     assert report.reason == "no time for another job"

@@ -85,16 +85,16 @@ def test_lambda_without_a_context_drains_without_a_deadline_of_its_own(
 
 
 def test_lambda_hands_back_what_takes_too_long(one_job: str) -> None:
-    answer = lambda_handler(hang, queue_name=one_job)({}, Context(1_000))
+    answer = lambda_handler(hang, queue_name=one_job)({}, Context(3_000))
 
     assert (answer["released"], answer["more_waiting"]) == (1, True)
-    assert answer["seconds"] < 1
+    assert answer["seconds"] < 3
 
 
 def test_lambda_keeps_to_a_deadline_that_is_shorter(one_job: str) -> None:
-    entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=timedelta(milliseconds=500))
+    entry = lambda_handler(hang, queue_name=one_job, deadline_seconds=timedelta(seconds=2))
 
-    assert entry({}, Context(900_000))["seconds"] < 0.5
+    assert entry({}, Context(900_000))["seconds"] < 2
 
 
 def test_lambda_logs_what_fails(one_job: str, caplog: pytest.LogCaptureFixture) -> None:
