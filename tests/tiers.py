@@ -19,8 +19,10 @@ TESTS = Path(__file__).parent
 LEFT_OUT = {
     "benchmarks": "about numbers that only `make bench` makes",
     "cli/test_dev.py": "a stack of its own for each test",
+    "cli/doctor/test_doctor.py": "stacks of its own",
     "cli/doctor/test_facts.py": "random answers of a project",
     "cli/doctor/test_faults.py": "breaks and repairs a project for each test",
+    "cli/test_enqueue.py": "a process for each pipe",
     "cli/test_stats.py": "processes and stacks of its own",
     "cli/test_worker.py": "a process for each test",
     "compatibility": "for a message that only CI's Node.js reads",
