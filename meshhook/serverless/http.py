@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshhook.worker.draining import DrainOptions, Handler
 
 SECRET_VARIABLE = "MESHHOOK_DRAIN_SECRET"  # noqa: S105 - the name of a variable
+_OUTAGE = "503 Service Unavailable"
 MIN_SECRET_LENGTH = 16
 DEADLINE_SECONDS = 50.0
 """How long a drain takes, at most, unless an option says otherwise: many platforms allow 60 s."""
@@ -96,12 +97,15 @@ class Endpoint:
         try:
             report = await drain_connected(self._handler, self._options)
         except OutageError as error:
-            return Reply("503 Service Unavailable", {"error": str(error)})
+            return Reply(_OUTAGE, {"error": str(error)})
         except MeshHookError as error:
             return Reply("500 Internal Error", {"error": str(error)})
         finally:
             self._draining.release()
-        return Reply("200 OK", attrs.asdict(report))
+        body = attrs.asdict(report)
+        if report.outage is None:
+            return Reply("200 OK", body)
+        return Reply(_OUTAGE, {"error": report.outage, **body})
 
 
 def _drain_secret(given: str | None) -> bytes:

@@ -91,9 +91,10 @@ class DrainReport:
         snoozed: Jobs that their handlers put off.
         released: Jobs handed back, because the time was up.
         lost: Jobs whose lease was lost.
-        more_waiting: Whether there are more jobs that are due.
+        more_waiting: Whether there are more jobs that are due; True if that is not known.
         reason: Why it ended: ``empty``, ``max_jobs``, or a text about the time.
         seconds: How long it took, in seconds.
+        outage: The last error, if Supabase could not be reached at the end; None otherwise.
     """
 
     processed: int
@@ -107,6 +108,7 @@ class DrainReport:
     more_waiting: bool
     reason: str
     seconds: float
+    outage: str | None = None
 
 
 _COUNTS = tuple(
@@ -243,6 +245,7 @@ class Draining:
             more_waiting=more_waiting,
             reason=stop.reason,
             seconds=round(time.monotonic() - self._begin, 3),
+            outage=None if stats.unhealthy_since is None else stats.last_error,
         )
 
 

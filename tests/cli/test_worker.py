@@ -510,6 +510,22 @@ def test_drain_tells_machines_what_it_did(shell: Shell, app_dir: Path) -> None:
     assert report["reason"] == "max_jobs"
 
 
+def test_a_drain_that_cannot_reach_supabase_ends_with_exit_code_3(
+    bare_shell: Shell, app_dir: Path
+) -> None:
+    ended = bare_shell.run(
+        *("drain", "tasks:handle", "--deadline-seconds", "0.5", "--app-dir", str(app_dir)),
+        *("--url", "http://127.0.0.1:9", "--key", "sb_secret_xyz"),
+    )
+
+    assert ended.code == 3
+    assert "0 succeeded" in ended.out
+    assert "More jobs are due" not in ended.err
+    assert ended.err.splitlines()[-1].startswith(
+        "meshhook drain: Supabase could not be reached: meshhook_dequeue: no connection"
+    )
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_failed_attempt_is_shown(shell: Shell, app_dir: Path, queue_name: str, form: str) -> None:
     shell.run("enqueue", job_text())

@@ -101,6 +101,19 @@ async def test_an_outage_is_waited_out_until_the_time_is_up(
     assert report.processed == 0
     assert report.reason in {"no time for another job", "the time is nearly up"}
     assert report.more_waiting
+    assert report.outage is not None
+    assert report.outage.startswith("meshhook_dequeue: no connection")
+
+
+async def test_an_outage_that_is_over_is_not_reported(
+    client: AsyncClient, queue: QueueService, faults: FaultInjector
+) -> None:
+    await queue.enqueue(job_data())
+    faults.refuse("meshhook_dequeue")
+
+    report = await drain(client, do_nothing, queue_name=queue.queue_name)
+
+    assert (report.succeeded, report.outage) == (1, None)
 
 
 async def test_jobs_past_their_last_attempt_do_not_hide_those_behind_them(

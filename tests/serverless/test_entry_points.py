@@ -205,6 +205,18 @@ def test_an_app_logs_what_fails(
     assert_failure_logged(caplog)
 
 
+def test_an_outage_that_lasts_is_a_503(
+    make_app: Any, ask: Ask, one_job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+
+    answer = ask(make_app(do_nothing, queue_name=one_job, deadline_seconds=0.5), headers=AUTHORIZED)
+
+    assert answer.status_code == 503
+    assert answer.json()["error"].startswith("meshhook_dequeue: no connection")
+    assert (answer.json()["processed"], answer.json()["more_waiting"]) == (0, True)
+
+
 def test_what_must_be_fixed_is_reported(make_app: Any, ask: Ask) -> None:
     answer = ask(make_app(do_nothing, queue_name="never_created"), headers=AUTHORIZED)
 

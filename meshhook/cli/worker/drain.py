@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meshhook.cli import output
-from meshhook.cli.exits import ExitCode
+from meshhook.cli.exits import CommandError, ExitCode
 from meshhook.cli.options import JsonOption
 from meshhook.cli.project import Settings
 from meshhook.cli.worker.options import WorkerOptions, with_worker
@@ -38,6 +38,8 @@ def drain(
     _show(report, as_json=as_json)
     if report.reason in _SIGNALS:
         raise typer.Exit(_SIGNALS[report.reason])
+    if report.outage is not None:
+        raise CommandError(f"Supabase could not be reached: {report.outage}", ExitCode.OUTAGE)
 
 
 def _show(report: "DrainReport", *, as_json: bool) -> None:
@@ -49,5 +51,5 @@ def _show(report: "DrainReport", *, as_json: bool) -> None:
         f" dead letter queue), {report.snoozed} snoozed, {report.released} handed back, in"
         f" {report.seconds:g} s: {report.reason}."
     )
-    if report.more_waiting:
+    if report.more_waiting and report.outage is None:
         output.note("More jobs are due.")
