@@ -18,6 +18,7 @@ RELEASES = ROOT / "tests" / "upgrade" / "releases"
 # A folder of migrations is applied in this order; each release is a second after the one before.
 FIRST_VERSION = 20261124000000
 LINE_LENGTH = 110
+NOTICE = "-- Generated from the folder sql/ of MeshHook's repository; do not edit it here."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +76,7 @@ def generate(release: str, files: list[Path]) -> str:
                     f"sql/{file.name}:{number} has {len(line)} characters; at most {LINE_LENGTH}"
                 )
         texts.append(text)
-    head = f"-- MeshHook {release}\n-- Made of the files in sql/ by make sql; change those.\n\n"
+    head = f"-- MeshHook {release}\n{NOTICE}\n\n"
     return head + "\n".join(texts)
 
 

@@ -131,13 +131,18 @@ def stats(
             _watch(client, queues or [], interval_seconds, as_json=as_json)
             return
         seen = look(client, queues or [])
-        missing = sorted(set(queues or ()) - {queue.queue_name for queue in seen.queues})
-        reasons = [_why_missing(client, name) for name in missing]
+        reasons = list(_missing(client, queues or [], seen).values())
     _show(seen, as_json=as_json)
     for reason in reasons:
         output.note(reason)
     if reasons:
         raise typer.Exit(1)
+
+
+def _missing(client: "Client", queues: list[str], seen: Look) -> dict[str, str]:
+    """Return the queues that were asked for and are not there, each with the reason."""
+    names = sorted(set(queues) - {queue.queue_name for queue in seen.queues})
+    return {name: _why_missing(client, name) for name in names}
 
 
 def _why_missing(client: "Client", queue_name: str) -> str:
@@ -209,12 +214,16 @@ def _watch(client: "Client", queues: list[str], interval: float, *, as_json: boo
 def _looks(client: "Client", queues: list[str], interval: float) -> Iterator[Look]:
     before = Look((), ())
     since = time.monotonic()
+    missing: dict[str, str] = {}
     while True:
         try:
             seen, now = look(client, queues), time.monotonic()
+            was_missing, missing = missing, _missing(client, queues, seen)
         except OutageError as error:
             output.note(f"meshhook stats: {output.flat(str(error))}")
         else:
+            for name in missing.keys() - was_missing.keys():
+                output.note(missing[name])
             yield with_rates(before, seen, max(now - since, 0.001))
             before, since = seen, now
         time.sleep(interval)

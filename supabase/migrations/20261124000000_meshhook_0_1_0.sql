@@ -1,5 +1,5 @@
 -- MeshHook 0.1.0
--- Made of the files in sql/ by make sql; change those.
+-- Generated from the folder sql/ of MeshHook's repository; do not edit it here.
 
 -- MeshHook: durable background jobs on PGMQ, called over Supabase's RPC endpoints.
 --

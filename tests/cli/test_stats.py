@@ -94,6 +94,24 @@ def test_the_workers_are_shown(shell: Shell, queue_name: str, admin: psycopg.Con
     assert "alive" in shown
 
 
+def test_a_watched_queue_that_is_not_there_is_reported_once(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("meshhook.cli.stats.time.sleep", sleep)
+
+    ended = shell.run("stats", "--watch", "--queue", "nowhere")
+
+    assert ended.code == 130
+    assert ended.err.count('The queue "nowhere" does not exist.') == 1
+
+
 def test_watching_gives_rates_line_by_line(
     shell: Shell, queue_name: str, service: SyncQueueService
 ) -> None:

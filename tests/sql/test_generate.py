@@ -35,7 +35,8 @@ def test_all_files_are_in_it_in_order(tree: Path) -> None:
     (file,) = (tree / "migrations").iterdir()
     assert file.name == f"{generate.FIRST_VERSION}_meshhook_1_2_0.sql"
     assert file.read_text() == (
-        "-- MeshHook 1.2.0\n-- Made of the files in sql/ by make sql; change those.\n\n"
+        "-- MeshHook 1.2.0\n"
+        "-- Generated from the folder sql/ of MeshHook's repository; do not edit it here.\n\n"
         "-- a\nselect 1;\n\n-- b\nselect 2;\n"
     )
 
