@@ -21,7 +21,7 @@ from meshhook.cli.redaction import hide
 from meshhook.cli.watch import Watch
 from meshhook.cli.worker import logs
 from meshhook.cli.worker import run as worker_run
-from meshhook.cli.worker.options import WorkerOptions, queue_weights, retry_settings
+from meshhook.cli.worker.options import LogFormat, WorkerOptions, queue_weights, retry_settings
 from meshhook.cli.worker.processes import RestartPolicy
 from meshhook.cli.worker.status_line import StatusLine
 
@@ -155,7 +155,7 @@ def bare_logging() -> Iterator[logging.Logger]:
         root.handlers[:] = handlers
 
 
-@pytest.mark.parametrize("form", logs.FORMATS)
+@pytest.mark.parametrize("form", [*map(str, LogFormat)])
 def test_log_lines_never_hold_a_key(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hide("a-key-of-no-usual-form")
     stream = io.StringIO()

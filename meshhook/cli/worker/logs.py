@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 
 from meshhook.cli.redaction import redact
 
-LEVELS = ("debug", "info", "warning", "error")
-FORMATS = ("text", "json")
-
 # They write a line for each request, dozens at the level debug; those of hpack contain the key.
 _CHATTY = ("httpx", "httpcore", "hpack")
 
