@@ -15,8 +15,6 @@ from meshhook.cli.doctor.facts import decode
 from meshhook.exceptions import MissingFunctionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from meshhook.cli.project import Settings
 
 _PUSH = f"supabase db push; if that finds nothing to apply: {INSTALL_AGAIN}"
@@ -57,25 +55,6 @@ class Installed:
         return _PUSH if self.missing or self.changed else ""
 
 
-def compare(
-    there: Mapping[str, str],
-    version: int | None,
-    expected: Mapping[str, str],
-    schema_version: int | None,
-) -> Installed:
-    """Compare the functions of a database with those that it should have."""
-    changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
-    missing = expected.keys() - there.keys()
-    return Installed(
-        schema_version=version,
-        functions=len(expected) - len(missing) - len(changed),
-        missing=tuple(sorted(missing)),
-        changed=tuple(sorted(changed)),
-        unknown=tuple(sorted(there.keys() - expected.keys())),
-        is_newer=(version or 0) > (schema_version or 0),
-    )
-
-
 def ask(settings: Settings) -> Installed:
     """Compare the SQL in a project's database with what this MeshHook expects."""
     own = migrations.shipped()
@@ -87,5 +66,11 @@ def ask(settings: Settings) -> Installed:
     facts = decode(answer)
     if facts.is_strange:
         return Installed(problem=f"meshhook_doctor was changed by hand: {INSTALL_AGAIN}")
-    functions = expected(own.path).functions
-    return compare(facts.functions, facts.schema_version, functions, own.schema_version)
+    wanted = expected(own.path)
+    differences = wanted.differences(facts.functions)
+    return Installed(
+        schema_version=facts.schema_version,
+        functions=len(wanted.functions) - len(differences.missing) - len(differences.changed),
+        is_newer=(facts.schema_version or 0) > (own.schema_version or 0),
+        **attrs.asdict(differences),
+    )

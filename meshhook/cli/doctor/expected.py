@@ -32,6 +32,21 @@ _RELATION = re.compile(
 
 
 @attrs.frozen(kw_only=True)
+class Differences:
+    """How the functions of a database differ from the expected ones.
+
+    Attributes:
+        missing: Those that do not exist.
+        changed: Those with another text: changed by hand, or of another version.
+        unknown: Those that are not expected: of a newer version, or an older one.
+    """
+
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Expected:
     """What should be in a database.
 
@@ -42,6 +57,15 @@ class Expected:
 
     functions: Mapping[str, str] = attrs.field(factory=dict)
     relations: frozenset[str] = frozenset()
+
+    def differences(self, there: Mapping[str, str]) -> Differences:
+        """Compare the functions of a database, each with its MD5, with the expected ones."""
+        known = self.functions.keys() & there.keys()
+        return Differences(
+            missing=tuple(sorted(self.functions.keys() - there.keys())),
+            changed=tuple(sorted(name for name in known if there[name] != self.functions[name])),
+            unknown=tuple(sorted(there.keys() - self.functions.keys())),
+        )
 
 
 def expected(file: Path) -> Expected:

@@ -32,12 +32,10 @@ def examine(facts: Facts, expected: Expected) -> Iterator[Finding]:
 
 
 def _functions(facts: Facts, expected: Expected, lost: list[str] | tuple[str, ...]) -> Finding:
-    there, wanted = facts.functions, expected.functions
     if "functions" in facts.failed:
         return problem("functions", f"missing: {facts.failed['functions'].message}", REPAIR)
-    missing = sorted(wanted.keys() - there.keys())
-    other = sorted(name for name in wanted if there.get(name, wanted[name]) != wanted[name])
-    newer = sorted(there.keys() - wanted.keys())
+    found = expected.differences(facts.functions)
+    missing, other, newer = found.missing, found.changed, found.unknown
     if newer and (missing or other):
         message = f"of another version than this meshhook: {few([*missing, *other, *newer])}"
         return problem("functions", message, f"{REPAIR}; or upgrade meshhook to the newer one")
@@ -48,7 +46,7 @@ def _functions(facts: Facts, expected: Expected, lost: list[str] | tuple[str, ..
     if newer:
         message = f"the database has more than this meshhook knows: {few(newer)}"
         return warning("functions", message, "pip install --upgrade meshhook")
-    return ok("functions", f"all {len(wanted)}, of this version")
+    return ok("functions", f"all {len(expected.functions)}, of this version")
 
 
 def _strange(facts: Facts) -> Finding:
